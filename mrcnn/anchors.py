@@ -1,0 +1,39 @@
+"""Anchors: boxes of fixed sizes and shapes, at every place of every pyramid level, that the RPN scores and refines."""
+
+import numpy as np
+
+
+def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
+    """Anchors of one pyramid level.
+
+    Args:
+        scales: side in pixels of the square anchor, or several of them.
+        ratios: width / height of the anchors; the area stays scale^2.
+        shape: (height, width) of the feature map in cells.
+        feature_stride: pixels of the image per cell.
+        anchor_stride: 1 for anchors in every cell, 2 in every second one, and so on.
+
+    Returns:
+        [rows * columns * ratios * scales, 4] float64 pixel boxes (y1, x1, y2, x2), in that order of nesting. They are
+        centred on the multiples of the stride (not half a stride further, as elsewhere) and may reach past the image.
+    """
+    scales, ratios = np.meshgrid(scales, np.sqrt(ratios))
+    half_sizes = 0.5 * np.stack([scales / ratios, scales * ratios], axis=-1).reshape(1, 1, -1, 2)
+    rows, columns = (np.arange(0, cells, anchor_stride) * feature_stride for cells in shape)
+    centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[:, :, None]
+    return np.concatenate([centres - half_sizes, centres + half_sizes], axis=-1).reshape(-1, 4)
+
+
+def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride):
+    """Anchors [A, 4] of all levels, one after the other: level i has `scales[i]`, `feature_shapes[i]` (height, width)
+    and `feature_strides[i]`; the rest is as in `generate_anchors`."""
+    levels = zip(scales, feature_shapes, feature_strides, strict=True)
+    return np.concatenate(
+        [generate_anchors(scale, ratios, shape, stride, anchor_stride) for scale, shape, stride in levels]
+    )
+
+
+def backbone_shapes(image_shape, strides):
+    """Heights and widths [levels, 2] int64 of the pyramid's levels for an image of `image_shape` (H, W, ...): its
+    sides divided by each of `strides`, rounded up as "same" padding does."""
+    return np.ceil(np.asarray(image_shape[:2]) / np.asarray(strides)[:, None]).astype("int64")

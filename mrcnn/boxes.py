@@ -1,0 +1,215 @@
+"""Boxes: overlaps, deltas, clipping, normalisation, non-maximum suppression.
+
+A box is (y1, x1, y2, x2); y2 and x2 lie outside it. Every formula stands here once and serves NumPy arrays and backend
+tensors alike: NumPy in gives NumPy out, a tensor in gives a tensor out.
+"""
+
+import math
+
+import numpy as np
+from keras import ops
+
+# Larger exponents than this would blow a 16 pixel box up past 1000 pixels: exp() is never given more (as in Detectron).
+MAX_LOG_SCALE = math.log(1000.0 / 16)
+
+
+def namespace(*arrays):
+    """`numpy` if every argument is a NumPy array, number or sequence of numbers, else `keras.ops`."""
+    return np if all(isinstance(a, (np.ndarray, np.generic, int, float, list, tuple)) for a in arrays) else ops
+
+
+def _split(boxes):
+    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
+
+
+def area(boxes):
+    """Area [...] of boxes [..., 4]."""
+    y1, x1, y2, x2 = _split(boxes)
+    return (y2 - y1) * (x2 - x1)
+
+
+def overlaps(boxes1, boxes2, over="union"):
+    """Overlap of every box of one set with every box of another.
+
+    Args:
+        boxes1: [..., N, 4], pixels or normalised.
+        boxes2: [..., M, 4] in the same unit.
+        over: "union" for intersection over union; "first" for intersection over the area of the box of `boxes1`,
+            which is how COCO matches crowd regions.
+
+    Returns:
+        [..., N, M] in 0..1; 0 where an area is zero.
+    """
+    xp = namespace(boxes1, boxes2)
+    a, b = boxes1[..., :, None, :], boxes2[..., None, :, :]
+    height = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
+    width = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
+    intersection = xp.maximum(height, 0) * xp.maximum(width, 0)
+    total = area(a) if over == "first" else area(a) + area(b) - intersection
+    return xp.where(total > 0, intersection / xp.where(total > 0, total, 1), xp.zeros_like(intersection / 1.0))
+
+
+def encode(boxes, targets):
+    """Deltas (dy, dx, log dh, log dw) that take `boxes` to `targets`, both [..., 4] with positive sides.
+
+    The parametrisation of R-CNN (Girshick et al. 2014, appendix C): centres in units of the box's sides. Sides that are
+    not positive, which only padding has, are taken as one millionth.
+    """
+    xp = namespace(boxes, targets)
+    y1, x1, y2, x2 = _split(boxes)
+    ty1, tx1, ty2, tx2 = _split(targets)
+    height, width = _side(xp, y2 - y1), _side(xp, x2 - x1)
+    target_height, target_width = _side(xp, ty2 - ty1), _side(xp, tx2 - tx1)
+    dy = (ty1 + ty2 - y1 - y2) * 0.5 / height
+    dx = (tx1 + tx2 - x1 - x2) * 0.5 / width
+    return xp.stack([dy, dx, xp.log(target_height / height), xp.log(target_width / width)], axis=-1)
+
+
+def _side(xp, length):
+    return xp.where(length > 0, length, 1e-6)
+
+
+def decode(boxes, deltas):
+    """Apply deltas (dy, dx, log dh, log dw) to boxes, both [..., 4]; the inverse of `encode`.
+
+    The logarithms are limited to log(1000 / 16) so that no delta overflows.
+    """
+    xp = namespace(boxes, deltas)
+    y1, x1, y2, x2 = _split(boxes)
+    dy, dx, dh, dw = _split(deltas)
+    height, width = y2 - y1, x2 - x1
+    centre_y = y1 + 0.5 * height + dy * height
+    centre_x = x1 + 0.5 * width + dx * width
+    height = height * xp.exp(xp.minimum(dh, MAX_LOG_SCALE))
+    width = width * xp.exp(xp.minimum(dw, MAX_LOG_SCALE))
+    y1, x1 = centre_y - 0.5 * height, centre_x - 0.5 * width
+    return xp.stack([y1, x1, y1 + height, x1 + width], axis=-1)
+
+
+def clip(boxes, window):
+    """Boxes [..., 4] cut to `window`, four numbers or an array that broadcasts against [..., 4]."""
+    xp = namespace(boxes, window)
+    window = xp.asarray(window) if xp is np else ops.convert_to_tensor(window, dtype=boxes.dtype)
+    low = xp.concatenate([window[..., :2], window[..., :2]], axis=-1)
+    high = xp.concatenate([window[..., 2:], window[..., 2:]], axis=-1)
+    return xp.maximum(xp.minimum(boxes, high), low)
+
+
+def _scale_and_shift(shape):
+    height, width = float(shape[0]), float(shape[1])
+    scale = np.array([height - 1, width - 1, height - 1, width - 1], dtype="float32")
+    return scale, np.array([0, 0, 1, 1], dtype="float32")
+
+
+def normalize(boxes, shape):
+    """Pixel boxes [..., 4] to normalised float32 ones: (y1, x1, y2 - 1, x2 - 1) / (H - 1, W - 1, H - 1, W - 1).
+
+    `shape` is (H, W) in pixels; the shift makes y2 and x2 the last pixel inside.
+    """
+    scale, shift = _scale_and_shift(shape)
+    if namespace(boxes) is np:
+        return ((np.asarray(boxes) - shift) / scale).astype("float32")
+    return (ops.cast(boxes, "float32") - ops.convert_to_tensor(shift)) / ops.convert_to_tensor(scale)
+
+
+def denormalize(boxes, shape):
+    """Normalised boxes [..., 4] to int32 pixel boxes on an image of `shape` (H, W); halves round to even."""
+    scale, shift = _scale_and_shift(shape)
+    if namespace(boxes) is np:
+        return np.around(np.asarray(boxes) * scale + shift).astype("int32")
+    return ops.cast(ops.round(boxes * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)), "int32")
+
+
+def nms(boxes, scores, threshold):
+    """Greedy non-maximum suppression of one set of boxes, in NumPy.
+
+    Args:
+        boxes: [N, 4] pixels or normalised.
+        scores: [N].
+        threshold: a box is dropped if its IoU with a kept, higher scored box is above this.
+
+    Returns:
+        [kept] int32 indices, highest score first.
+    """
+    boxes = np.asarray(boxes, dtype="float64")
+    order = np.argsort(scores, kind="stable")[::-1]
+    keep = []
+    while len(order):
+        keep.append(order[0])
+        order = order[1:][overlaps(boxes[order[:1]], boxes[order[1:]])[0] <= threshold]
+    return np.array(keep, dtype="int32")
+
+
+def nms_indices(boxes, valid, threshold, count, groups=None, tile=512):
+    """Greedy non-maximum suppression of whole batches of sorted boxes, with static shapes.
+
+    Boxes go through in tiles. A tile loses what the boxes kept so far suppress; within it, "kept unless a kept, higher
+    box suppresses me" is iterated to its only fixed point, which is the greedy answer. It stops when every image has
+    `count` boxes.
+
+    Args:
+        boxes: [B, N, 4] float32, highest score first; no gradient flows through.
+        valid: [B, N] bool; False rows are neither kept nor suppress anything.
+        threshold: IoU above which the lower scored box is dropped.
+        count: number of boxes to return, at most.
+        groups: [B, N] integers below 2^24, such as class ids: only boxes of one group suppress each other.
+        tile: boxes per tile.
+
+    Returns:
+        indices [B, count] int32 into N in order of score (0 where there is none), and their validity [B, count] bool.
+    """
+    batch, total = ops.shape(boxes)[:2]
+    tile = min(tile, total)
+    tiles = -(-total // tile)
+    padding = tiles * tile - total
+    if groups is None:
+        groups = ops.zeros((batch, total), "float32")
+    # A row holds all that a kept box must be remembered by; float32 holds every integer below 2^24.
+    rows = ops.concatenate([boxes, ops.cast(groups, "float32")[..., None]], axis=-1)
+    rows = ops.pad(ops.stop_gradient(rows), [[0, 0], [0, padding], [0, 0]])
+    valid = ops.pad(valid, [[0, 0], [0, padding]])
+    earlier = ops.arange(tile)[None, :] < ops.arange(tile)[:, None]
+    slots = ops.arange(count, dtype="int32")
+
+    def rivals(a, b):
+        same_group = ops.equal(a[:, :, None, 4], b[:, None, :, 4])
+        return ops.logical_and(overlaps(a[..., :4], b[..., :4]) > threshold, same_group)
+
+    def enter_tile(i, kept, kept_indices, kept_count):
+        tile_rows = ops.slice(rows, (0, i * tile, 0), (batch, tile, 5))
+        alive = ops.slice(valid, (0, i * tile), (batch, tile))
+        filled = slots[None, None, :] < kept_count[:, None, None]
+        hit = ops.logical_and(rivals(tile_rows, kept), filled)
+        alive = ops.logical_and(alive, ops.logical_not(ops.any(hit, axis=-1)))
+        rival = ops.logical_and(rivals(tile_rows, tile_rows), earlier)
+
+        def sweep(keep, changed):
+            suppressed = ops.any(ops.logical_and(rival, keep[:, None, :]), axis=-1)
+            new = ops.logical_and(alive, ops.logical_not(suppressed))
+            return new, ops.any(ops.not_equal(new, keep))
+
+        keep, _ = ops.while_loop(_second, sweep, (alive, ops.any(alive)))
+        position = ops.cumsum(ops.cast(keep, "int32"), axis=1) - 1 + kept_count[:, None]
+        place = ops.logical_and(ops.equal(position[:, :, None], slots[None, None, :]), keep[:, :, None])
+        place = ops.cast(place, "float32")
+        kept = kept + ops.einsum("bts,btc->bsc", place, tile_rows)
+        indices = ops.cast(i * tile + ops.arange(tile, dtype="int32"), "float32")
+        kept_indices = kept_indices + ops.cast(ops.einsum("bts,t->bs", place, indices), "int32")
+        kept_count = ops.minimum(kept_count + ops.sum(ops.cast(keep, "int32"), axis=1), count)
+        return i + 1, kept, kept_indices, kept_count
+
+    def unfinished(i, kept, kept_indices, kept_count):
+        return ops.logical_and(i < tiles, ops.any(kept_count < count))
+
+    state = (
+        ops.convert_to_tensor(0, "int32"),
+        ops.zeros((batch, count, 5), "float32"),
+        ops.zeros((batch, count), "int32"),
+        ops.zeros((batch,), "int32"),
+    )
+    _, _, indices, kept_count = ops.while_loop(unfinished, enter_tile, state)
+    return indices, slots[None, :] < kept_count[:, None]
+
+
+def _second(first, second):
+    return second

@@ -1,0 +1,258 @@
+"""Every setting of a model, its training and its data, as attributes of one class.
+
+Subclass `Config`, override what differs, instantiate::
+
+    class BalloonConfig(Config):
+        NAME = "balloon"
+        NUM_CLASSES = 1 + 1  # background, balloon
+
+    config = BalloonConfig()
+"""
+
+import difflib
+import math
+import warnings
+
+RESIZE_MODES = ("square", "pad64", "crop", "none")
+
+
+class Config:
+    """Settings with the defaults of the 2017-2019 original; old weights rely on most of them.
+
+    Raises:
+        ValueError: a value is impossible; the message names the attribute and the remedy.
+    """
+
+    # Name of the experiment: the prefix of its log folder.
+    NAME = None
+
+    # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
+    # the largest batch that fits gives the best use of the machine.
+    GPU_COUNT = 1
+    IMAGES_PER_GPU = 2
+
+    # Training steps in an epoch. Checkpoints and TensorBoard records are written once an epoch, so it need not be the
+    # size of the training set.
+    STEPS_PER_EPOCH = 1000
+
+    # Validation steps at the end of every epoch: more of them give steadier numbers and slower epochs.
+    VALIDATION_STEPS = 50
+
+    # "resnet50", "resnet101", "resnet18" (basic blocks, light enough for a CPU), or a callable
+    # backbone(input_image, stage5=True, train_bn=...) -> [C1, C2, C3, C4, C5].
+    BACKBONE = "resnet101"
+
+    # Only with a callable BACKBONE: function(image_shape) -> [5, 2] heights and widths of P2..P6.
+    COMPUTE_BACKBONE_SHAPE = None
+
+    # Width of the first stage of "resnet18"; its later stages double it. Narrow networks train in minutes on a CPU.
+    BACKBONE_WIDTH = 64
+
+    # Strides of P2..P6 against the image.
+    BACKBONE_STRIDES = [4, 8, 16, 32, 64]
+
+    # Width of the first dense layers of the box head (convolutions over the whole pooled RoI).
+    FPN_CLASSIF_FC_LAYERS_SIZE = 1024
+
+    # Channels of every pyramid level.
+    TOP_DOWN_PYRAMID_SIZE = 256
+
+    # Channels of the RPN's shared convolution and of the mask head's convolutions.
+    RPN_CHANNELS = 512
+    MASK_CHANNELS = 256
+
+    # Classes including the background, which is class 0.
+    NUM_CLASSES = 1
+
+    # Side of a square anchor in pixels, one for each pyramid level.
+    RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)
+
+    # Width / height of the anchors in each cell.
+    RPN_ANCHOR_RATIOS = [0.5, 1, 2]
+
+    # 1: anchors in every cell of the feature map, 2: in every second one, and so on.
+    RPN_ANCHOR_STRIDE = 1
+
+    # Overlap (IoU) above which the weaker of two proposals is dropped; higher in training gives more proposals.
+    RPN_NMS_THRESHOLD = 0.7
+
+    # Anchors per image in the RPN's losses.
+    RPN_TRAIN_ANCHORS_PER_IMAGE = 256
+
+    # Proposals by score that enter the NMS.
+    PRE_NMS_LIMIT = 6000
+
+    # Proposals that leave it.
+    POST_NMS_ROIS_TRAINING = 2000
+    POST_NMS_ROIS_INFERENCE = 1000
+
+    # Masks cut to their box and resized to MINI_MASK_SHAPE save memory where images are large.
+    USE_MINI_MASK = True
+    MINI_MASK_SHAPE = (56, 56)
+
+    # How images come to one size (mrcnn.images.resize_image):
+    # square: scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE, never above IMAGE_MAX_DIM, and pad to a square of that side.
+    # pad64:  scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE, pad the sides to multiples of 64.
+    # crop:   the same scale, then a random square of side IMAGE_MIN_DIM; training only.
+    # none:   neither scale nor pad; the sides must be multiples of 64.
+    IMAGE_RESIZE_MODE = "square"
+    IMAGE_MIN_DIM = 800
+    IMAGE_MAX_DIM = 1024
+    IMAGE_MIN_SCALE = 0
+
+    # Channels of the input: 3 for RGB, 1 for gray, 4 for RGB-D. MEAN_PIXEL has as many values.
+    IMAGE_CHANNEL_COUNT = 3
+    MEAN_PIXEL = (123.7, 116.8, 103.9)
+
+    # RoIs per image in the heads' losses, and the largest share of them that is positive. With too few positives,
+    # lower RPN_NMS_THRESHOLD's effect by raising POST_NMS_ROIS_TRAINING.
+    TRAIN_ROIS_PER_IMAGE = 200
+    ROI_POSITIVE_RATIO = 0.33
+
+    # Side in cells of the RoIs that the box and the mask head see, and shape of the mask that comes out: twice
+    # MASK_POOL_SIZE unless the mask head is changed.
+    POOL_SIZE = 7
+    MASK_POOL_SIZE = 14
+    MASK_SHAPE = (28, 28)
+
+    # Ground-truth instances used per image; a random choice of them where there are more.
+    MAX_GT_INSTANCES = 100
+
+    # Box deltas are divided by these, so that the losses of their parts weigh alike.
+    RPN_BBOX_STD_DEV = (0.1, 0.1, 0.2, 0.2)
+    BBOX_STD_DEV = (0.1, 0.1, 0.2, 0.2)
+
+    # Detections per image at most, the lowest score that counts, and the IoU above which the weaker of two
+    # detections of one class is dropped.
+    DETECTION_MAX_INSTANCES = 100
+    DETECTION_MIN_CONFIDENCE = 0.7
+    DETECTION_NMS_THRESHOLD = 0.3
+
+    # SGD. The paper's learning rate of 0.02 (with 16 images a step) made this implementation's weights explode;
+    # smaller steps converge as well.
+    LEARNING_RATE = 0.001
+    LEARNING_MOMENTUM = 0.9
+    WEIGHT_DECAY = 0.0001
+
+    # Weights of the losses.
+    LOSS_WEIGHTS = {
+        "rpn_class_loss": 1.0,
+        "rpn_bbox_loss": 1.0,
+        "mrcnn_class_loss": 1.0,
+        "mrcnn_bbox_loss": 1.0,
+        "mrcnn_mask_loss": 1.0,
+    }
+
+    # False: the heads train on proposals that come with the data (input_rois) and the RPN only on its own losses.
+    USE_RPN_ROIS = True
+
+    # False: BatchNorm layers use their stored statistics, right for small batches on top of pretrained weights.
+    # None or True: they train, right from scratch.
+    TRAIN_BN = False
+
+    # The global norm of the gradients is clipped to this.
+    GRADIENT_CLIP_NORM = 5.0
+
+    def __init__(self):
+        for name in vars(type(self)):
+            if name.isupper() and not hasattr(Config, name) and name not in DERIVED:
+                close = difflib.get_close_matches(name, settings(), n=1, cutoff=0.85)
+                if close:
+                    warnings.warn(
+                        f"{type(self).__name__}.{name} is not a setting; did you mean {close[0]}?", stacklevel=2
+                    )
+        self._derive()
+
+    def _derive(self):
+        """Check the values and compute those that follow from others."""
+        self.validate()
+        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
+        side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
+        self.IMAGE_SHAPE = [side, side, self.IMAGE_CHANNEL_COUNT]
+        # image id, original shape, shape, window, scale, active classes
+        self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
+
+    def validate(self):
+        """Raise ValueError with one sentence if a setting is impossible."""
+
+        def require(condition, message):
+            if not condition:
+                raise ValueError(f"{type(self).__name__}: {message}")
+
+        require(
+            self.NUM_CLASSES >= 2,
+            f"NUM_CLASSES is {self.NUM_CLASSES}; set it to 1 (the background) plus the number of your classes.",
+        )
+        require(
+            self.IMAGE_RESIZE_MODE in RESIZE_MODES,
+            f"IMAGE_RESIZE_MODE is {self.IMAGE_RESIZE_MODE!r}; choose one of {', '.join(RESIZE_MODES)}.",
+        )
+        for name in {"square": ["IMAGE_MAX_DIM"], "crop": ["IMAGE_MIN_DIM"], "pad64": ["IMAGE_MIN_DIM"]}.get(
+            self.IMAGE_RESIZE_MODE, []
+        ):
+            side = getattr(self, name)
+            require(
+                bool(side) and side % 64 == 0,
+                f"{name} is {side}; it must be a multiple of 64 in mode {self.IMAGE_RESIZE_MODE!r}, "
+                f"for instance {64 * max(1, math.ceil((side or 64) / 64))}.",
+            )
+        require(
+            len(self.RPN_ANCHOR_SCALES) == len(self.BACKBONE_STRIDES),
+            f"RPN_ANCHOR_SCALES has {len(self.RPN_ANCHOR_SCALES)} values for {len(self.BACKBONE_STRIDES)} pyramid "
+            "levels; give one scale for each entry of BACKBONE_STRIDES.",
+        )
+        require(
+            len(self.MEAN_PIXEL) == self.IMAGE_CHANNEL_COUNT,
+            f"MEAN_PIXEL has {len(self.MEAN_PIXEL)} values for IMAGE_CHANNEL_COUNT = {self.IMAGE_CHANNEL_COUNT}; "
+            "give one value for each channel.",
+        )
+        require(
+            tuple(self.MASK_SHAPE) == (2 * self.MASK_POOL_SIZE, 2 * self.MASK_POOL_SIZE),
+            f"MASK_SHAPE is {tuple(self.MASK_SHAPE)}; the mask head doubles MASK_POOL_SIZE = {self.MASK_POOL_SIZE}, "
+            f"so it must be {(2 * self.MASK_POOL_SIZE, 2 * self.MASK_POOL_SIZE)}.",
+        )
+        require(
+            0 < self.ROI_POSITIVE_RATIO <= 1 and self.TRAIN_ROIS_PER_IMAGE * self.ROI_POSITIVE_RATIO >= 1,
+            f"TRAIN_ROIS_PER_IMAGE = {self.TRAIN_ROIS_PER_IMAGE} with ROI_POSITIVE_RATIO = {self.ROI_POSITIVE_RATIO} "
+            "leaves no room for a positive RoI; raise one of them.",
+        )
+
+    def update(self, **values):
+        """Set attributes by name on this instance, check them, recompute what depends on them.
+
+        Raises:
+            ValueError: unknown name (the message holds the nearest known one), or an impossible value.
+        """
+        known = settings(type(self))
+        for name in values:
+            if name not in known:
+                close = difflib.get_close_matches(name.upper(), known, n=1)
+                raise ValueError(
+                    f"{name} is not a setting of Config" + (f"; did you mean {close[0]}?" if close else ".")
+                )
+        for name, value in values.items():
+            setattr(self, name, value)
+        self._derive()
+        return self
+
+    def to_dict(self):
+        """All settings and derived values as a dict of plain Python values."""
+        return {
+            name: getattr(self, name) for name in sorted(settings(type(self)) + list(DERIVED)) if hasattr(self, name)
+        }
+
+    def display(self):
+        """Print every setting, one a line."""
+        print("\nConfigurations:")
+        for name, value in self.to_dict().items():
+            print(f"{name:30} {value}")
+        print("\n")
+
+
+# Computed in `Config.__init__`; old code reads them as attributes.
+DERIVED = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
+
+
+def settings(config_class=Config):
+    """Names of the settings that a config class knows."""
+    return [name for name in dir(config_class) if name.isupper()]

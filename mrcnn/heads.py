@@ -1,0 +1,86 @@
+"""Heads: what is computed for each RoI. Class and box from 7x7 cells, a mask from 14x14."""
+
+from keras import layers, ops
+
+from mrcnn.backbone import BatchNorm, batch_norm
+from mrcnn.roi_align import PyramidROIAlign
+
+
+def _flatten(pooled):
+    """Pooled RoIs [B, N, h, w, C] of all images as one batch, [B * N, h, w, C]."""
+    return ops.reshape(pooled, (-1, *pooled.shape[2:]))
+
+
+def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, fc_layers_size=1024):
+    """Class and box head.
+
+    Args:
+        rois: [B, N, 4] normalised.
+        feature_maps: [P2, P3, P4, P5].
+        image_meta: [B, 12 + K].
+        pool_size: cells per side of a pooled RoI.
+        num_classes: K, with background.
+        train_bn: False uses stored BatchNorm statistics.
+        fc_layers_size: width of the two dense layers (written as convolutions, as old weights hold them).
+
+    Returns:
+        logits [B, N, K], probabilities [B, N, K], deltas [B, N, K, 4] in units of BBOX_STD_DEV.
+    """
+    align = PyramidROIAlign((pool_size, pool_size), name="roi_align_classifier")
+    x = _flatten(align([rois, image_meta, *feature_maps]))
+    x = layers.Conv2D(fc_layers_size, pool_size, name="mrcnn_class_conv1")(x)
+    x = layers.Activation("relu")(batch_norm(x, "mrcnn_class_bn1", train_bn))
+    x = layers.Conv2D(fc_layers_size, 1, name="mrcnn_class_conv2")(x)
+    x = layers.Activation("relu")(batch_norm(x, "mrcnn_class_bn2", train_bn))
+    shared = layers.Reshape((fc_layers_size,), name="pool_squeeze")(x)
+    count = rois.shape[1]
+    logits = layers.Dense(num_classes, name="mrcnn_class_logits")(shared)
+    logits = layers.Activation("linear", dtype="float32")(ops.reshape(logits, (-1, count, num_classes)))
+    probs = layers.Activation("softmax", name="mrcnn_class", dtype="float32")(logits)
+    deltas = layers.Dense(4 * num_classes, name="mrcnn_bbox_fc")(shared)
+    deltas = ops.reshape(deltas, (-1, count, num_classes, 4))
+    return logits, probs, layers.Activation("linear", name="mrcnn_bbox", dtype="float32")(deltas)
+
+
+class MaskHead:
+    """Mask head: four 3x3 convolutions, one transposed 2x2 convolution, one sigmoid for each class.
+
+    Its layers are made once; every call adds them to a graph with the same weights.
+
+    Args:
+        pool_size: cells per side of a pooled RoI; masks have twice as many.
+        num_classes: K, with background.
+        train_bn: False uses stored BatchNorm statistics.
+        channels: width of the convolutions.
+    """
+
+    def __init__(self, pool_size, num_classes, train_bn=True, channels=256):
+        self.align = PyramidROIAlign((pool_size, pool_size), name="roi_align_mask")
+        self.blocks = [
+            (
+                layers.Conv2D(channels, 3, padding="same", name=f"mrcnn_mask_conv{i}"),
+                BatchNorm(frozen=train_bn is False, name=f"mrcnn_mask_bn{i}"),
+                layers.Activation("relu"),
+            )
+            for i in range(1, 5)
+        ]
+        self.upsample = layers.Conv2DTranspose(channels, 2, strides=2, activation="relu", name="mrcnn_mask_deconv")
+        self.classify = layers.Conv2D(num_classes, 1, name="mrcnn_mask")
+        self.sigmoid = layers.Activation("sigmoid", dtype="float32")
+
+    def flat(self, rois, feature_maps, image_meta):
+        """Masks of all RoIs of all images behind each other, [B * N, h, w, K]; N may be unknown in the graph."""
+        x = _flatten(self.align([rois, image_meta, *feature_maps]))
+        for conv, norm, relu in self.blocks:
+            x = relu(norm(conv(x)))
+        return self.sigmoid(self.classify(self.upsample(x)))
+
+    def __call__(self, rois, feature_maps, image_meta):
+        """Masks [B, N, h, w, K] of rois [B, N, 4] normalised."""
+        x = self.flat(rois, feature_maps, image_meta)
+        return ops.reshape(x, (-1, rois.shape[1], *x.shape[1:]))
+
+
+def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, channels=256):
+    """Mask probabilities [B, N, 2 pool_size, 2 pool_size, K] of rois [B, N, 4]; see `MaskHead`."""
+    return MaskHead(pool_size, num_classes, train_bn, channels)(rois, feature_maps, image_meta)

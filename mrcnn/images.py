@@ -1,0 +1,247 @@
+"""Images: reading, channels, resizing, and the two forms the network wants: molded pixels and the image's meta data."""
+
+import random
+
+import numpy as np
+import skimage.transform
+from PIL import Image, ImageOps
+
+
+def read_image(path, channels=3):
+    """Read an image file upright, as its EXIF orientation says.
+
+    Args:
+        path: a file that Pillow reads: 8-bit or 16-bit, gray, palette, RGB, RGBA, CMYK ...
+        channels: 1, 3 or 4, see `convert_channels`.
+
+    Returns:
+        [H, W, channels] uint8.
+
+    Raises:
+        FileNotFoundError: no such file.
+        OSError: the file cannot be decoded.
+        ValueError: it has no way to `channels` channels. Every message is one line that names the path.
+    """
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith("I"):  # 16 bits per pixel
+                pixels = np.clip(np.asarray(image), 0, 65535).astype("uint16")
+            else:
+                if image.mode in ("LA", "PA") or "transparency" in image.info:
+                    image = image.convert("RGBA")
+                elif image.mode not in ("L", "RGB", "RGBA"):
+                    image = image.convert("L" if image.mode == "1" else "RGB")
+                pixels = np.asarray(image)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no image file {path}.") from None
+    except Exception as error:  # a broken file makes Pillow raise almost anything
+        reason = " ".join(str(error).split())
+        raise OSError(f"The image file {path} cannot be read: {reason}") from error
+    try:
+        return convert_channels(pixels, channels)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def convert_channels(image, count):
+    """Bring an image to a number of channels.
+
+    Gray becomes RGB by repetition, RGB becomes gray by luma (ITU-R 601), RGBA loses its alpha, 16-bit values (uint16)
+    are scaled to 0..255 uint8. What has `count` channels already keeps them whatever they mean.
+
+    Args:
+        image: [H, W] or [H, W, C].
+        count: channels wanted.
+
+    Returns:
+        [H, W, count], of the image's dtype unless that was uint16.
+
+    Raises:
+        ValueError: there is no such conversion.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3:
+        raise ValueError(f"An image must be [H, W] or [H, W, channels], this array has shape {image.shape}.")
+    if image.dtype == np.uint16:
+        image = np.rint(image / 257).astype("uint8")
+    if image.shape[2] == 4 and count in (1, 3):
+        image = image[:, :, :3]
+    channels = image.shape[2]
+    if channels == count:
+        return image
+    if (channels, count) == (1, 3):
+        return np.repeat(image, 3, axis=2)
+    if (channels, count) == (3, 1):
+        luma = image @ np.array([0.299, 0.587, 0.114])
+        return (np.rint(luma) if np.issubdtype(image.dtype, np.integer) else luma).astype(image.dtype)[:, :, None]
+    raise ValueError(f"An image with {channels} channels cannot become one with {count}.")
+
+
+def resize(
+    image,
+    output_shape,
+    order=1,
+    mode="constant",
+    cval=0,
+    clip=True,
+    preserve_range=False,
+    anti_aliasing=False,
+    anti_aliasing_sigma=None,
+):
+    """`skimage.transform.resize` with the defaults of the original: bilinear, no anti-aliasing, zero beyond the border.
+
+    Args:
+        image: [H, W] or [H, W, C]; bool counts as 0.0 and 1.0.
+        output_shape: (height, width) or with the channels.
+        preserve_range: False scales integers to 0..1 (scikit-image's convention), True keeps their values.
+
+    Returns:
+        [height, width] or [height, width, C], float32 for float16 and float32 images, else float64.
+    """
+    image = np.asarray(image)
+    if image.dtype == bool:
+        image = image.astype("float64")  # scikit-image >= 0.19 refuses to interpolate bool
+    defaults = (order, mode, cval, clip, anti_aliasing) == (1, "constant", 0, True, False)
+    keeps_values = preserve_range or np.issubdtype(image.dtype, np.floating)
+    two_sides = tuple(output_shape[2:]) in ((), image.shape[2:])
+    if defaults and keeps_values and two_sides and image.size and min(output_shape[:2]) > 0:
+        return _bilinear(image, output_shape[:2])
+    return skimage.transform.resize(
+        image,
+        output_shape,
+        order=order,
+        mode=mode,
+        cval=cval,
+        clip=clip,
+        preserve_range=preserve_range,
+        anti_aliasing=anti_aliasing,
+        anti_aliasing_sigma=anti_aliasing_sigma,
+    )
+
+
+def _bilinear(image, shape):
+    """What scikit-image computes for the defaults of `resize`, three to five times faster: an image and a hundred masks
+    are resized in every `detect`. Pixel centres lie at halves; values are kept within those of the image."""
+    result = image.astype(np.float32 if image.dtype in (np.float16, np.float32) else np.float64)
+    for axis, count in enumerate(shape):
+        size = image.shape[axis]
+        if count == size:
+            continue
+        border = [(1, 1) if i == axis else (0, 0) for i in range(image.ndim)]
+        padded = np.pad(result, border)
+        position = (np.arange(count) + 0.5) * (size / count) + 0.5  # in the padded image
+        low = np.clip(np.floor(position).astype(int), 0, size)
+        weight = (position - low).astype(result.dtype).reshape([-1 if i == axis else 1 for i in range(image.ndim)])
+        result = np.take(padded, low, axis) * (1 - weight) + np.take(padded, low + 1, axis) * weight
+    return np.clip(result, image.min(), image.max())
+
+
+def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square"):
+    """Bring an image to the size the network wants, keeping its aspect ratio.
+
+    Args:
+        image: [H, W, C].
+        min_dim: the shorter side is scaled up to this many pixels; larger images are not scaled down to it. In mode
+            "crop" it is the side of the crop.
+        max_dim: in mode "square", the longer side is at most this and the image is padded to [max_dim, max_dim].
+        min_scale: scale up at least by this factor, even if min_dim asks for less.
+        mode: "none": as it is; whether the network can take it is for the model to say.
+            "square": scaled, then padded with zeros to a square.
+            "pad64": scaled, then padded with zeros to multiples of 64.
+            "crop": scaled, then a square cut out at random (by Python's `random`); for training only.
+
+    Returns:
+        image: [H', W', C] of the same dtype.
+        window: (y1, x1, y2, x2) in pixels, the part of the result that is not padding.
+        scale: the factor by which the image was resized.
+        padding: [(top, bottom), (left, right), (0, 0)] pixels.
+        crop: (y, x, height, width) in the scaled image, or None.
+
+    Raises:
+        ValueError: unknown mode, or a min_dim or max_dim that the mode needs or cannot use.
+    """
+    dtype = image.dtype
+    height, width = image.shape[:2]
+    padding, crop, scale = [(0, 0), (0, 0), (0, 0)], None, 1
+    if mode == "none":
+        return image, (0, 0, height, width), scale, padding, crop
+    if mode not in ("square", "pad64", "crop"):
+        raise ValueError(f"Resize mode {mode!r} is unknown; choose square, pad64, crop or none.")
+    needed = "max_dim" if mode == "square" else "min_dim"
+    if not (max_dim if mode == "square" else min_dim):
+        raise ValueError(f"Resize mode {mode!r} needs {needed}.")
+    if mode == "pad64" and min_dim % 64:
+        raise ValueError(f"Resize mode 'pad64' needs a min_dim that is a multiple of 64, not {min_dim}.")
+
+    if min_dim:
+        scale = max(1, min_dim / min(height, width))
+    if min_scale and scale < min_scale:
+        scale = min_scale
+    if mode == "square" and round(max(height, width) * scale) > max_dim:
+        scale = max_dim / max(height, width)
+    if scale != 1:
+        image = resize(image, (round(height * scale), round(width * scale)), preserve_range=True).astype(dtype)
+
+    height, width = image.shape[:2]
+    if mode == "crop":
+        y, x = random.randint(0, height - min_dim), random.randint(0, width - min_dim)
+        crop = (y, x, min_dim, min_dim)
+        return image[y : y + min_dim, x : x + min_dim], (0, 0, min_dim, min_dim), scale, padding, crop
+    target = (max_dim, max_dim) if mode == "square" else (-(-height // 64) * 64, -(-width // 64) * 64)
+    top, left = (target[0] - height) // 2, (target[1] - width) // 2
+    padding = [(top, target[0] - height - top), (left, target[1] - width - left), (0, 0)]
+    return np.pad(image, padding), (top, left, top + height, left + width), scale, padding, crop
+
+
+def mold_image(image, mean_pixel):
+    """Image [..., C] 0..255 minus the mean pixel [C], as float32: what the network reads."""
+    return np.asarray(image, dtype="float32") - np.asarray(mean_pixel, dtype="float32")
+
+
+def unmold_image(image, mean_pixel):
+    """Undo `mold_image`: [..., C] uint8."""
+    return np.clip(np.rint(np.asarray(image) + np.asarray(mean_pixel)), 0, 255).astype("uint8")
+
+
+# Where each piece of an image's meta data stands in its vector. The rest, from 12 on, is active_class_ids.
+META = {
+    "image_id": 0,
+    "original_image_shape": slice(1, 4),
+    "image_shape": slice(4, 7),
+    "window": slice(7, 11),
+    "scale": 11,
+    "active_class_ids": slice(12, None),
+}
+
+
+def compose_image_meta(image_id, original_image_shape, image_shape, window, scale, active_class_ids):
+    """Pack what the network must know of an image into one vector.
+
+    Args:
+        image_id: an integer below 2^24 (float32 holds no larger ones exactly).
+        original_image_shape: (H, W, C) before resizing.
+        image_shape: (H, W, C) after it.
+        window: (y1, x1, y2, x2) in pixels, the part that is not padding.
+        scale: the factor of the resizing.
+        active_class_ids: [K] 1 for every class that the image's data set knows, else 0.
+
+    Returns:
+        [12 + K] float32.
+    """
+    parts = [[image_id], original_image_shape, image_shape, window, [scale], active_class_ids]
+    return np.concatenate([np.asarray(part, dtype="float32").ravel() for part in parts])
+
+
+def parse_image_meta(meta):
+    """Unpack meta data [B, 12 + K] (or one vector [12 + K]) into a dict by the names of `META`.
+
+    From a NumPy array: scale [B] is float32, all else int32: image_id [B], original_image_shape [B, 3],
+    image_shape [B, 3], window [B, 4] in pixels, active_class_ids [B, K]. From a backend tensor: slices of it.
+    """
+    fields = {name: meta[..., where] for name, where in META.items()}
+    if isinstance(meta, np.ndarray):
+        fields = {name: part.astype("float32" if name == "scale" else "int32") for name, part in fields.items()}
+    return fields

@@ -1,0 +1,109 @@
+"""The five losses of the paper, each a mean over what it concerns; 0 where it concerns nothing.
+
+The names are the original's; every function takes and returns backend tensors.
+"""
+
+from keras import ops
+
+
+def _mean(values, weights):
+    """Mean of `values` where `weights` is 1, over both axes of a batch; 0 if there is none."""
+    weights = ops.cast(weights, values.dtype)
+    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1)
+
+
+def smooth_l1_loss(y_true, y_pred):
+    """Elementwise smooth L1 (Girshick 2015): quadratic below a difference of 1, linear above."""
+    difference = ops.abs(y_true - y_pred)
+    return ops.where(difference < 1, 0.5 * difference**2, difference - 0.5)
+
+
+def _cross_entropy(class_ids, logits):
+    """Softmax cross-entropy [...] of logits [..., K] with class ids [...]."""
+    log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    return -ops.take_along_axis(log_probs, ops.cast(class_ids, "int32")[..., None], axis=-1)[..., 0]
+
+
+def rpn_class_loss_graph(rpn_match, rpn_class_logits):
+    """Cross-entropy of foreground against background, over the anchors that are one of them.
+
+    Args:
+        rpn_match: [B, A, 1] int; 1 positive, -1 negative, 0 neutral.
+        rpn_class_logits: [B, A, 2].
+    """
+    match = ops.squeeze(rpn_match, -1)
+    return _mean(_cross_entropy(ops.equal(match, 1), rpn_class_logits), ops.not_equal(match, 0))
+
+
+def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox):
+    """Smooth L1 of the RPN's deltas, over the positive anchors.
+
+    Args:
+        config: not used; old code passes it.
+        target_bbox: [B, M, 4] deltas of the positive anchors in their order, zero-padded.
+        rpn_match: [B, A, 1] int; 1 positive.
+        rpn_bbox: [B, A, 4].
+    """
+    positive = ops.equal(ops.squeeze(rpn_match, -1), 1)
+    # The k-th positive anchor of an image belongs to row k of its targets.
+    row = ops.cumsum(ops.cast(positive, "int32"), axis=1) - 1
+    row = ops.clip(row, 0, ops.shape(target_bbox)[1] - 1)
+    target = ops.take_along_axis(ops.cast(target_bbox, rpn_bbox.dtype), row[..., None], axis=1)
+    return _mean(ops.mean(smooth_l1_loss(target, rpn_bbox), axis=-1), positive)
+
+
+def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids):
+    """Cross-entropy over the RoIs, left out where the predicted class does not exist in the image's data set.
+
+    Args:
+        target_class_ids: [B, T] int; 0 background, -1 no RoI at all.
+        pred_class_logits: [B, T, K].
+        active_class_ids: [B, K]; 1 for classes of the data set that the image comes from.
+    """
+    predicted = ops.argmax(pred_class_logits, axis=-1)
+    active = ops.take_along_axis(ops.cast(active_class_ids, "float32"), predicted, axis=1)
+    weights = active * ops.cast(target_class_ids >= 0, "float32")
+    return _mean(_cross_entropy(ops.maximum(target_class_ids, 0), pred_class_logits), weights)
+
+
+def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
+    """Smooth L1 of the positive RoIs' deltas, those of the true class.
+
+    Args:
+        target_bbox: [B, T, 4].
+        target_class_ids: [B, T] int; positive RoIs are above 0.
+        pred_bbox: [B, T, K, 4].
+    """
+    class_ids = ops.cast(ops.maximum(target_class_ids, 0), "int32")
+    pred = ops.take_along_axis(pred_bbox, class_ids[..., None, None], axis=2)[:, :, 0]
+    return _mean(ops.mean(smooth_l1_loss(target_bbox, pred), axis=-1), target_class_ids > 0)
+
+
+def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
+    """Binary cross-entropy of the positive RoIs' masks, on the channel of the true class.
+
+    Args:
+        target_masks: [B, P, h, w] of 0 and 1.
+        target_class_ids: [B, P] int; positive RoIs are above 0.
+        pred_masks: [B, P, h, w, K] probabilities.
+    """
+    class_ids = ops.cast(ops.maximum(target_class_ids, 0), "int32")
+    pred = ops.take_along_axis(pred_masks, class_ids[:, :, None, None, None], axis=4)[..., 0]
+    target = ops.cast(target_masks, pred.dtype)
+    pred = ops.clip(pred, 1e-7, 1 - 1e-7)
+    entropy = -(target * ops.log(pred) + (1 - target) * ops.log(1 - pred))
+    return _mean(ops.mean(entropy, axis=(2, 3)), target_class_ids > 0)
+
+
+# Loss -> its value from the outputs of the training graph.
+LOSSES = {
+    "rpn_class_loss": lambda y: rpn_class_loss_graph(y["target_rpn_match"], y["rpn_class_logits"]),
+    "rpn_bbox_loss": lambda y: rpn_bbox_loss_graph(None, y["target_rpn_bbox"], y["target_rpn_match"], y["rpn_bbox"]),
+    "mrcnn_class_loss": lambda y: mrcnn_class_loss_graph(
+        y["target_class_ids"], y["mrcnn_class_logits"], y["active_class_ids"]
+    ),
+    "mrcnn_bbox_loss": lambda y: mrcnn_bbox_loss_graph(y["target_bbox"], y["target_class_ids"], y["mrcnn_bbox"]),
+    "mrcnn_mask_loss": lambda y: mrcnn_mask_loss_graph(
+        y["target_mask"], y["target_class_ids"][:, : y["target_mask"].shape[1]], y["mrcnn_mask"]
+    ),
+}

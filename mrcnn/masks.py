@@ -1,0 +1,134 @@
+"""Instance masks: their boxes, their small copies for training, pasting the network's masks, run-length encoding."""
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mrcnn.images import resize
+
+
+def extract_bboxes(mask):
+    """Tight boxes around masks.
+
+    Args:
+        mask: [H, W, N], zero or not.
+
+    Returns:
+        [N, 4] int32 pixel boxes (y1, x1, y2, x2), all zero where a mask is empty.
+    """
+    mask = np.asarray(mask) != 0
+    if not mask.size:
+        return np.zeros((mask.shape[-1], 4), dtype="int32")
+
+    def extent(profile):  # [length, N]
+        return profile.argmax(axis=0), len(profile) - profile[::-1].argmax(axis=0)
+
+    (y1, y2), (x1, x2) = extent(mask.any(axis=1)), extent(mask.any(axis=0))
+    return (np.stack([y1, x1, y2, x2], axis=1) * mask.any(axis=(0, 1))[:, None]).astype("int32")
+
+
+def minimize_mask(bbox, mask, mini_shape):
+    """Cut masks to their boxes and resize them: large images then need far less memory for ground truth.
+
+    Args:
+        bbox: [N, 4] integer pixel boxes.
+        mask: [H, W, N].
+        mini_shape: (height, width) of the mini masks.
+
+    Returns:
+        [height, width, N] bool.
+
+    Raises:
+        ValueError: a box has no area, as for an empty mask; such instances must be dropped before.
+    """
+    mini = np.zeros((*mini_shape, mask.shape[-1]), dtype=bool)
+    for i in range(mask.shape[-1]):
+        y1, x1, y2, x2 = bbox[i][:4]
+        part = mask[y1:y2, x1:x2, i] != 0
+        if not part.size:
+            raise ValueError(f"Instance {i} has the box {[int(v) for v in bbox[i][:4]]}, which covers no pixel.")
+        mini[:, :, i] = _binary(resize(part, mini_shape))
+    return mini
+
+
+def expand_mask(bbox, mini_mask, image_shape):
+    """Undo `minimize_mask` as far as its resolution allows.
+
+    Args:
+        bbox: [N, 4] integer pixel boxes within the image.
+        mini_mask: [height, width, N].
+        image_shape: (H, W, ...) of the image.
+
+    Returns:
+        [H, W, N] bool.
+    """
+    mask = np.zeros((*image_shape[:2], mini_mask.shape[-1]), dtype=bool)
+    for i in range(mask.shape[-1]):
+        mask[:, :, i] = unmold_mask(mini_mask[:, :, i], bbox[i][:4], image_shape)
+    return mask
+
+
+def unmold_mask(mask, bbox, image_shape):
+    """Paste one mask of the network into an image.
+
+    Args:
+        mask: [height, width] probabilities 0..1.
+        bbox: (y1, x1, y2, x2) integer pixel box within the image.
+        image_shape: (H, W, ...) of the image.
+
+    Returns:
+        [H, W] bool, all False where the box has no area.
+    """
+    y1, x1, y2, x2 = bbox
+    full = np.zeros(image_shape[:2], dtype=bool)
+    if y2 > y1 and x2 > x1:
+        full[y1:y2, x1:x2] = _binary(resize(mask, (y2 - y1, x2 - x1)))
+    return full
+
+
+def _binary(mask):
+    return mask >= 0.5
+
+
+def resize_mask(mask, scale, padding, crop=None):
+    """Give masks the size that `images.resize_image` gave their image.
+
+    Args:
+        mask: [H, W, N].
+        scale, padding, crop: as returned by `resize_image`.
+
+    Returns:
+        [H', W', N] of the same dtype, nearest neighbours with corners aligned, as `scipy.ndimage.zoom(order=0)`.
+    """
+    for axis, size in enumerate(mask.shape[:2]):
+        count = round(size * scale)
+        nearest = np.floor(np.arange(count) * ((size - 1) / max(count - 1, 1)) + 0.5).astype(int)
+        mask = np.take(mask, nearest, axis=axis)
+    if crop is None:
+        return np.pad(mask, padding)
+    y, x, height, width = crop
+    return mask[y : y + height, x : x + width]
+
+
+def encode_rle(mask):
+    """COCO's run-length encoding of one mask [H, W]: {"size": [H, W], "counts": str}, ready for JSON."""
+    rle = coco_mask.encode(np.asfortranarray(np.asarray(mask) != 0, dtype="uint8"))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def decode_rle(rle):
+    """Mask [H, W] bool of a COCO run-length encoding, compressed (counts a string) or not (counts a list)."""
+    if isinstance(rle["counts"], list):
+        rle = coco_mask.frPyObjects(rle, *rle["size"])
+    return coco_mask.decode(rle).astype(bool)
+
+
+def polygons_to_mask(polygons, height, width):
+    """Mask [height, width] bool of the union of polygons, drawn as COCO draws them.
+
+    Each polygon is [x1, y1, x2, y2, ...] or [points, 2] in pixels; those of fewer than three points cover nothing.
+    """
+    flat = [np.asarray(polygon, dtype="float64").ravel().tolist() for polygon in polygons]
+    flat = [polygon for polygon in flat if len(polygon) >= 6]
+    if not flat:
+        return np.zeros((height, width), dtype=bool)
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, height, width))).astype(bool)

@@ -1,0 +1,643 @@
+"""Mask R-CNN (He et al. 2017): the graph of its boxes in the paper's figure, training, detection."""
+
+import datetime
+import os
+import re
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from mrcnn import boxes, images, losses, masks, weights
+from mrcnn.backbone import build_backbone
+from mrcnn.data import DataGenerator, plain_function, pyramid_anchors
+from mrcnn.detection import DetectionLayer
+from mrcnn.fpn import build_fpn
+from mrcnn.heads import MaskHead, fpn_classifier_graph
+from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
+from mrcnn.targets import DetectionTargetLayer
+from mrcnn.training import Checkpoints, StopOnNonFiniteLoss, find_last, restore_optimizer
+
+# Which layers the presets of train(layers=...) train.
+LAYER_PRESETS = {
+    "heads": r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "5+": r"(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "all": ".*",
+}
+
+# How many detections of an image the mask head is run on: the next of these, so that few graphs are compiled.
+MASK_BATCHES = (4, 16, 48)
+
+
+@keras.saving.register_keras_serializable("mrcnn")
+class InferenceGraph(keras.Model):
+    """The graph that detects: a functional model whose `.h5` weights files have the original's layout."""
+
+    mode = "inference"
+
+    def save_weights(self, filepath, overwrite=True, **kwargs):
+        """Write the weights: `*.weights.h5` as Keras does, any other `.h5` in the original's layout."""
+        if str(filepath).endswith(".weights.h5"):
+            return super().save_weights(filepath, overwrite=overwrite, **kwargs)
+        return weights.write(self, filepath, self.mode)
+
+
+@keras.saving.register_keras_serializable("mrcnn")
+class TrainingGraph(InferenceGraph):
+    """The graph that trains: its outputs hold predictions beside targets, and the losses are computed from them."""
+
+    mode = "training"
+    loss_names = tuple(losses.LOSSES)
+
+    def set_losses(self, loss_weights, weight_decay):
+        """Set the factor of each loss (by name; left out counts as 1) and of the L2 term."""
+        self.loss_weights = {name: loss_weights.get(name, 1.0) for name in self.loss_names}
+        self.weight_decay = weight_decay
+        self.loss_means = {name: keras.metrics.Mean(name=name) for name in self.loss_names}
+
+    def regularization(self):
+        """L2 penalty: for each trained kernel and bias the mean square of its values, times the weight decay."""
+        decayed = [w for w in self.trainable_variables if w.name not in ("gamma", "beta")]
+        return self.weight_decay * sum(ops.mean(ops.square(w)) for w in decayed)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        total = self.regularization()
+        for name, loss in losses.LOSSES.items():
+            value = loss(y_pred) * self.loss_weights[name]
+            self.loss_means[name].update_state(value)
+            total = total + value
+        return total
+
+
+class MaskRCNN:
+    """Mask R-CNN: builds the graph, trains it, detects with it.
+
+    Args:
+        mode: "training" or "inference".
+        config: an instance of a `Config` subclass.
+        model_dir: folder for training logs and checkpoints.
+
+    Attributes:
+        keras_model: the graph. For inference it takes [image, image_meta, anchors] and gives [detections, mrcnn_class,
+            mrcnn_bbox, mrcnn_mask, rpn_rois, rpn_class, rpn_bbox].
+        config, mode, model_dir: as given.
+        log_dir: folder of this run.
+        epoch: epochs trained so far.
+        anchors: [A, 4] in pixels, of the last image shape asked for.
+    """
+
+    def __init__(self, mode, config, model_dir):
+        if mode not in ("training", "inference"):
+            raise ValueError(f"mode is {mode!r}; it must be 'training' or 'inference'.")
+        self.mode = mode
+        self.config = config
+        self.model_dir = str(model_dir)
+        self.anchors = None
+        self._anchors = {}
+        self._resume_from = None
+        self.load_report = None
+        self.set_log_dir()
+        self.keras_model = self.build(mode=mode, config=config)
+
+    # Building
+
+    def build(self, mode, config):
+        """The graph of `mode`, from the image to detections or to losses."""
+        config.validate()
+        shape = list(config.IMAGE_SHAPE)
+        if mode == "inference" and config.IMAGE_RESIZE_MODE in ("pad64", "none"):
+            shape[:2] = None, None
+        input_image = keras.Input(shape, name="input_image")
+        input_image_meta = keras.Input((config.IMAGE_META_SIZE,), name="input_image_meta")
+
+        backbone = config.BACKBONE if isinstance(config.BACKBONE, str) else plain_function(config.BACKBONE)
+        _, c2, c3, c4, c5 = build_backbone(backbone, input_image, config.TRAIN_BN, config.BACKBONE_WIDTH)
+        pyramid = build_fpn([c2, c3, c4, c5], config.TOP_DOWN_PYRAMID_SIZE)
+        rpn_class_logits, rpn_class, rpn_bbox = self._rpn(pyramid)
+        feature_maps = pyramid[:4]
+        mask_head = MaskHead(config.MASK_POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN, config.MASK_CHANNELS)
+
+        if mode == "inference":
+            anchors = input_anchors = keras.Input(
+                (None if None in shape else self._anchor_count(), 4), name="input_anchors"
+            )
+            count = config.POST_NMS_ROIS_INFERENCE
+        else:
+            anchors = Anchors(self.get_anchors(shape)[0], name="anchors")(input_image)
+            count = config.POST_NMS_ROIS_TRAINING
+        proposals = ProposalLayer(
+            count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI"
+        )([rpn_class, rpn_bbox, anchors])
+
+        if mode == "inference":
+            _, probs, deltas = self._box_head(proposals, feature_maps, input_image_meta)
+            detections = DetectionLayer(
+                config.DETECTION_MAX_INSTANCES,
+                config.DETECTION_MIN_CONFIDENCE,
+                config.DETECTION_NMS_THRESHOLD,
+                config.BBOX_STD_DEV,
+                name="mrcnn_detection",
+            )([proposals, probs, deltas, input_image_meta])
+            mask = mask_head(detections[..., :4], feature_maps, input_image_meta)
+            inputs = [input_image, input_image_meta, input_anchors]
+            outputs = [detections, probs, deltas, mask, proposals, rpn_class, rpn_bbox]
+            # For `detect`: the graph up to the detections, and the mask head for any number of boxes.
+            self._detector = keras.Model(inputs, [detections, *feature_maps])
+            rois = keras.Input((None, 4))
+            maps = [keras.Input(x.shape[1:]) for x in feature_maps]
+            self._masker = keras.Model([rois, input_image_meta, *maps], mask_head.flat(rois, maps, input_image_meta))
+            return InferenceGraph(inputs, outputs, name="mask_rcnn")
+
+        targets = self._target_inputs(shape)
+        gt_boxes = boxes.normalize(targets["input_gt_boxes"], shape)
+        candidates = proposals
+        if not config.USE_RPN_ROIS:
+            given = targets["input_rois"]
+            # Zero rows are padding and stay zero.
+            padding = ops.all(ops.equal(given, 0), axis=-1, keepdims=True)
+            candidates = ops.where(padding, 0.0, boxes.normalize(given, shape))
+        rois, target_class_ids, target_bbox, target_mask = DetectionTargetLayer(
+            config.TRAIN_ROIS_PER_IMAGE,
+            config.ROI_POSITIVE_RATIO,
+            config.MASK_SHAPE,
+            config.USE_MINI_MASK,
+            config.BBOX_STD_DEV,
+            name="proposal_targets",
+        )([candidates, targets["input_gt_class_ids"], gt_boxes, targets["input_gt_masks"]])
+        class_logits, probs, deltas = self._box_head(rois, feature_maps, input_image_meta)
+        # Only the first slots can be positive, and only positive ones have a mask.
+        mask = mask_head(rois[:, : target_mask.shape[1]], feature_maps, input_image_meta)
+
+        outputs = {
+            "rpn_class_logits": rpn_class_logits,
+            "rpn_class": rpn_class,
+            "rpn_bbox": rpn_bbox,
+            "rpn_rois": proposals,
+            "output_rois": rois,
+            "mrcnn_class_logits": class_logits,
+            "mrcnn_class": probs,
+            "mrcnn_bbox": deltas,
+            "mrcnn_mask": mask,
+            "target_rpn_match": targets["input_rpn_match"],
+            "target_rpn_bbox": targets["input_rpn_bbox"],
+            "target_class_ids": target_class_ids,
+            "target_bbox": target_bbox,
+            "target_mask": target_mask,
+            "active_class_ids": images.parse_image_meta(input_image_meta)["active_class_ids"],
+        }
+        model = TrainingGraph([input_image, input_image_meta, *targets.values()], outputs, name="mask_rcnn")
+        model.set_losses(config.LOSS_WEIGHTS, config.WEIGHT_DECAY)
+        return model
+
+    def _rpn(self, pyramid):
+        """RPN logits, probabilities and deltas of all levels behind each other."""
+        config = self.config
+        rpn = build_rpn_model(
+            config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), config.TOP_DOWN_PYRAMID_SIZE, config.RPN_CHANNELS
+        )
+        levels = zip(*(rpn(level) for level in pyramid), strict=True)
+        names = ("rpn_class_logits", "rpn_class", "rpn_bbox")
+        return [
+            layers.Concatenate(axis=1, name=name, dtype="float32")(list(level))
+            for name, level in zip(names, levels, strict=True)
+        ]
+
+    def _box_head(self, rois, feature_maps, image_meta):
+        c = self.config
+        return fpn_classifier_graph(
+            rois, feature_maps, image_meta, c.POOL_SIZE, c.NUM_CLASSES, c.TRAIN_BN, c.FPN_CLASSIF_FC_LAYERS_SIZE
+        )
+
+    def _target_inputs(self, image_shape):
+        """Inputs of the training graph beside image and meta, in the original's order."""
+        config = self.config
+        mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else image_shape[:2]
+        limit = config.MAX_GT_INSTANCES
+        shapes = {
+            "input_rpn_match": ((self._anchor_count(), 1), "int32"),
+            "input_rpn_bbox": ((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), "float32"),
+            "input_gt_class_ids": ((limit,), "int32"),
+            "input_gt_boxes": ((limit, 4), "float32"),
+            "input_gt_masks": ((*mask_shape, limit), "bool"),
+        }
+        if not config.USE_RPN_ROIS:
+            shapes["input_rois"] = ((config.POST_NMS_ROIS_TRAINING, 4), "float32")
+        return {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
+
+    def _anchor_count(self):
+        return self.get_anchors(self.config.IMAGE_SHAPE).shape[1]
+
+    # Weights
+
+    def load_weights(self, filepath, by_name=False, exclude=None):
+        """Load an `.h5` file in the original's layout, and print what was and what was not loaded.
+
+        Args:
+            filepath: the file; from a checkpoint of this package, training goes on at its epoch.
+            by_name: True loads what fits and leaves the rest (another NUM_CLASSES leaves the heads); False demands all.
+            exclude: names of layers to leave as they are.
+
+        Raises:
+            FileNotFoundError, ValueError: see `mrcnn.weights.load`.
+        """
+        self.load_report = weights.load(self.keras_model, filepath, exclude or (), strict=not by_name and not exclude)
+        print(self.load_report)
+        left = self.load_report.missing + list(self.load_report.mismatched) + self.load_report.excluded
+        if left and self.mode == "inference":
+            print(f"WARNING: {len(left)} layers hold random weights; detections will be meaningless.")
+        self.set_log_dir(filepath)
+        self._resume_from = str(filepath)
+
+    def save_weights(self, filepath):
+        """Write the weights in the original's `.h5` layout."""
+        weights.write(self.keras_model, filepath, self.mode)
+
+    def get_imagenet_weights(self):
+        """Path of Keras's ImageNet weights for this backbone, downloaded first if needed.
+
+        Raises:
+            ValueError: there are none for this backbone.
+            OSError: no network; the message says where to put the file.
+        """
+        name = f"imagenet-{self.config.BACKBONE}"
+        if name not in weights.PRETRAINED:
+            raise ValueError(
+                f"No ImageNet weights for BACKBONE {self.config.BACKBONE!r}; use resnet50 or resnet101."
+            )
+        return weights.download(name)
+
+    def find_last(self):
+        """Path of the last checkpoint of the last run of this config's NAME under model_dir.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return find_last(self.model_dir, self.config.NAME)
+
+    def set_log_dir(self, model_path=None):
+        """Name the folder of this run, `{name}{date}T{time}`; given a checkpoint, take its folder and its epoch."""
+        self.epoch = 0
+        name = (self.config.NAME or "mrcnn").lower()
+        match = re.search(r"([^/\\]+\d{8}T\d{4})[/\\]mask_rcnn_.+?_(\d{4})\.h5$", str(model_path or ""))
+        if match:
+            self.epoch = int(match[2])
+            self.log_dir = os.path.join(self.model_dir, match[1])
+        else:
+            self.log_dir = os.path.join(self.model_dir, f"{name}{datetime.datetime.now():%Y%m%dT%H%M}")
+        self.checkpoint_path = os.path.join(self.log_dir, f"mask_rcnn_{name}_{{epoch:04d}}.h5")
+
+    # Training
+
+    def get_trainable_layers(self):
+        """Layers that hold weights, those of nested models too."""
+        return list(weights.weighted_layers(self.keras_model))
+
+    def find_trainable_layer(self, layer):
+        """The layer itself; layers are not wrapped any more."""
+        return layer
+
+    def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
+        """Make the layers trainable whose whole name matches a regular expression, and no others."""
+        if verbose and keras_model is None:
+            print("\nTrainable layers:")
+        for layer in weights.weighted_layers(keras_model or self.keras_model):
+            layer.trainable = bool(re.fullmatch(layer_regex, layer.name))
+            if layer.trainable and verbose:
+                print(f"{' ' * indent}{layer.name:24} ({type(layer).__name__})")
+
+    def compile(self, learning_rate, momentum):
+        """SGD with momentum and clipping by the global norm; the losses are part of the graph.
+
+        Args:
+            learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
+            momentum: a number.
+        """
+        optimizer = keras.optimizers.SGD(
+            learning_rate=learning_rate, momentum=momentum, global_clipnorm=self.config.GRADIENT_CLIP_NORM
+        )
+        self.keras_model.compile(optimizer=optimizer, jit_compile="auto" if _has_accelerator() else False)
+
+    def train(
+        self,
+        train_dataset,
+        val_dataset,
+        learning_rate,
+        epochs,
+        layers,
+        augmentation=None,
+        custom_callbacks=None,
+        no_augmentation_sources=None,
+        augment=False,
+        workers=2,
+        seed=0,
+    ):
+        """Train, with a checkpoint and a TensorBoard record after every epoch.
+
+        Args:
+            train_dataset, val_dataset: prepared `Dataset`s; val_dataset may be None.
+            learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
+            epochs: epoch to stop at, those already done included: training in stages counts on.
+            layers: heads, 3+, 4+, 5+, all, or a regular expression of layer names.
+            augmentation: an imgaug augmenter.
+            custom_callbacks: more Keras callbacks.
+            no_augmentation_sources: sources of images that are not augmented.
+            augment: flip half of the images left and right.
+            workers: threads that prepare batches.
+            seed: of order, flips and subsampling.
+
+        Raises:
+            ValueError: built for inference.
+            FloatingPointError: the loss is not finite; the message names the batch's images.
+        """
+        if self.mode != "training":
+            raise ValueError("This model was built for inference; make one with mode='training'.")
+        config = self.config
+        generator = DataGenerator(
+            train_dataset,
+            config,
+            augment=augment,
+            augmentation=augmentation,
+            no_augmentation_sources=no_augmentation_sources,
+            steps=config.STEPS_PER_EPOCH,
+            epoch=self.epoch,
+            seed=seed,
+            workers=workers,
+        )
+        validation = None
+        if val_dataset is not None and config.VALIDATION_STEPS:
+            validation = DataGenerator(
+                val_dataset, config, shuffle=False, steps=config.VALIDATION_STEPS, seed=seed, workers=workers
+            )
+            validation.on_epoch_end = lambda: None  # the same images after every epoch
+
+        print(f"\nStarting at epoch {self.epoch}. LR={learning_rate}\n\nCheckpoint path: {self.checkpoint_path}")
+        self.set_trainable(LAYER_PRESETS.get(layers, layers))
+        self.compile(learning_rate, config.LEARNING_MOMENTUM)
+        if self._resume_from:
+            restore_optimizer(self.keras_model, self._resume_from)
+            self._resume_from = None
+        os.makedirs(self.log_dir, exist_ok=True)
+        self.keras_model.fit(
+            generator,
+            initial_epoch=self.epoch,
+            epochs=epochs,
+            validation_data=validation,
+            shuffle=False,  # the generator has its own order
+            callbacks=[
+                StopOnNonFiniteLoss(generator),
+                Checkpoints(self),
+                keras.callbacks.TensorBoard(self.log_dir, write_graph=False),
+                *(custom_callbacks or []),
+            ],
+        )
+        self.epoch = max(self.epoch, epochs)
+
+    # Detection
+
+    def get_anchors(self, image_shape):
+        """Anchors [1, A, 4] of an image shape, normalised; in pixels they are left in `self.anchors`."""
+        key = tuple(image_shape[:2])
+        if key not in self._anchors:
+            pixels = pyramid_anchors(self.config, image_shape)
+            self._anchors[key] = pixels, boxes.normalize(pixels, image_shape[:2])
+        self.anchors, normalized = self._anchors[key]
+        return normalized[None]
+
+    def mold_inputs(self, images_):
+        """Resize, pad and centre images for the network.
+
+        Args:
+            images_: list of [h, w, C] arrays of 0..255, of any sizes.
+
+        Returns:
+            molded [n, H, W, C] float32, image_metas [n, 12 + K] float32, windows [n, 4] int pixels.
+
+        Raises:
+            ValueError: the images do not come to one size.
+        """
+        molded, metas, windows = zip(*(self._mold(image) for image in images_), strict=True)
+        if len({x.shape for x in molded}) > 1:
+            raise ValueError(
+                f"IMAGE_RESIZE_MODE {self.config.IMAGE_RESIZE_MODE!r} gives these images different sizes; pass them one "
+                "by one, or use 'square'."
+            )
+        return np.stack(molded), np.stack(metas), np.stack(windows)
+
+    def _mold(self, image):
+        config = self.config
+        if config.IMAGE_RESIZE_MODE == "crop":
+            raise ValueError("IMAGE_RESIZE_MODE 'crop' is for training; set 'square' or 'pad64' to detect.")
+        image = images.convert_channels(image, config.IMAGE_CHANNEL_COUNT)
+        molded, window, scale, _, _ = images.resize_image(
+            image,
+            min_dim=config.IMAGE_MIN_DIM,
+            min_scale=config.IMAGE_MIN_SCALE,
+            max_dim=config.IMAGE_MAX_DIM,
+            mode=config.IMAGE_RESIZE_MODE,
+        )
+        if molded.shape[0] % 64 or molded.shape[1] % 64:
+            raise ValueError(
+                f"The image is {molded.shape[1]}x{molded.shape[0]} after resizing; the network wants multiples of 64. "
+                "Use IMAGE_RESIZE_MODE 'square' or 'pad64'."
+            )
+        active = np.zeros(config.NUM_CLASSES, "int32")
+        meta = images.compose_image_meta(0, image.shape, molded.shape, window, scale, active)
+        return images.mold_image(molded, config.MEAN_PIXEL), meta, np.array(window)
+
+    def detect(self, images, verbose=0):
+        """Find the instances in images.
+
+        Args:
+            images: list of any number of [h, w, C] arrays of 0..255, of any sizes.
+            verbose: 1 prints shapes.
+
+        Returns:
+            For each image a dict of rois [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, and masks
+            [h, w, n] bool.
+        """
+        self._need_inference()
+        results = [None] * len(images)
+        molded = [self._mold(image) for image in images]
+        if verbose:
+            log(f"Processing {len(images)} images")
+            for image in images:
+                log("image", image)
+        for members in _batches([image.shape for image, _, _ in molded], self.config.BATCH_SIZE):
+            batch, metas, windows = (np.stack(values) for values in zip(*(molded[i] for i in members), strict=True))
+            shapes = [np.shape(images[i]) for i in members]
+            for i, result in zip(members, self._detect_batch(batch, metas, shapes, windows), strict=True):
+                results[i] = result
+        return results
+
+    def detect_molded(self, molded_images, image_metas, verbose=0):
+        """As `detect`, for images that `mold_inputs` or `load_image_gt` with `mold_image` prepared.
+
+        Boxes and masks are those of the molded image.
+        """
+        self._need_inference()
+        if verbose:
+            log(f"Processing {len(molded_images)} images")
+            log("molded_images", molded_images)
+            log("image_metas", image_metas)
+        shape = molded_images[0].shape
+        return self._detect_batch(
+            np.asarray(molded_images),
+            np.asarray(image_metas),
+            [shape] * len(molded_images),
+            [(0, 0, *shape[:2])] * len(molded_images),
+        )
+
+    def _need_inference(self):
+        if self.mode != "inference":
+            raise ValueError("This model was built for training; make one with mode='inference'.")
+
+    def _detect_batch(self, molded, metas, original_shapes, windows):
+        anchors = np.repeat(self.get_anchors(molded.shape[1:]), len(molded), axis=0)
+        metas = metas.astype("float32")
+        detections, *maps = self._detector.predict_on_batch([molded, metas, anchors])
+        found = int((detections[..., 4] > 0).sum(axis=1).max())
+        slots = min([n for n in (*MASK_BATCHES, detections.shape[1]) if n >= found] or [found])
+        mask = np.zeros((len(molded), 0, *self.config.MASK_SHAPE, self.config.NUM_CLASSES), "float32")
+        if found:
+            flat = self._masker.predict_on_batch([detections[:, :slots, :4], metas, *maps])
+            mask = flat.reshape(len(molded), slots, *flat.shape[1:])
+        results = []
+        for i, (shape, window) in enumerate(zip(original_shapes, windows, strict=True)):
+            values = self.unmold_detections(detections[i], mask[i], shape, molded.shape[1:], window)
+            results.append(dict(zip(("rois", "class_ids", "scores", "masks"), values, strict=True)))
+        return results
+
+    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
+        """Detections of one molded image in terms of the original one.
+
+        Args:
+            detections: [D, 6] of (y1, x1, y2, x2 normalised, class id, score), zero-padded.
+            mrcnn_mask: [at least n, h, w, K] probabilities.
+            original_image_shape, image_shape: (H, W, C) before and after molding.
+            window: (y1, x1, y2, x2) pixels of the molded image that are image.
+
+        Returns:
+            boxes [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, masks [H, W, n] bool.
+        """
+        count = int(np.argmin(np.append(detections[:, 4], 0) != 0))
+        class_ids, scores = detections[:count, 4].astype("int32"), detections[:count, 5]
+        wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(window), image_shape[:2])
+        scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
+        rois = (detections[:count, :4] - np.array([wy1, wx1, wy1, wx1])) / scale
+        rois = boxes.denormalize(rois, original_image_shape[:2])
+        kept = np.nonzero(boxes.area(rois) > 0)[0]
+        full = np.zeros((*original_image_shape[:2], len(kept)), bool)
+        for slot, i in enumerate(kept):
+            full[..., slot] = masks.unmold_mask(mrcnn_mask[i, :, :, class_ids[i]], rois[i], original_image_shape)
+        return rois[kept], class_ids[kept], scores[kept], full
+
+    # For notebooks
+
+    def ancestor(self, tensor, name, checked=None):
+        """The tensor of the layer `name` (or of the layer a path begins with) that `tensor` comes from, or None."""
+        history = tensor._keras_history
+        layer = history.operation
+        if layer.name == name or f"{layer.name}/" in f"{name}/":
+            return tensor
+        for parent in layer._inbound_nodes[history.node_index].input_tensors:
+            found = self.ancestor(parent, name)
+            if found is not None:
+                return found
+        return None
+
+    def run_graph(self, images, outputs, image_metas=None):
+        """Values of chosen tensors of the inference graph.
+
+        Args:
+            images: list of images, or molded images [n, H, W, C] if image_metas are given.
+            outputs: list of (name, tensor) pairs; tensors as in `keras_model.get_layer("ROI").output`.
+            image_metas: [n, 12 + K].
+
+        Returns:
+            dict of name and NumPy array.
+        """
+        outputs = dict(outputs)
+        molded = images
+        if image_metas is None:
+            molded, image_metas, _ = self.mold_inputs(images)
+        anchors = np.repeat(self.get_anchors(molded[0].shape), len(molded), axis=0)
+        model = keras.Model(self.keras_model.inputs, list(outputs.values()))
+        values = model.predict_on_batch([np.asarray(molded), np.asarray(image_metas, "float32"), anchors])
+        values = dict(zip(outputs, values, strict=True))
+        for name, value in values.items():
+            log(name, value)
+        return values
+
+
+def _batches(shapes, size):
+    """Indices of images of equal shape, at most `size` together."""
+    groups = {}
+    for i, shape in enumerate(shapes):
+        groups.setdefault(shape, []).append(i)
+    for members in groups.values():
+        for start in range(0, len(members), size):
+            yield members[start : start + size]
+
+
+def _has_accelerator():
+    return any(name.startswith(("gpu", "tpu", "cuda")) for name in keras.distribution.list_devices())
+
+
+def log(text, array=None):
+    """Print a text and, for an array, its shape, range and dtype."""
+    if array is not None:
+        array = np.asarray(array)
+        span = f"min: {array.min():10.5f}  max: {array.max():10.5f}" if array.size else "empty"
+        text = f"{text:25}  shape: {array.shape!s:20}  {span}  {array.dtype}"
+    print(text)
+
+
+# --- The original's names for things that live in the rooms above --------------------------------------------------
+# Old code finds them here; new code imports from the rooms.
+
+from mrcnn.backbone import BatchNorm, conv_block, identity_block, resnet_graph  # noqa: E402, F401
+from mrcnn.boxes import clip as clip_boxes_graph  # noqa: E402, F401
+from mrcnn.boxes import decode as apply_box_deltas_graph  # noqa: E402, F401
+from mrcnn.boxes import denormalize as denorm_boxes_graph  # noqa: E402, F401
+from mrcnn.boxes import normalize as norm_boxes_graph  # noqa: E402, F401
+from mrcnn.boxes import overlaps as overlaps_graph  # noqa: E402, F401
+from mrcnn.data import (  # noqa: E402, F401
+    build_detection_targets,
+    compute_backbone_shapes,
+    data_generator,
+    generate_random_rois,
+    load_image_gt,
+)
+from mrcnn.heads import build_fpn_mask_graph  # noqa: E402, F401
+from mrcnn.images import compose_image_meta, parse_image_meta  # noqa: E402, F401
+from mrcnn.images import parse_image_meta as parse_image_meta_graph  # noqa: E402, F401
+from mrcnn.losses import (  # noqa: E402, F401
+    mrcnn_bbox_loss_graph,
+    mrcnn_class_loss_graph,
+    mrcnn_mask_loss_graph,
+    rpn_bbox_loss_graph,
+    rpn_class_loss_graph,
+    smooth_l1_loss,
+)
+from mrcnn.roi_align import PyramidROIAlign  # noqa: E402, F401
+from mrcnn.rpn import rpn_graph  # noqa: E402, F401
+from mrcnn.targets import build_rpn_targets  # noqa: E402, F401
+
+
+def mold_image(images, config):
+    """Images minus MEAN_PIXEL, float32."""
+    from mrcnn.images import mold_image
+
+    return mold_image(images, config.MEAN_PIXEL)
+
+
+def unmold_image(normalized_images, config):
+    """The inverse of `mold_image`, uint8."""
+    from mrcnn.images import unmold_image
+
+    return unmold_image(normalized_images, config.MEAN_PIXEL)
+
+
+# --- End of the original's names -----------------------------------------------------------------------------------

@@ -1,0 +1,104 @@
+"""What goes on beside the gradient steps: checkpoints, resuming, stopping on a broken loss."""
+
+import os
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+def find_last(model_dir, name):
+    """Path of the last whole checkpoint of the last run of `name` under `model_dir`.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    key = (name or "mrcnn").lower()
+    runs = sorted(Path(model_dir).glob("*"), reverse=True) if os.path.isdir(model_dir) else []
+    for run in runs:
+        if re.fullmatch(re.escape(key) + r"\d{8}T\d{4}", run.name):
+            checkpoints = sorted(run.glob("mask_rcnn_*_[0-9][0-9][0-9][0-9].h5"))
+            if checkpoints:
+                return str(checkpoints[-1])
+    raise FileNotFoundError(f"No checkpoint of {key!r} under {model_dir}; train first, or give a weights file.")
+
+
+def _optimizer_path(checkpoint):
+    return Path(checkpoint).with_suffix(".optimizer.npz")
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """After every epoch, writes the weights in the original's layout and the optimizer's state beside them.
+
+    The state comes first and each file appears only when it is whole, so whatever interrupts leaves a pair to resume
+    from. Only the newest state is kept.
+
+    Args:
+        rcnn: the `MaskRCNN`.
+    """
+
+    def __init__(self, rcnn):
+        super().__init__()
+        self.rcnn = rcnn
+
+    def on_epoch_end(self, epoch, logs=None):
+        path = self.rcnn.checkpoint_path.format(epoch=epoch + 1)
+        state = _optimizer_path(path)
+        part = state.with_name(state.name + ".part")
+        variables = {f"{i:04d}|{v.path}": np.asarray(v.numpy()) for i, v in enumerate(self._state())}
+        with open(part, "wb") as file:
+            np.savez(file, **variables)
+        os.replace(part, state)
+        self.rcnn.save_weights(path)
+        self.rcnn.epoch = epoch + 1
+        for old in state.parent.glob("*.optimizer.npz"):
+            if old != state:
+                old.unlink()
+
+    def _state(self):
+        return self.rcnn.keras_model.optimizer.variables
+
+
+def restore_optimizer(model, checkpoint):
+    """Give a compiled model's optimizer the state that was saved beside a checkpoint, if it fits; say so if not.
+
+    A state of other trainable layers does not fit: momentum then starts from zero.
+    """
+    path = _optimizer_path(checkpoint)
+    if not path.exists():
+        return
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    with np.load(path) as stored:
+        names = sorted(stored.files)
+        if [name.split("|", 1)[1] for name in names] != [v.path for v in optimizer.variables] or any(
+            stored[name].shape != tuple(v.shape) for name, v in zip(names, optimizer.variables, strict=True)
+        ):
+            print(f"The optimizer's state in {path.name} is of other layers; momentum starts from zero.")
+            return
+        for name, variable in zip(names, optimizer.variables, strict=True):
+            # The learning rate is what train() was given; only the schedule's position is resumed.
+            if not variable.path.endswith("learning_rate"):
+                variable.assign(stored[name])
+    print(f"Resuming the optimizer's state at step {int(optimizer.iterations.numpy())}.")
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):
+    """Ends training when the loss is not finite.
+
+    Args:
+        generator: the `DataGenerator`, which knows the batch's images.
+    """
+
+    def __init__(self, generator):
+        super().__init__()
+        self.generator = generator
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            ids = [int(i) for i in self.generator.image_ids(batch)]
+            raise FloatingPointError(
+                f"The loss is {logs['loss']} at step {batch} with images {ids}: check their boxes and masks, or lower "
+                "the learning rate."
+            )

@@ -1,0 +1,214 @@
+"""COCO's numbers: from results known by heart, from real ground truth, and as pycocotools gives them."""
+
+import copy
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from data import real_data
+from pycocotools import mask as rle
+from pycocotools.cocoeval import COCOeval
+
+from mrcnn.coco import CocoDataset
+from mrcnn.dataset import Dataset
+from mrcnn.evaluate import (
+    METRICS,
+    coco_metrics,
+    evaluate,
+    format_classes,
+    format_table,
+    ground_truth,
+    to_coco_results,
+)
+
+
+class Squares(Dataset):
+    """Classes 5 and 9, as their source calls them; image "a" has two of 5, "b" a crowd of 5 and one 9, "c" nothing."""
+
+    BOXES = [[(0, 0, 40, 40, 1), (50, 50, 90, 90, 1)], [(0, 0, 60, 60, -1), (70, 70, 90, 90, 2)], []]
+
+    def __init__(self):
+        super().__init__()
+        self.add_class("squares", 5, "five")
+        self.add_class("squares", 9, "nine")
+        for name in "abc":
+            self.add_image("squares", name, f"{name}.png")
+        self.prepare()
+
+    def load_image(self, image_id):
+        return np.full((100, 100, 3), image_id, "uint8")
+
+    def load_mask(self, image_id):
+        boxes = self.BOXES[image_id]
+        masks = np.zeros((100, 100, len(boxes)), bool)
+        for i, (y1, x1, y2, x2, _) in enumerate(boxes):
+            masks[y1:y2, x1:x2, i] = True
+        return masks, np.array([box[4] for box in boxes], "int32")
+
+
+def found(*boxes):
+    """What detect() returns for (y1, x1, y2, x2, class id, score), masks filling the boxes."""
+    masks = np.zeros((100, 100, len(boxes)), bool)
+    for i, (y1, x1, y2, x2, _, _) in enumerate(boxes):
+        masks[y1:y2, x1:x2, i] = True
+    table = np.array(boxes, "float32").reshape(-1, 6)
+    return {
+        "rois": table[:, :4].astype("int32"),
+        "class_ids": table[:, 4].astype("int32"),
+        "scores": table[:, 5],
+        "masks": masks,
+    }
+
+
+class Model:
+    """A detector that knows the answers; images are told apart by their first pixel."""
+
+    def __init__(self, answers, batch_size=2):
+        self.answers, self.batches = answers, []
+        self.config = SimpleNamespace(BATCH_SIZE=batch_size)
+
+    def detect(self, images, verbose=0):
+        self.batches.append(len(images))
+        return [self.answers[image[0, 0, 0]] for image in images]
+
+
+PERFECT = [
+    found((0, 0, 40, 40, 1, 0.9), (50, 50, 90, 90, 1, 0.8)),
+    found((70, 70, 90, 90, 2, 0.7)),
+    found(),
+]
+
+
+def test_results_have_cocos_fields():
+    dataset = Squares()
+    (result,) = to_coco_results(dataset, 1, found((70, 60, 90, 95, 2, 0.5)))
+    code = result.pop("segmentation")
+    assert result == {"image_id": "b", "category_id": 9, "bbox": [60.0, 70.0, 35.0, 20.0], "score": 0.5}
+    mask = rle.decode(json.loads(json.dumps(code)))
+    assert mask.shape == (100, 100) and mask.sum() == 20 * 35 == mask[70:90, 60:95].sum()
+    assert to_coco_results(dataset, 1, found()) == []
+
+
+def test_perfect_detections():
+    model = Model(PERFECT)
+    metrics = evaluate(model, Squares(), verbose=0)
+    assert model.batches == [2, 1]
+    for kind in ("bbox", "segm"):
+        assert [metrics[kind][name] for name in ("AP", "APs", "APm", "AR100")] == pytest.approx([1] * 4)
+        assert metrics[kind]["APl"] == -1
+        # class 5 has two objects in one image, of which one detection finds one
+        assert metrics[kind]["AR1"] == pytest.approx((0.5 + 1) / 2)
+        assert metrics[kind]["per_class"]["five"] == pytest.approx({"AP": 1, "AP50": 1, "AP75": 1})
+
+
+def test_known_average_precision():
+    """Class five: a hit, a miss, then a hit of IoU 32/40 = 0.8. Class nine: nothing found."""
+    answers = [found((0, 0, 40, 40, 1, 0.9), (0, 50, 40, 90, 1, 0.8), (50, 50, 82, 90, 1, 0.7)), found(), found()]
+    metrics = evaluate(Model(answers), Squares(), verbose=0)
+    for kind in ("bbox", "segm"):
+        five = metrics[kind]["per_class"]["five"]
+        # precision 1 up to recall 0.5 (51 of 101 points), then 2/3 where the threshold accepts 0.8
+        accepted, refused = (51 + 50 * 2 / 3) / 101, 51 / 101
+        assert five["AP50"] == five["AP75"] == pytest.approx(accepted)
+        assert five["AP"] == pytest.approx((7 * accepted + 3 * refused) / 10)
+        assert metrics[kind]["per_class"]["nine"]["AP50"] == 0
+        assert metrics[kind]["AP50"] == pytest.approx(accepted / 2)
+
+
+def test_detections_in_a_crowd_are_no_errors():
+    answers = [*PERFECT]
+    answers[1] = found((70, 70, 90, 90, 2, 0.7), (10, 10, 30, 30, 1, 0.99), (0, 30, 20, 60, 1, 0.98))
+    assert evaluate(Model(answers), Squares(), verbose=0)["segm"]["AP"] == pytest.approx(1)
+    answers[1] = found((70, 70, 90, 90, 2, 0.7), (10, 70, 30, 90, 1, 0.99))  # outside of it
+    assert evaluate(Model(answers), Squares(), verbose=0)["segm"]["per_class"]["five"]["AP50"] < 0.7
+
+
+def test_nothing_found():
+    metrics = evaluate(Model([found()] * 3), Squares(), verbose=0)
+    for kind in ("bbox", "segm"):
+        assert [metrics[kind][name] for name in METRICS] == [0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, -1]
+        assert metrics[kind]["per_class"]["nine"] == {"AP": 0, "AP50": 0, "AP75": 0}
+
+
+def test_images_and_limit():
+    model = Model(PERFECT, batch_size=1)
+    metrics = evaluate(model, Squares(), image_ids=[1, 2], limit=1, verbose=0)
+    assert model.batches == [1]
+    # the crowd alone is nothing to find
+    assert metrics["segm"]["per_class"]["five"] == {"AP": -1, "AP50": -1, "AP75": -1}
+    assert metrics["segm"]["per_class"]["nine"] == pytest.approx({"AP": 1, "AP50": 1, "AP75": 1})
+    with pytest.raises(ValueError, match="no images"):
+        evaluate(model, Squares(), image_ids=[])
+
+
+def test_numbers_are_pycocotools_own(tmp_path):
+    """On the results file and the ground truth written out, with noisy detections."""
+    random = np.random.default_rng(0)
+    answers = []
+    for boxes in Squares.BOXES:
+        moved = [(*np.clip(np.add(box[:4], random.integers(-4, 5, 4)), 0, 100), abs(box[4])) for box in boxes * 3]
+        answers.append(found(*[(*box, score) for box, score in zip(moved, random.random(len(moved)), strict=True)]))
+    dataset = Squares()
+    metrics = evaluate(Model(answers), dataset, results_path=tmp_path / "results.json", verbose=0)
+    truth = ground_truth(dataset)
+    for kind in ("bbox", "segm"):
+        reference = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), kind)
+        reference.evaluate()
+        reference.accumulate()
+        reference.summarize()
+        assert [metrics[kind][name] for name in METRICS] == reference.stats.tolist()
+        assert 0 < metrics[kind]["AP"] < 1
+
+
+def test_quiet_and_without_side_effects(capsys):
+    dataset = Squares()
+    truth, results = ground_truth(dataset), to_coco_results(dataset, 0, PERFECT[0])
+    before = copy.deepcopy((truth.dataset, results))
+    coco_metrics(truth, results, ["a"], "segm")
+    assert (truth.dataset, results) == before
+    assert capsys.readouterr().out == ""
+
+
+def test_sources_that_share_ids_are_refused():
+    dataset = Squares()
+    dataset.add_class("more", 5, "cinq")
+    dataset.prepare()
+    with pytest.raises(ValueError, match="classes of the same id"):
+        ground_truth(dataset)
+
+
+def test_tables():
+    metrics = evaluate(Model(PERFECT), Squares(), verbose=0)
+    header, box, mask = format_table(metrics).splitlines()
+    assert header.split() == ["AP", "AP50", "AP75", "small", "medium", "large", "AR1", "AR10", "AR100"]
+    assert box.split() == ["box", *["1.000"] * 5, "-", "0.750", "1.000", "1.000"]
+    assert mask.split()[0] == "mask" and len(header) == len(box) == len(mask)
+    header, five, nine = format_classes(metrics).splitlines()
+    assert header.split() == ["box", "AP", "box", "AP50", "box", "AP75", "mask", "AP", "mask", "AP50", "mask", "AP75"]
+    assert five.split() == ["five", *["1.000"] * 6] and len(nine) == len(header)
+
+
+@pytest.mark.parametrize("names", [None, ["person", "dog"]])
+def test_real_ground_truth_scores_one(names):
+    """The annotations of COCO's own images through our writer: every number that exists is 1."""
+    dataset = CocoDataset()
+    dataset.load_coco(real_data("coco-mini"), "val", class_names=names)
+    dataset.prepare()
+    results, count = [], 0
+    for i in dataset.image_ids:
+        masks, class_ids = dataset.load_mask(i)
+        annotations = dataset.image_info[i]["annotations"]
+        assert len(annotations) == len(class_ids)
+        boxes = np.array([a["bbox"] for a in annotations])[class_ids > 0]
+        rois = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
+        count += len(rois)
+        answer = {"rois": rois, "class_ids": class_ids[class_ids > 0], "masks": masks[..., class_ids > 0]}
+        results += to_coco_results(dataset, i, answer | {"scores": np.ones(len(rois))})
+    assert len(results) == count == (585 if names is None else 115)
+    source_ids = [info["id"] for info in dataset.image_info]
+    cat_ids = [info["id"] for info in dataset.class_info[1:]]
+    for kind in ("bbox", "segm"):
+        metrics = coco_metrics(ground_truth(dataset), results, source_ids, kind, cat_ids)
+        assert [metrics[name] for name in ("AP", "AP50", "AP75", "APs", "AR100")] == pytest.approx([1] * 5)
+        assert len(metrics["per_class"]) == (80 if names is None else 2)

@@ -1,0 +1,452 @@
+import inspect
+import json
+import sys
+import types
+from pathlib import Path
+
+import keras
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from mrcnn import boxes as box_math
+from mrcnn import visualize
+
+NAMES = ["BG", "balloon", "traffic light", "dog"]
+API = json.loads((Path(__file__).parent / "golden" / "api.json").read_text())["mrcnn.visualize"]
+
+
+@pytest.fixture(autouse=True)
+def no_state():
+    """No window opens, and nothing is left behind in pyplot."""
+    matplotlib.use("agg")
+    settings = dict(matplotlib.rcParams)
+    yield
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == settings
+
+
+def scene(n, height=120, width=160, side=24):
+    """An image of gray noise and a result with `n` square objects, some overlapping, some at the image's edge."""
+    rng = np.random.default_rng(n)
+    image = rng.integers(80, 120, (height, width, 3)).astype("uint8")
+    corners = rng.integers(0, (height - side + 1, width - side + 1), (n, 2))
+    corners[:1], corners[1:2] = 0, (height - side, width - side)
+    rois = np.concatenate([corners, corners + side], axis=1).astype("int32")
+    masks = np.zeros((height, width, n), bool)
+    for i, (y1, x1, y2, x2) in enumerate(rois):
+        masks[y1 + 4 : y2 - 4, x1 + 4 : x2 - 4, i] = True
+    class_ids = (np.arange(n) % 3 + 1).astype("int32")
+    scores = np.linspace(0.99, 0.71, n).astype("float32")
+    return image, {"rois": rois, "class_ids": class_ids, "scores": scores, "masks": masks}
+
+
+def instances(n, **options):
+    image, r = scene(n)
+    figure = visualize.display_instances(
+        image, r["rois"], r["masks"], r["class_ids"], NAMES, r["scores"], figsize=(8, 6), **options
+    )
+    return figure, figure.axes[0]
+
+
+def rectangles(ax):
+    return [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+
+
+def label_boxes(ax):
+    """[n, 4] what the labels cover, in pixels of the image."""
+    ax.figure.canvas.draw()
+    extents = [text.get_bbox_patch().get_window_extent() for text in ax.texts]
+    corners = [ax.transData.inverted().transform([(e.x0, e.y1), (e.x1, e.y0)]) for e in extents]
+    return np.array([(y1, x1, y2, x2) for (x1, y1), (x2, y2) in corners])
+
+
+def assert_inside_and_disjoint(labels, shape, slack=0.0):
+    assert (labels[:, :2] >= -slack).all() and (labels[:, 2:] <= np.array(shape[:2]) + slack).all()
+    overlaps = box_math.overlaps(labels + (slack, slack, -slack, -slack), labels + (slack, slack, -slack, -slack))
+    assert overlaps[~np.eye(len(labels), dtype=bool)].max(initial=0) == 0
+
+
+# The old names
+
+
+@pytest.mark.parametrize("name", sorted(API))
+def test_signatures_begin_as_the_originals(name):
+    old = API[name].strip("()").split(", ")
+    new = str(inspect.signature(getattr(visualize, name))).strip("()").split(", ")
+    # a comma inside figsize splits old and new alike
+    assert new[: len(old)] == old
+    assert all("=" in parameter for parameter in new[len(old) :])
+
+
+# Colours and masks
+
+
+def test_random_colors_are_distinct_and_always_the_same():
+    colors = visualize.random_colors(50)
+    assert len(set(colors)) == 50 and colors == visualize.random_colors(50)
+    assert all(max(color) == 1.0 and min(color) == 0.0 for color in colors)
+    assert all(max(color) == pytest.approx(0.7) for color in visualize.random_colors(5, bright=False))
+    assert colors != sorted(colors)
+    assert visualize.random_colors(0) == []
+
+
+def test_apply_mask_blends_exactly_and_in_place():
+    image = np.full((2, 2, 3), (100, 101, 0), "uint8")
+    mask = np.array([[1, 0], [0, 0]])
+    returned = visualize.apply_mask(image, mask, (1.0, 0.5, 0.0), alpha=0.25)
+    assert returned is image
+    # 100 * 0.75 + 0.25 * 255 = 138.75 and 101 * 0.75 + 0.25 * 127.5 = 107.625, cut
+    assert image[0, 0].tolist() == [138, 107, 0]
+    assert image[1, 1].tolist() == image[0, 1].tolist() == [100, 101, 0]
+
+
+def test_apply_mask_keeps_fractions_of_float_images():
+    image = visualize.apply_mask(np.full((1, 1, 3), 101.0), np.ones((1, 1), bool), (1, 0, 0))
+    assert image[0, 0].tolist() == [178.0, 50.5, 50.5]
+
+
+def test_draw_box_paints_two_pixels_and_forgives_the_edge():
+    image = visualize.draw_box(np.zeros((10, 10, 3), "uint8"), np.array([2, 3, 7, 8]), [9, 9, 9])
+    painted = image[..., 0] == 9
+    assert painted[2:4, 3:8].all() and painted[7:9, 3:8].all() and painted[2:7, 3:5].all() and painted[2:7, 8:10].all()
+    assert painted.sum() == 10 + 10 + 2 * 3 + 2 * 5
+    assert visualize.draw_box(np.zeros((10, 10, 3)), np.array([-3, -3, 20, 20]), [1, 1, 1])[:2].all()
+
+
+# Line widths and labels
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "width"),
+    [(0.05, 0, 1), (0.1, 0, 1), (0.95, 0, 10), (1.0, 0, 10), (0.8, 0.7, 1), (0.81, 0.7, 2), (1, 0.7, 3), (0.2, 0.7, 1),
+     (np.float32(0.9), 0.0, 9), (None, 0.7, 2)],
+)  # fmt: skip
+def test_line_width_counts_tenths_of_score_above_the_threshold(score, threshold, width):
+    assert visualize.line_width(score, threshold) == width
+
+
+def test_labels_want_to_be_above_their_boxes():
+    places = visualize.place_labels([[50, 20, 80, 60], [5, 90, 30, 99]], [[10, 30], [10, 30]], (100, 100))
+    assert places.tolist() == [[40, 20, 50, 50], [0, 70, 10, 100]]
+
+
+def test_labels_of_equal_boxes_are_stacked():
+    places = visualize.place_labels([[50, 20, 80, 60]] * 3, [[10, 30]] * 3, (100, 100))
+    assert places[:, 0].tolist() == [40, 30, 50]
+    assert places[:, 1].tolist() == [20, 20, 20]
+
+
+def test_crowded_labels_fill_the_image_before_they_overlap():
+    places = visualize.place_labels([[40, 40, 60, 60]] * 30, [[10, 30]] * 30, (100, 100))
+    assert_inside_and_disjoint(places[:25], (100, 100), 1e-6)
+    assert visualize.place_labels([[5, 5, 9, 9]], [[20, 30]], (10, 10)).tolist() == [[0, 0, 20, 30]]
+    assert visualize.place_labels(np.zeros((0, 4)), [], (10, 10)).shape == (0, 4)
+
+
+# display_instances
+
+
+def test_display_instances_has_one_color_for_mask_box_and_label():
+    _, ax = instances(3, threshold=0.7)
+    colors = visualize.random_colors(3)
+    assert [box.get_edgecolor()[:3] for box in rectangles(ax)] == colors
+    assert [text.get_bbox_patch().get_facecolor()[:3] for text in ax.texts] == colors
+    assert [line.get_color() for line in ax.lines] == colors
+    assert [box.get_linewidth() for box in rectangles(ax)] == [3, 2, 1]
+    assert [text.get_text() for text in ax.texts] == ["balloon 0.990", "traffic light 0.850", "dog 0.710"]
+    image, r = scene(3)
+    shown = ax.images[0].get_array()
+    y, x = np.argwhere(r["masks"][..., 0] & (r["masks"].sum(-1) == 1))[0]
+    assert shown[y, x].tolist() == visualize.apply_mask(image.copy(), r["masks"][..., 0], colors[0])[y, x].tolist()
+    assert (shown[~r["masks"].any(-1)] == image[~r["masks"].any(-1)]).all()
+
+
+def test_outline_runs_around_the_mask_in_pixel_edges():
+    mask = np.zeros((20, 20, 1), bool)
+    mask[0:5, 10:20] = True
+    figure = visualize.display_instances(np.zeros((20, 20, 3)), np.array([[0, 10, 5, 20]]), mask, [1], NAMES)
+    x, y = figure.axes[0].lines[0].get_data()
+    assert (x.min(), x.max(), y.min(), y.max()) == (10, 20, 0, 5)
+
+
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_labels_lie_inside_the_picture_and_disjoint(n):
+    _, ax = instances(n)
+    labels = label_boxes(ax)
+    assert len(labels) == n
+    assert_inside_and_disjoint(labels, (120, 160), 0.1)
+
+
+def test_without_detections_the_caption_says_why():
+    _, ax = instances(0, title="empty")
+    assert len(ax.texts) == 1
+    for reason in ("No instances", "weights", "DETECTION_MIN_CONFIDENCE", "training images", "too small"):
+        assert reason in ax.texts[0].get_text()
+    assert ax.get_title() == "empty" and len(ax.images) == 1
+
+
+def test_display_instances_skips_padding_and_takes_options():
+    image, r = scene(3)
+    r["rois"][1] = 0
+    captions, colors = ["a", "b", "c"], [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    figure = visualize.display_instances(
+        image, r["rois"], None, r["class_ids"], NAMES, captions=captions, colors=colors, show_bbox=False
+    )
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts] == ["a", "c"] and rectangles(ax) == []
+    assert ax.texts[1].get_bbox_patch().get_facecolor()[:3] == (0, 0, 1)
+    assert (ax.images[0].get_array() == image).all()
+
+
+def test_display_instances_draws_on_given_axes():
+    figure = Figure()
+    ax = figure.add_subplot(1, 2, 2)
+    assert instances(2, ax=ax)[0] is figure
+    assert len(rectangles(ax)) == 2
+
+
+def test_saved_file_has_the_figures_size(tmp_path):
+    figure, _ = instances(3, save=tmp_path / "three.png")
+    with Image.open(tmp_path / "three.png") as picture:
+        assert picture.size == tuple((figure.get_size_inches() * figure.dpi).astype(int))
+        assert len(np.unique(np.asarray(picture))) > 30
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rois": np.zeros((2, 4), int)}, "boxes have the shape"),
+        ({"masks": np.zeros((120, 160, 2), bool)}, "masks have the shape"),
+        ({"masks": np.zeros((3, 120, 160), bool)}, "masks have the shape"),
+        ({"class_ids": np.array([1, 2, 4])}, "Class id 4 has no name"),
+    ],
+)
+def test_shapes_that_disagree_are_named(change, message):
+    image, r = scene(3)
+    r.update(change)
+    with pytest.raises(ValueError, match=message):
+        visualize.display_instances(image, r["rois"], r["masks"], r["class_ids"], NAMES)
+    with pytest.raises(ValueError, match=message):
+        visualize.draw_instances(image, r, NAMES)
+    with pytest.raises(ValueError, match="1 colors for 3 instances"):
+        instances(3, colors=[(1, 0, 0)])
+
+
+# draw_instances
+
+
+def test_draw_instances_blends_masks_and_leaves_the_rest():
+    image, r = scene(2, 200, 300, 60)
+    r["rois"] = np.array([[50, 20, 110, 80], [50, 150, 110, 210]], "int32")
+    r["masks"][:] = False
+    r["masks"][60:100, 30:70, 0] = r["masks"][40:100, 160:200, 1] = True  # the second reaches out of its box
+    before = image.copy()
+    drawn = visualize.draw_instances(image, r, NAMES, threshold=0.7)
+    assert (image == before).all() and drawn.shape == image.shape and drawn.dtype == np.uint8
+
+    colors = visualize.random_colors(2)
+    paints = [np.round(255 * np.array(color)) for color in colors]
+    for paint, color, (y1, x1, y2, x2) in zip(paints, colors, [(60, 30, 100, 70), (50, 160, 100, 200)], strict=True):
+        inner = drawn[y1 + 3 : y2 - 1, x1 + 1 : x2 - 1]
+        expected = (before[y1 + 3 : y2 - 1, x1 + 1 : x2 - 1] * 0.5 + 0.5 * np.array(color) * 255).astype("uint8")
+        assert (inner == expected).all()
+        assert (drawn[y2 - 1, x1:x2] == paint).all()  # outline
+    assert (drawn[80, 40] != drawn[80, 170]).any()
+
+    for paint, (y1, x1, y2, x2), width in zip(paints, r["rois"], (3, 1), strict=True):
+        for edge in (drawn[y1 : y1 + width, x1:x2], drawn[y2 - width : y2, x1:x2], drawn[y1:y2, x1 : x1 + width]):
+            assert (edge == paint).all()
+        assert (drawn[y2 - 10, x1 + width : x1 + 9] == before[y2 - 10, x1 + width : x1 + 9]).all()
+    changed = (drawn != before).any(-1)
+    changed[50:110, 20:80] = changed[50:110, 150:210] = False
+    y, x = np.nonzero(changed)  # what is left are the labels, above the boxes
+    assert y.size and y.min() >= 30 and y.max() == 49 and x.min() == 20 and x.max() < 270
+
+
+def test_draw_instances_without_detections_masks_or_names():
+    image, r = scene(0)
+    drawn = visualize.draw_instances(image, r, NAMES)
+    assert (drawn == image).all() and drawn is not image
+    image, r = scene(2)
+    boxes_only = visualize.draw_instances(image, {"rois": r["rois"], "class_ids": r["class_ids"]})
+    assert (boxes_only != image).any()
+
+
+def test_draw_instances_takes_gray_images_boxes_outside_and_empty_boxes():
+    image, r = scene(3)
+    r["rois"] = np.array([[-5, -5, 500, 500], [10, 10, 10, 40], [119, 159, 120, 160]], "int32")
+    drawn = visualize.draw_instances(image[..., 0], r, NAMES)
+    assert drawn.shape == (120, 160, 3)
+    assert visualize.draw_instances(image.astype("float32"), r, NAMES).dtype == np.uint8
+
+
+def test_both_ways_of_drawing_place_labels_with_the_same_code(monkeypatch):
+    calls = []
+    place = visualize.place_labels
+    monkeypatch.setattr(visualize, "place_labels", lambda *args: calls.append(place(*args)) or calls[-1])
+    image, r = scene(20, 600, 800, 60)
+    visualize.draw_instances(image, r, NAMES)
+    visualize.display_instances(image, r["rois"], r["masks"], r["class_ids"], NAMES, r["scores"])
+    assert [len(places) for places in calls] == [20, 20]
+    for places in calls:
+        assert_inside_and_disjoint(places, image.shape, 1e-6)
+    assert (calls[0] == np.round(calls[0])).all()
+
+
+# The other pictures
+
+
+def test_display_images():
+    images = [np.zeros((4, 6, 3)), np.eye(5, dtype=bool), np.zeros((4, 4, 1), "uint8")] * 2
+    figure = visualize.display_images(images, titles=list("abcdef"), cols=4, cmap="gray", interpolation="none")
+    assert [ax.get_title() for ax in figure.axes] == list("abcdef")
+    assert figure.axes[4].get_subplotspec().rowspan.start == 1
+    assert visualize.display_images([]).axes == []
+
+
+def test_display_top_masks_orders_classes_by_area():
+    image = np.zeros((10, 10, 3), "uint8")
+    masks = np.zeros((10, 10, 3), bool)
+    masks[:2, :2, 0] = masks[5:, 5:, 1] = masks[2:4, :2, 2] = True
+    figure = visualize.display_top_masks(image, masks, np.array([1, 3, 1]), NAMES)
+    assert [ax.get_title() for ax in figure.axes] == ["H x W=10x10", "dog", "balloon", "-", "-"]
+    balloons = figure.axes[2].images[0].get_array()
+    assert balloons[0, 0] == 1 and balloons[2, 0] == 2 and balloons.sum() == 4 + 8
+    assert len(visualize.display_top_masks(image, masks[..., :0], np.array([], int), NAMES).axes) == 5
+
+
+def test_draw_boxes():
+    image, r = scene(3)
+    figure = visualize.draw_boxes(
+        image, r["rois"], r["rois"] + 2, r["masks"], ["a", "b", ""], [0, 1, 2], title="three", save=None
+    )
+    ax = figure.axes[0]
+    styles = [(box.get_linestyle(), box.get_alpha()) for box in rectangles(ax)]
+    before, after = styles[::2], styles[1::2]
+    assert [alpha for _, alpha in before] == [0.5, 1, 1] and after == [before[2]] * 3
+    assert before[0][0] == before[1][0] != before[2][0]
+    assert rectangles(ax)[0].get_edgecolor()[:3] == (0.5, 0.5, 0.5)
+    assert [text.get_text() for text in ax.texts] == ["a", "b"] and ax.get_title() == "three"
+    assert len(rectangles(visualize.draw_boxes(image, refined_boxes=r["rois"]).axes[0])) == 3
+    with pytest.raises(ValueError, match="needs boxes"):
+        visualize.draw_boxes(image)
+
+
+def test_draw_rois_shows_refinement_only_of_positives():
+    image, r = scene(4)
+    class_ids = np.array([1, 0, 3, 0])
+    masks = np.ones((4, 28, 28), "float32")
+    ax = visualize.draw_rois(image, r["rois"] - 2, r["rois"], masks, class_ids, NAMES).axes[0]
+    assert len(rectangles(ax)) == 4 + 2
+    assert sorted(text.get_text() for text in ax.texts) == ["balloon", "dog"]
+    assert "4 of 4 RoIs; 2 are positive (50%)" in ax.get_title()
+    one = [visualize.draw_rois(image, r["rois"], r["rois"], masks, class_ids, NAMES, limit=1).axes[0] for _ in "ab"]
+    assert rectangles(one[0])[0].get_bbox().bounds == rectangles(one[1])[0].get_bbox().bounds
+
+
+def test_display_differences_labels_score_and_iou():
+    image, r = scene(3, 120, 160)
+    r["rois"] = np.array([[10, 10, 30, 30], [50, 50, 70, 70], [80, 100, 100, 140]])
+    r["masks"][:] = False
+    for i, (y1, x1, y2, x2) in enumerate(r["rois"]):
+        r["masks"][y1:y2, x1:x2, i] = True
+    half = r["masks"].copy()
+    half[10:15, :, 0] = False  # 15 of 20 rows are left
+    order = [2, 0]  # falling score is not the order given
+    figure = visualize.display_differences(
+        image, r["rois"], r["class_ids"], r["masks"], r["rois"][order], np.array([1, 1]), np.array([0.6, 0.9]),
+        half[..., order], NAMES,
+    )  # fmt: skip
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts] == ["0.90 / 0.75", "0.60 / 1.00"]
+    assert [box.get_edgecolor()[:3] for box in rectangles(ax)] == [(0, 1, 0)] * 3 + [(1, 0, 0)] * 2
+    nothing = np.zeros((0, 4), int), np.zeros(0, int), np.zeros(0), np.zeros((120, 160, 0), bool)
+    visualize.display_differences(image, r["rois"], r["class_ids"], r["masks"], *nothing, NAMES)
+    visualize.display_differences(
+        image, nothing[0], nothing[1], nothing[3], r["rois"], r["class_ids"], r["scores"], r["masks"], NAMES
+    )
+
+
+def test_plots_of_evaluation():
+    ax = visualize.plot_precision_recall(0.875, np.array([1, 0.5]), np.array([0, 1])).axes[0]
+    assert ax.get_title() == "Precision-Recall Curve. AP@50 = 0.875"
+    assert ax.lines[0].get_xdata().tolist() == [0, 1] and ax.lines[0].get_ydata().tolist() == [1, 0.5]
+    overlaps = np.array([[0.9, 0.2], [0.6, 0.5]])
+    figure = visualize.plot_overlaps(np.array([1, 3, 0]), np.array([1, 2, 0]), np.array([0.99, 0.8]), overlaps, NAMES)
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts] == ["0.900\nmatch", "0.200", "0.600\nwrong", "0.500"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["balloon 0.990", "traffic light 0.800"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["balloon", "dog"]
+    visualize.plot_overlaps(np.array([1]), np.zeros(0, int), np.zeros(0), np.zeros((0, 1)), NAMES)
+
+
+# Tables and notebooks
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A stand-in for IPython in a notebook; returns what was displayed, and the shell."""
+    shown, shell = [], types.SimpleNamespace(kernel=object(), execution_count=1)
+    ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    ipython.get_ipython = lambda: shell
+    display.display, display.Image, display.HTML = shown.append, lambda data: data, lambda data: data
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return shown, shell
+
+
+def test_a_notebook_shows_a_figure_once_in_its_cell(notebook, tmp_path):
+    shown, shell = notebook
+    figure, _ = instances(1)
+    figure._ipython_display_()  # the echo of the cell's last line
+    assert len(shown) == 1 and shown[0].startswith(b"\x89PNG")
+    shell.execution_count = 2
+    figure._ipython_display_()
+    assert len(shown) == 2
+    instances(1, save=tmp_path / "a.png")
+    instances(1, ax=Figure().add_subplot())
+    assert len(shown) == 2
+
+
+def test_a_backend_with_windows_opens_one(monkeypatch, tmp_path):
+    shown = []
+    monkeypatch.setattr(matplotlib, "get_backend", lambda: "QtAgg")
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
+    figure, _ = instances(1)
+    assert shown == [[figure.number]]
+    plt.close(figure)
+    instances(1, save=tmp_path / "a.png")
+    instances(1, ax=Figure().add_subplot())
+    assert len(shown) == 1
+
+
+def test_display_table_is_text_or_escaped_html(capsys, notebook, monkeypatch):
+    visualize.display_table([["a<b", 1], ["&", 22]])
+    assert notebook[0] == ["<table><tr><td>a&lt;b</td><td>1</td></tr><tr><td>&amp;</td><td>22</td></tr></table>"]
+    monkeypatch.delitem(sys.modules, "IPython")
+    visualize.display_table([["name", 1], ["n", 22]])
+    assert capsys.readouterr().out == "name  1\nn     22\n"
+
+
+def test_weight_stats_flags_dead_and_overflowing_weights(capsys):
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="inside")], name="nested")
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(4, name="dead")(inner(inputs[:, :3]) * 1.0)
+    model = types.SimpleNamespace(keras_model=keras.Model(inputs, outputs))
+    model.keras_model.get_layer("dead").kernel.assign(np.full((2, 4), 0.25))
+    inner.get_layer("inside").kernel.assign([[1, -1000], [2, 3], [4, 5]])
+    rows = visualize.weight_stats(model)
+    assert rows[0] == ("WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD") and len(rows) == 1 + 4
+    by_shape = {row[1]: row for row in rows[1:]}
+    assert "*** dead?" in by_shape["(2, 4)"][0] and by_shape["(2, 4)"][2:] == ("   +0.2500", "   +0.2500", "   +0.0000")
+    assert "*** overflow?" in by_shape["(3, 2)"][0] and by_shape["(3, 2)"][2].strip() == "-1000.0000"
+    assert "***" not in by_shape["(2,)"][0] + by_shape["(4,)"][0]
+    inner.get_layer("inside").bias.assign([np.nan, 0])
+    assert sum("overflow" in row[0] for row in visualize.weight_stats(model.keras_model)) == 2
+    visualize.display_weight_stats(model)
+    assert capsys.readouterr().out.count("\n") == 5

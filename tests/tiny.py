@@ -1,0 +1,52 @@
+"""The tiny model whose every tensor the original has computed (tests/golden)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from keras import layers
+
+from mrcnn.backbone import BatchNorm
+from mrcnn.config import Config
+from mrcnn.model import MaskRCNN
+
+GOLDEN = Path(__file__).parent / "golden"
+WEIGHTS = GOLDEN / "tiny_weights_gz.h5"
+INFO = json.loads(str(np.load(GOLDEN / "tiny_inference.npz")["info_json"]))
+
+
+def backbone(input_image, stage5=True, train_bn=True):
+    x, maps = input_image, []
+    for op in INFO["backbone"]:
+        if op["op"] == "conv":
+            x = layers.Conv2D(op["filters"], op["kernel"], strides=op["strides"], padding="same", name=op["name"])(x)
+        elif op["op"] == "bn":
+            x = BatchNorm(epsilon=INFO["bn_epsilon"], name=op["name"])(x, training=train_bn)
+        elif op["op"] == "relu":
+            x = layers.Activation("relu")(x)
+        else:
+            x = layers.MaxPooling2D(op["pool"], strides=op["strides"], padding="same", name=op["name"])(x)
+        if "out" in op:
+            maps.append(x)
+    return maps
+
+
+def backbone_shapes(image_shape):
+    return [[-(-side // stride) for side in image_shape[:2]] for stride in (4, 8, 16, 32, 64)]
+
+
+class TinyConfig(Config):
+    BACKBONE = backbone
+    COMPUTE_BACKBONE_SHAPE = backbone_shapes
+
+
+for _name, _value in INFO["config"].items():
+    if _name in dir(Config):
+        setattr(TinyConfig, _name, _value)
+
+
+def tiny_model(mode, model_dir, **changes):
+    """A `MaskRCNN` with the original's tiny weights; `changes` are config values."""
+    model = MaskRCNN(mode, TinyConfig().update(**changes), model_dir)
+    model.load_weights(WEIGHTS, by_name=True)
+    return model
