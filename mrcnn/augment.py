@@ -3,13 +3,14 @@
 import numpy as np
 
 
-def augment(image, mask, augmentation):
+def augment(image, mask, augmentation, rng=None):
     """Apply an imgaug augmenter to an image and, its geometry alone, to the masks.
 
     Args:
         image: uint8 [H, W, C].
         mask: bool [H, W, n].
         augmentation: an `imgaug.augmenters` object.
+        rng: `numpy.random.Generator`; default is imgaug's own state.
 
     Returns:
         image and mask of the same shapes and dtypes.
@@ -19,6 +20,8 @@ def augment(image, mask, augmentation):
     """
     imgaug = import_imgaug()
     fixed = augmentation.to_deterministic()
+    if rng is not None:
+        fixed.seed_(int(rng.random() * 2**31), deterministic_too=True)
     # Segmentation maps move with geometry and are left alone by everything else, whatever the augmenter.
     new_image = fixed.augment_image(image)
     new_mask = mask
@@ -26,7 +29,9 @@ def augment(image, mask, augmentation):
         maps = imgaug.augmentables.segmaps.SegmentationMapsOnImage(mask.astype(np.int32), shape=image.shape)
         new_mask = fixed.augment_segmentation_maps(maps).get_arr().astype(bool)
     if new_image.shape != image.shape or new_mask.shape != mask.shape:
-        raise ValueError(f"The augmentation changed the image from {image.shape} to {new_image.shape}; keep_size=True.")
+        raise ValueError(
+            f"The augmentation changed the image from {image.shape} to {new_image.shape}; give it keep_size=True."
+        )
     return new_image, new_mask
 
 

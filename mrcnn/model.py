@@ -11,12 +11,12 @@ from keras import layers, ops
 from mrcnn import boxes, images, losses, masks, weights
 from mrcnn.backbone import build_backbone
 from mrcnn.data import DataGenerator, plain_function, pyramid_anchors
-from mrcnn.detection import DetectionLayer
+from mrcnn.detection import DetectionLayer, refine_detections
 from mrcnn.fpn import build_fpn
 from mrcnn.heads import MaskHead, fpn_classifier_graph
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
-from mrcnn.training import Checkpoints, StopOnNonFiniteLoss, find_last, restore_optimizer
+from mrcnn.training import Checkpoints, StopOnNonFiniteLoss, find_last, restore_optimizer, tensorboard
 
 # Which layers the presets of train(layers=...) train.
 LAYER_PRESETS = {
@@ -56,6 +56,14 @@ class TrainingGraph(InferenceGraph):
         self.loss_weights = {name: loss_weights.get(name, 1.0) for name in self.loss_names}
         self.weight_decay = weight_decay
         self.loss_means = {name: keras.metrics.Mean(name=name) for name in self.loss_names}
+
+    def call(self, inputs, training=None, mask=None):
+        # A data pipeline leaves the batch unknown to TensorFlow, which would then compute every shape at run time.
+        if isinstance(inputs, dict):
+            inputs = [inputs[x.name] for x in self.inputs]
+        fixed = None not in self.inputs[0].shape
+        inputs = [ops.reshape(x, ref.shape) if fixed else x for x, ref in zip(inputs, self.inputs, strict=True)]
+        return super().call(inputs, training=training, mask=mask)
 
     def regularization(self):
         """L2 penalty: for each trained kernel and bias the mean square of its values, times the weight decay."""
@@ -109,8 +117,10 @@ class MaskRCNN:
         shape = list(config.IMAGE_SHAPE)
         if mode == "inference" and config.IMAGE_RESIZE_MODE in ("pad64", "none"):
             shape[:2] = None, None
-        input_image = keras.Input(shape, name="input_image")
-        input_image_meta = keras.Input((config.IMAGE_META_SIZE,), name="input_image_meta")
+        # One device trains on batches of one size; a batch that is split over several has another on each.
+        batch = config.BATCH_SIZE if mode == "training" and config.GPU_COUNT == 1 else None
+        input_image = keras.Input(shape, batch, name="input_image")
+        input_image_meta = keras.Input((config.IMAGE_META_SIZE,), batch, name="input_image_meta")
 
         backbone = config.BACKBONE if isinstance(config.BACKBONE, str) else plain_function(config.BACKBONE)
         _, c2, c3, c4, c5 = build_backbone(backbone, input_image, config.TRAIN_BN, config.BACKBONE_WIDTH)
@@ -150,7 +160,7 @@ class MaskRCNN:
             self._masker = keras.Model([rois, input_image_meta, *maps], mask_head.flat(rois, maps, input_image_meta))
             return InferenceGraph(inputs, outputs, name="mask_rcnn")
 
-        targets = self._target_inputs(shape)
+        targets = self._target_inputs(shape, batch)
         gt_boxes = boxes.normalize(targets["input_gt_boxes"], shape)
         candidates = proposals
         if not config.USE_RPN_ROIS:
@@ -188,7 +198,8 @@ class MaskRCNN:
             "active_class_ids": images.parse_image_meta(input_image_meta)["active_class_ids"],
         }
         model = TrainingGraph([input_image, input_image_meta, *targets.values()], outputs, name="mask_rcnn")
-        model.set_losses(config.LOSS_WEIGHTS, config.WEIGHT_DECAY)
+        # AdamW decays the weights itself.
+        model.set_losses(config.LOSS_WEIGHTS, config.WEIGHT_DECAY if config.OPTIMIZER == "sgd" else 0.0)
         return model
 
     def _rpn(self, pyramid):
@@ -210,7 +221,7 @@ class MaskRCNN:
             rois, feature_maps, image_meta, c.POOL_SIZE, c.NUM_CLASSES, c.TRAIN_BN, c.FPN_CLASSIF_FC_LAYERS_SIZE
         )
 
-    def _target_inputs(self, image_shape):
+    def _target_inputs(self, image_shape, batch):
         """Inputs of the training graph beside image and meta, in the original's order."""
         config = self.config
         mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else image_shape[:2]
@@ -224,7 +235,7 @@ class MaskRCNN:
         }
         if not config.USE_RPN_ROIS:
             shapes["input_rois"] = ((config.POST_NMS_ROIS_TRAINING, 4), "float32")
-        return {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
+        return {name: keras.Input(shape, batch, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
 
     def _anchor_count(self):
         return self.get_anchors(self.config.IMAGE_SHAPE).shape[1]
@@ -263,9 +274,7 @@ class MaskRCNN:
         """
         name = f"imagenet-{self.config.BACKBONE}"
         if name not in weights.PRETRAINED:
-            raise ValueError(
-                f"No ImageNet weights for BACKBONE {self.config.BACKBONE!r}; use resnet50 or resnet101."
-            )
+            raise ValueError(f"No ImageNet weights for BACKBONE {self.config.BACKBONE!r}; use resnet50 or resnet101.")
         return weights.download(name)
 
     def find_last(self):
@@ -308,16 +317,22 @@ class MaskRCNN:
                 print(f"{' ' * indent}{layer.name:24} ({type(layer).__name__})")
 
     def compile(self, learning_rate, momentum):
-        """SGD with momentum and clipping by the global norm; the losses are part of the graph.
+        """The optimizer, with gradients clipped by their global norm; the losses are part of the graph.
 
         Args:
             learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
-            momentum: a number.
+            momentum: a number; for SGD.
         """
-        optimizer = keras.optimizers.SGD(
-            learning_rate=learning_rate, momentum=momentum, global_clipnorm=self.config.GRADIENT_CLIP_NORM
-        )
-        self.keras_model.compile(optimizer=optimizer, jit_compile="auto" if _has_accelerator() else False)
+        config = self.config
+        shared = {"learning_rate": learning_rate, "global_clipnorm": config.GRADIENT_CLIP_NORM}
+        if config.OPTIMIZER == "adamw":
+            optimizer = keras.optimizers.AdamW(weight_decay=config.WEIGHT_DECAY, **shared)
+            optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        else:
+            optimizer = keras.optimizers.SGD(momentum=momentum, **shared)
+        # On a CPU, TensorFlow is faster without XLA; JAX without it is not compiled at all.
+        plain = keras.backend.backend() == "tensorflow" and not _has_accelerator()
+        self.keras_model.compile(optimizer=optimizer, jit_compile=False if plain else "auto")
 
     def train(
         self,
@@ -353,6 +368,9 @@ class MaskRCNN:
         """
         if self.mode != "training":
             raise ValueError("This model was built for inference; make one with mode='training'.")
+        if self.epoch >= epochs:
+            print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
+            return
         config = self.config
         generator = DataGenerator(
             train_dataset,
@@ -372,8 +390,15 @@ class MaskRCNN:
             )
             validation.on_epoch_end = lambda: None  # the same images after every epoch
 
-        print(f"\nStarting at epoch {self.epoch}. LR={learning_rate}\n\nCheckpoint path: {self.checkpoint_path}")
-        self.set_trainable(LAYER_PRESETS.get(layers, layers))
+        self.set_trainable(LAYER_PRESETS.get(layers, layers), verbose=0)
+        every = self.get_trainable_layers()
+        count = sum(layer.trainable for layer in every)
+        if not count:
+            raise ValueError(
+                f"layers={layers!r} matches no layer; use {', '.join(LAYER_PRESETS)} or a regular expression."
+            )
+        print(f"Training {count} of {len(every)} layers ({layers}) from epoch {self.epoch} to {epochs}.")
+        print(f"Checkpoints: {self.checkpoint_path}")
         self.compile(learning_rate, config.LEARNING_MOMENTUM)
         if self._resume_from:
             restore_optimizer(self.keras_model, self._resume_from)
@@ -388,7 +413,7 @@ class MaskRCNN:
             callbacks=[
                 StopOnNonFiniteLoss(generator),
                 Checkpoints(self),
-                keras.callbacks.TensorBoard(self.log_dir, write_graph=False),
+                *tensorboard(self.log_dir),
                 *(custom_callbacks or []),
             ],
         )
@@ -405,11 +430,11 @@ class MaskRCNN:
         self.anchors, normalized = self._anchors[key]
         return normalized[None]
 
-    def mold_inputs(self, images_):
+    def mold_inputs(self, images):
         """Resize, pad and centre images for the network.
 
         Args:
-            images_: list of [h, w, C] arrays of 0..255, of any sizes.
+            images: list of [h, w, C] arrays of 0..255, of any sizes.
 
         Returns:
             molded [n, H, W, C] float32, image_metas [n, 12 + K] float32, windows [n, 4] int pixels.
@@ -417,11 +442,11 @@ class MaskRCNN:
         Raises:
             ValueError: the images do not come to one size.
         """
-        molded, metas, windows = zip(*(self._mold(image) for image in images_), strict=True)
+        molded, metas, windows = zip(*(self._mold(image) for image in images), strict=True)
         if len({x.shape for x in molded}) > 1:
             raise ValueError(
-                f"IMAGE_RESIZE_MODE {self.config.IMAGE_RESIZE_MODE!r} gives these images different sizes; pass them one "
-                "by one, or use 'square'."
+                f"IMAGE_RESIZE_MODE {self.config.IMAGE_RESIZE_MODE!r} gives these images different sizes; pass them "
+                "one by one, or use 'square'."
             )
         return np.stack(molded), np.stack(metas), np.stack(windows)
 
@@ -563,9 +588,9 @@ class MaskRCNN:
         if image_metas is None:
             molded, image_metas, _ = self.mold_inputs(images)
         anchors = np.repeat(self.get_anchors(molded[0].shape), len(molded), axis=0)
-        model = keras.Model(self.keras_model.inputs, list(outputs.values()))
+        model = keras.Model(self.keras_model.inputs, outputs)
         values = model.predict_on_batch([np.asarray(molded), np.asarray(image_metas, "float32"), anchors])
-        values = dict(zip(outputs, values, strict=True))
+        values = {name: values[name] for name in outputs}
         for name, value in values.items():
             log(name, value)
         return values
@@ -597,6 +622,8 @@ def log(text, array=None):
 # --- The original's names for things that live in the rooms above --------------------------------------------------
 # Old code finds them here; new code imports from the rooms.
 
+from keras.ops import log2 as log2_graph  # noqa: E402, F401
+
 from mrcnn.backbone import BatchNorm, conv_block, identity_block, resnet_graph  # noqa: E402, F401
 from mrcnn.boxes import clip as clip_boxes_graph  # noqa: E402, F401
 from mrcnn.boxes import decode as apply_box_deltas_graph  # noqa: E402, F401
@@ -624,6 +651,41 @@ from mrcnn.losses import (  # noqa: E402, F401
 from mrcnn.roi_align import PyramidROIAlign  # noqa: E402, F401
 from mrcnn.rpn import rpn_graph  # noqa: E402, F401
 from mrcnn.targets import build_rpn_targets  # noqa: E402, F401
+
+
+def batch_pack_graph(x, counts, num_rows):
+    """The first counts[i] rows of each of x's num_rows items [B, N, ...], behind each other."""
+    return ops.concatenate([x[i, : int(counts[i])] for i in range(num_rows)], axis=0)
+
+
+def trim_zeros_graph(boxes, name="trim_zeros"):
+    """Boxes [N, 4] without rows of zeros, and the mask [N] of those kept; not for compiled code."""
+    kept = ops.any(ops.not_equal(boxes, 0), axis=1)
+    return ops.take(boxes, ops.nonzero(kept)[0], axis=0), kept
+
+
+def refine_detections_graph(rois, probs, deltas, window, config):
+    """Detections [D, 6] of one image: rois [N, 4], probs [N, K], deltas [N, K, 4], window [4], boxes normalised."""
+    return refine_detections(
+        *(ops.convert_to_tensor(x)[None] for x in (rois, probs, deltas, window)),
+        config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE,
+        config.DETECTION_NMS_THRESHOLD,
+        config.BBOX_STD_DEV,
+    )[0]
+
+
+def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config):
+    """Targets of one image; see `DetectionTargetLayer`, whose batch axis is left out here."""
+    layer = DetectionTargetLayer(
+        config.TRAIN_ROIS_PER_IMAGE,
+        config.ROI_POSITIVE_RATIO,
+        config.MASK_SHAPE,
+        config.USE_MINI_MASK,
+        config.BBOX_STD_DEV,
+    )
+    inputs = [ops.convert_to_tensor(x)[None] for x in (proposals, gt_class_ids, gt_boxes, gt_masks)]
+    return [output[0] for output in layer(inputs)]
 
 
 def mold_image(images, config):

@@ -5,6 +5,10 @@ from keras import layers, ops
 
 from mrcnn import images
 
+# How far outside the map, in cells, a sample may lie and still count as on its edge. Samples of a box that ends at the
+# image's edge lie exactly there; without this, rounding, which every backend does in its own way, would drop some.
+EDGE = 1e-3
+
 
 def crop_and_resize(flat_maps, offsets, heights, widths, boxes, shape):
     """Bilinear samples on a grid over each box, corner-aligned: the first and last samples lie on the box's edges.
@@ -50,7 +54,7 @@ def _grid(start, end, sizes, count):
     start, end = ops.cast(start, "float32")[..., None], ops.cast(end, "float32")[..., None]
     step = (end - start) * last / (count - 1)
     position = start * last + ops.arange(count, dtype="float32") * step
-    inside = ops.logical_and(position >= 0, position <= last)
+    inside = ops.logical_and(position >= -EDGE, position <= last + EDGE)
     position = ops.clip(position, 0, last)
     lower = ops.floor(position)
     upper = ops.minimum(lower + 1, last)

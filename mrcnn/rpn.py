@@ -1,6 +1,7 @@
 """Region Proposal Network (Ren et al. 2015): its head, and the layer that turns scores and deltas into proposals."""
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from mrcnn import boxes
@@ -100,7 +101,7 @@ class Anchors(layers.Layer):
 
     def __init__(self, anchors, **kwargs):
         super().__init__(**kwargs)
-        self.anchors = anchors
+        self.anchors = np.asarray(anchors, "float32")
 
     def call(self, inputs):
         anchors = ops.convert_to_tensor(self.anchors, dtype="float32")
@@ -108,3 +109,6 @@ class Anchors(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *self.anchors.shape)
+
+    def get_config(self):
+        return {**super().get_config(), "anchors": self.anchors.tolist()}

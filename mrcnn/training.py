@@ -60,6 +60,17 @@ class Checkpoints(keras.callbacks.Callback):
         return self.rcnn.keras_model.optimizer.variables
 
 
+def tensorboard(log_dir):
+    """The callback that writes TensorBoard records to `log_dir`, in a list; empty where its packages are missing."""
+    try:
+        import tensorboard  # noqa: F401
+        import tensorflow  # noqa: F401
+    except ImportError:
+        print("No TensorBoard records: pip install tensorflow tensorboard.")
+        return []
+    return [keras.callbacks.TensorBoard(log_dir, write_graph=False)]
+
+
 def restore_optimizer(model, checkpoint):
     """Give a compiled model's optimizer the state that was saved beside a checkpoint, if it fits; say so if not.
 
@@ -72,7 +83,8 @@ def restore_optimizer(model, checkpoint):
     optimizer.build(model.trainable_variables)
     with np.load(path) as stored:
         names = sorted(stored.files)
-        if [name.split("|", 1)[1] for name in names] != [v.path for v in optimizer.variables] or any(
+        # Paths begin with the optimizer's name, which counts the optimizers of a process: sgd, sgd_1 ...
+        if [name.split("/", 1)[1] for name in names] != [v.path.split("/", 1)[1] for v in optimizer.variables] or any(
             stored[name].shape != tuple(v.shape) for name, v in zip(names, optimizer.variables, strict=True)
         ):
             print(f"The optimizer's state in {path.name} is of other layers; momentum starts from zero.")

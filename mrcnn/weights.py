@@ -4,16 +4,17 @@ In that layout every layer is a group at the root with an attribute `weight_name
 weight), such as ("conv1", "kernel"), and never by its position in the file.
 """
 
+import http.client
 import os
 import re
 import sys
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
+from tqdm.auto import tqdm
 
 RELEASES = "https://github.com/matterport/Mask_RCNN/releases/download"
 KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications/resnet"
@@ -54,8 +55,6 @@ def download(name, path=None, verbose=1):
     Raises:
         OSError: no network; the message says where to put the file by hand.
     """
-    from keras.utils import Progbar
-
     file_name, url, _ = PRETRAINED[name]
     path = Path(path) if path else default_folder() / file_name
     if path.exists():
@@ -65,15 +64,13 @@ def download(name, path=None, verbose=1):
     try:
         with urllib.request.urlopen(url, timeout=30) as response, open(part, "wb") as file:
             size = int(response.headers.get("Content-Length") or 0)
-            if verbose:
-                print(f"Downloading {url}")
-            bar = Progbar(size or None, verbose=verbose, unit_name="B")
-            while chunk := response.read(1 << 20):
-                file.write(chunk)
-                bar.add(len(chunk))
+            with tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, disable=not verbose) as progress:
+                while chunk := response.read(1 << 20):
+                    file.write(chunk)
+                    progress.update(len(chunk))
             if size and file.tell() != size:
                 raise OSError(f"the connection ended after {file.tell()} of {size} bytes")
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise OSError(f"Could not download {url} ({error}); fetch it yourself and put it at {path}.") from error
     os.replace(part, path)
     return str(path)
@@ -94,11 +91,36 @@ def _keras_applications_name(layer):
     return f"{'res' if kind == 'conv' else 'bn'}{stage}{chr(ord('a') + int(block) - 1)}_branch{branch}"
 
 
+# Keras 1, whose ImageNet files are still about, wrote "conv1_W" without a scope.
+_KERAS_1 = {
+    "W": "kernel",
+    "b": "bias",
+    "gamma": "gamma",
+    "beta": "beta",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",  # it holds the variance
+}
+
+
+def _keys(layer, names):
+    """(layer, weight) of each name in the group of a layer or nested model."""
+    keys = []
+    for name in names:
+        *scopes, weight = name.split(":")[0].split("/")
+        old = re.fullmatch(rf".+_({'|'.join(_KERAS_1)})(_\d+)?", weight)
+        keys.append((scopes[-1] if scopes else layer, _KERAS_1[old[1]] if old and not scopes else weight))
+    # A second model in one TensorFlow 1 session got the scopes conv1_1, rpn_conv_shared_1 and so on.
+    counts = {re.search(r"(_\d+)?$", owner)[0] for owner, _ in keys}
+    if len(counts) == 1 and layer not in {owner for owner, _ in keys}:
+        keys = [(owner.removesuffix(*counts), weight) for owner, weight in keys]
+    return [(_keras_applications_name(owner), weight) for owner, weight in keys]
+
+
 def read(path):
     """All weights of an .h5 file in the original's layout.
 
     Files of `save_weights` and of full saves (a `model_weights` group) are read, names as bytes or str, nested models,
-    and today's names of Keras's own ResNets.
+    the names that a second model in one session got, and those of Keras's own ResNets, of Keras 1 and today.
 
     Returns:
         {layer: {weight: array}}.
@@ -117,10 +139,9 @@ def read(path):
                 raise ValueError(f"{path} holds no Keras weights in the layer_names layout{hint}.")
             found = {}
             for layer in map(_text, root.attrs["layer_names"]):
-                for weight in map(_text, root[layer].attrs["weight_names"]):
-                    *scopes, name = weight.split(":")[0].split("/")
-                    owner = _keras_applications_name(scopes[-1] if scopes else layer)
-                    found.setdefault(owner, {})[name] = root[layer][weight][()]
+                names = [_text(name) for name in root[layer].attrs["weight_names"]]
+                for name, (owner, weight) in zip(names, _keys(layer, names), strict=True):
+                    found.setdefault(owner, {})[weight] = root[layer][name][()]
             return found
     except (OSError, KeyError) as error:
         raise ValueError(
@@ -214,6 +235,14 @@ def load(model, path, exclude=(), strict=False):
     return report
 
 
+def copy(source, target):
+    """Copy the weights of one graph to another that has the same layers, as from training to inference."""
+    ours = {layer.name: layer for layer in weighted_layers(source)}
+    for layer in weighted_layers(target):
+        for name, weight in _named_weights(layer).items():
+            weight.assign(_named_weights(ours[layer.name])[name])
+
+
 # Order of the layers behind the pyramid in the original's files; {n} counts on from the backbone's activations.
 _TAIL = {
     "inference": """rpn_model rpn_class rpn_bbox input_anchors ROI input_image_meta roi_align_classifier
@@ -236,7 +265,13 @@ def _layout(model, mode):
     """Layer names of the original's file for this model, weightless ones included, with our layer or None for each."""
     ours = {layer.name: layer for layer in model.layers}
     names = [layer.name for layer in model.layers]
-    backbone = [name for name in names[: names.index("fpn_p6") + 1] if not re.match("input_(?!image$)|anchors", name)]
+    # Without the RPN's proposals (USE_RPN_ROIS False) the heads' layers lie between those of the pyramid.
+    backbone = [
+        name
+        for place, name in enumerate(names)
+        if name.startswith("fpn_")
+        or (place < names.index("fpn_c5p5") and not re.match("input_(?!image$)|anchors", name))
+    ]
     counts, layout = {}, []
     for name in backbone:
         automatic = re.fullmatch(r"(activation|add|zero_padding2d|max_pooling2d)(_\d+)?", name)
@@ -266,14 +301,15 @@ def write(model, path, mode):
     part = path.with_name(path.name + ".part")
     layout = _layout(model, mode)
     with h5py.File(part, "w") as file:
-        file.attrs["layer_names"] = [name.encode() for name, _ in layout]
+        # Keras 2 wants bytes of fixed length, which h5py writes for arrays and not for lists.
+        file.attrs["layer_names"] = np.array([name.encode() for name, _ in layout])
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.2.5"
         for name, layer in layout:
             group = file.create_group(name)
             owners = [] if layer is None else list(weighted_layers(layer)) if hasattr(layer, "layers") else [layer]
             pairs = [(f"{x.name}/{key}:0", weight) for x in owners for key, weight in _named_weights(x).items()]
-            group.attrs["weight_names"] = [key.encode() for key, _ in pairs]
+            group.attrs["weight_names"] = np.array([key.encode() for key, _ in pairs])
             for key, weight in pairs:
                 group.create_dataset(key, data=np.asarray(weight.numpy()))
     os.replace(part, path)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -50,3 +51,20 @@ def tiny_model(mode, model_dir, **changes):
     model = MaskRCNN(mode, TinyConfig().update(**changes), model_dir)
     model.load_weights(WEIGHTS, by_name=True)
     return model
+
+
+def value_and_gradients(function, *arrays):
+    """A function of tensors that gives a scalar: its value, and its gradient with respect to each of the arrays."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.convert_to_tensor(x) for x in arrays]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        found = tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    else:
+        import jax
+
+        value, found = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))(*arrays)
+    return float(value), [np.asarray(x) for x in found]

@@ -1,0 +1,29 @@
+# `make demo` and `make test` need only git, make and a Python of 3.10 or newer; they install the rest into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test lint
+
+setup: .venv/installed
+
+.venv/installed: requirements.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 10) else 0'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	@touch $@
+
+# Train on the generated set, evaluate on images the training never saw, draw what is found.
+demo: setup
+	$(BIN)/python samples/coco.py train
+	$(BIN)/python samples/coco.py evaluate
+	$(BIN)/python samples/coco.py detect
+
+# All tests on TensorFlow, then those of the graph on JAX.
+test: setup
+	$(BIN)/python -m pytest tests
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests -m graph
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .

@@ -1,0 +1,273 @@
+"""Train, evaluate and run Mask R-CNN on COCO, on your own folder in COCO's format, or on a small generated set.
+
+A folder holds annotations/instances_<subset><year>.json and the images in <subset><year>/. Classes and their number
+follow the annotation file. Without --dataset a set of coloured shapes is generated and used.
+
+    python samples/coco.py train                                              # the generated set, from scratch
+    python samples/coco.py evaluate
+    python samples/coco.py detect
+
+    python samples/coco.py train --dataset path/to/coco --model imagenet
+    python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10
+    python samples/coco.py evaluate --dataset path/to/coco --model coco --limit 500
+    python samples/coco.py detect --model coco --image street.jpg --output found.png
+"""
+
+import argparse
+import ast
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import shapes  # noqa: E402
+
+from mrcnn import evaluate as coco_evaluate  # noqa: E402
+from mrcnn import images, visualize, weights  # noqa: E402
+from mrcnn.coco import CocoDataset  # noqa: E402
+from mrcnn.config import Config  # noqa: E402
+
+DEFAULT_LOGS_DIR = ROOT / "logs"
+DEFAULT_DATASET_YEAR = "2017"
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+# Names of the classes of the released COCO weights, in their order.
+COCO_CLASSES = """person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,
+parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,
+frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,
+wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,
+potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,
+refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush""".replace("\n", "").split(",")
+
+
+class CocoConfig(Config):
+    """For COCO and sets like it: ResNet-101 at 1024 pixels, as the released weights were trained."""
+
+    NAME = "coco"
+    IMAGES_PER_GPU = 2
+    NUM_CLASSES = 1 + 80
+
+
+def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
+    """Detections of one image, whose source id is image_ids[0], in COCO's results format."""
+    index = dataset.image_from_source_map[f"coco.{image_ids[0]}"]
+    return coco_evaluate.to_coco_results(
+        dataset, index, {"rois": rois, "class_ids": class_ids, "scores": scores, "masks": masks}
+    )
+
+
+def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=None):
+    """Evaluate a model on a `CocoDataset` and print COCO's table; `coco` is not used, old code passes it."""
+    metrics = coco_evaluate.evaluate(model, dataset, image_ids=image_ids, limit=limit)
+    print(coco_evaluate.format_table({eval_type: metrics[eval_type]}))
+    return metrics
+
+
+def parse_arguments(argv=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="coco.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["train", "evaluate", "detect"], help="what to do")
+    parser.add_argument("--dataset", metavar="DIR", help="folder in COCO's format; default: the generated set")
+    parser.add_argument("--year", default=DEFAULT_DATASET_YEAR, help="year in the file names (2014, 2017, ...)")
+    parser.add_argument("--download", action="store_true", help="fetch COCO into --dataset if it is not there")
+    parser.add_argument("--classes", metavar="A,B,...", help="only these classes, by name")
+    parser.add_argument(
+        "--model",
+        metavar="WEIGHTS",
+        help="coco, imagenet, last (this set's last checkpoint), none, or a path to an .h5 file; default: to train, "
+        "none for the generated set and coco for others; else last",
+    )
+    parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
+    parser.add_argument("--limit", type=int, metavar="N", help="evaluate or detect: only the first N images")
+    parser.add_argument("--epochs", type=int, metavar="N", help="train: epoch to stop at")
+    parser.add_argument("--steps", type=int, metavar="N", help="train: steps in an epoch")
+    parser.add_argument("--layers", metavar="L", help="train: heads, 3+, 4+, 5+, all or a regular expression")
+    parser.add_argument("--image", metavar="PATH", help="detect: an image or a folder; default: validation images")
+    parser.add_argument("--output", metavar="PATH", help="detect: picture to write; evaluate: results JSON to write")
+    parser.add_argument(
+        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of mrcnn.config, as BACKBONE=resnet50"
+    )
+    return parser.parse_args(argv)
+
+
+def parse_settings(pairs):
+    """Settings from KEY=VALUE words; values are Python literals or plain text.
+
+    Raises:
+        ValueError: a word without "=".
+    """
+    values = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator:
+            raise ValueError(f"--config takes KEY=VALUE, not {pair!r}.")
+        try:
+            values[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key] = text
+    return values
+
+
+def load_dataset(args, subset):
+    """The set of `subset` ("train" or "val") that the arguments ask for, prepared."""
+    folder = args.dataset or shapes.ensure()
+    names = [name.strip() for name in args.classes.split(",")] if args.classes else None
+    dataset = CocoDataset()
+    # COCO 2014 is trained on most of its validation images too and evaluated on the rest.
+    subsets = {"train": ["train", "valminusminival"], "val": ["minival"]}[subset] if args.year == "2014" else [subset]
+    for name in subsets:
+        dataset.load_coco(folder, name, year=args.year, class_names=names, auto_download=args.download)
+    dataset.prepare()
+    return dataset
+
+
+def make_config(args, num_classes):
+    """The config of the set, with the changes of --config and --steps."""
+    config = shapes.ShapesConfig() if args.dataset is None and not args.image_only else CocoConfig()
+    changes = {"NUM_CLASSES": num_classes, **parse_settings(args.config)}
+    if args.steps:
+        changes["STEPS_PER_EPOCH"] = args.steps
+    if args.command != "train":
+        changes = {"GPU_COUNT": 1, **changes}
+    if args.command == "evaluate":
+        # COCO's AP counts every detection, however unsure.
+        changes = {"DETECTION_MIN_CONFIDENCE": 0.05, **changes}
+    return config.update(**changes)
+
+
+def load_model(args, config):
+    """The model with its weights."""
+    from mrcnn.model import MaskRCNN
+
+    model = MaskRCNN("training" if args.command == "train" else "inference", config, args.logs)
+    if args.model == "none":
+        return model
+    path = args.model
+    if path == "coco":
+        path = weights.download("coco")
+    elif path == "imagenet":
+        path = model.get_imagenet_weights()
+    elif path == "last":
+        path = model.find_last()
+    model.load_weights(path, by_name=True)
+    return model
+
+
+def train(args, model, train_set, val_set):
+    """Train: a run from scratch goes in one stage with a cosine schedule, fine-tuning in the original's three."""
+    from keras.optimizers.schedules import CosineDecay
+
+    config = model.config
+    print(f"Training on {len(train_set.image_ids)} images of {train_set.num_classes - 1} classes.")
+    rate = config.LEARNING_RATE
+    if args.dataset is None or args.layers or args.epochs:
+        epochs = args.epochs or (shapes.EPOCHS if args.dataset is None else 160)
+        if args.dataset is None:
+            total = epochs * config.STEPS_PER_EPOCH
+            rate = CosineDecay(rate / 10, total, alpha=0.01, warmup_target=rate, warmup_steps=max(1, total // 20))
+        stages = [(rate, epochs, args.layers or "all")]
+    else:
+        stages = [(rate, 40, "heads"), (rate, 120, "4+"), (rate / 10, 160, "all")]
+    for rate, epochs, layers in stages:
+        model.train(train_set, val_set, rate, epochs, layers, augment=True)
+    print(f"Weights are in {Path(model.checkpoint_path.format(epoch=model.epoch))}")
+
+
+def evaluate(args, model, dataset):
+    """Print COCO's table for boxes and masks, and the classes'."""
+    metrics = coco_evaluate.evaluate(model, dataset, limit=args.limit or 0, results_path=args.output)
+    print(coco_evaluate.format_table(metrics))
+    print()
+    print(coco_evaluate.format_classes(metrics))
+
+
+def detect(args, model, dataset, class_names):
+    """Detect in an image, a folder or validation images; write one picture, or a folder of them."""
+    if args.image is None:
+        picked = dataset.image_ids[: args.limit or 12]
+        loaded = [dataset.load_image(i) for i in picked]
+        names = [str(i) for i in picked]
+    else:
+        paths = [Path(args.image)]
+        if paths[0].is_dir():
+            paths = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in IMAGE_ENDINGS)[: args.limit]
+        loaded = [images.read_image(p, model.config.IMAGE_CHANNEL_COUNT) for p in paths]
+        names = [p.name for p in paths]
+    pictures = []
+    for name, image in zip(names, loaded, strict=True):
+        (result,) = model.detect([image])
+        found = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
+        print(f"{name}: {', '.join(found) or 'nothing found'}")
+        pictures.append(
+            visualize.draw_instances(image, result, class_names, threshold=model.config.DETECTION_MIN_CONFIDENCE)
+        )
+    output = Path(args.output or "detections.png")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    images.write_image(output, contact_sheet(pictures))
+    print(f"Wrote {output.resolve()}")
+
+
+def contact_sheet(pictures, columns=4):
+    """Pictures [h, w, 3] beside and below each other in one, on white."""
+    columns = min(columns, len(pictures))
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
+    sheet = np.full((height * len(rows), width * columns, 3), 255, "uint8")
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            h, w = picture.shape[:2]
+            sheet[r * height : r * height + h, c * width : c * width + w] = picture
+    return sheet
+
+
+def main(argv=None):
+    """Run a command; the exit code is 2 for a mistake in arguments or files, 130 for Ctrl-C."""
+    args = parse_arguments(argv)
+    if args.model is None:
+        args.model = "last" if args.command != "train" else "coco" if args.dataset else "none"
+    # An image for the released weights needs no data set.
+    args.image_only = args.command == "detect" and args.model == "coco" and args.dataset is None
+    try:
+        if args.image_only:
+            dataset, class_names = None, ["BG", *COCO_CLASSES]
+            if args.image is None:
+                raise ValueError("Name a picture with --image.")
+        else:
+            dataset = load_dataset(args, "train" if args.command == "train" else "val")
+            class_names = dataset.class_names
+        if args.image and not Path(args.image).exists():
+            raise FileNotFoundError(f"There is no image or folder {args.image}.")
+        val_set = None
+        if args.command == "train":
+            try:
+                val_set = load_dataset(args, "val")
+            except FileNotFoundError as error:
+                print(f"Training without validation: {error}")
+        model = load_model(args, make_config(args, len(class_names)))
+    except (ValueError, OSError, ImportError) as error:
+        print(f"coco.py: error: {error}", file=sys.stderr)
+        return 2
+    try:
+        if args.command == "train":
+            train(args, model, dataset, val_set)
+        elif args.command == "evaluate":
+            evaluate(args, model, dataset)
+        else:
+            detect(args, model, dataset, class_names)
+    except KeyboardInterrupt:
+        print("\nStopped." + (" Go on with --model last." if args.command == "train" else ""), file=sys.stderr)
+        return 130
+    except FloatingPointError as error:
+        print(f"coco.py: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+import sys
+
+import numpy as np
+import pytest
+
+from mrcnn import augment
+from mrcnn.config import Config
+from mrcnn.data import DataGenerator
+from mrcnn.dataset import Dataset
+
+
+@pytest.fixture(scope="module")
+def iaa():
+    """imgaug's augmenters; the only skip is an environment in which imgaug itself cannot be imported."""
+    try:
+        return augment.import_imgaug().augmenters
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+def sample(count=1):
+    """An image 40 x 60, noise in the mask's place, and an L-shaped mask, in the last of `count` channels."""
+    mask = np.zeros((40, 60, count), bool)
+    mask[5:30, 8:14, -1] = True
+    mask[24:30, 8:44, -1] = True
+    noise = np.random.default_rng(0).integers(100, 255, (40, 60, 3), dtype="uint8")
+    return noise * mask[..., -1:], mask
+
+
+def test_flip(iaa):
+    image, mask = sample(count=7)
+    new_image, new_mask = augment.augment(image, mask, iaa.Fliplr(1.0))
+    np.testing.assert_array_equal(new_image, image[:, ::-1])
+    np.testing.assert_array_equal(new_mask, mask[:, ::-1])
+    assert new_mask.dtype == bool and new_image.dtype == np.uint8
+
+
+def test_random_choices_are_the_same_for_image_and_mask(iaa):
+    image, mask = sample()
+    flipped = []
+    for _ in range(20):
+        new_image, new_mask = augment.augment(image, mask, iaa.Fliplr(0.5))
+        np.testing.assert_array_equal(new_image.any(axis=-1), new_mask[..., 0])
+        flipped.append(bool(new_mask[10, 50, 0]))
+    assert set(flipped) == {True, False}
+
+
+@pytest.mark.parametrize("angle", [90, 180, 30])
+def test_rotation(iaa, angle):
+    image, mask = sample()
+    new_image, new_mask = augment.augment(image, mask, iaa.Affine(rotate=angle, order=0))
+    moved = new_image.any(axis=-1)
+    assert new_mask[..., 0].sum() > 100 and not np.array_equal(new_mask, mask)
+    # Both are rotated about the same point; nearest neighbours may differ on the edge.
+    assert (moved != new_mask[..., 0]).mean() < 0.01
+    if angle == 180:
+        np.testing.assert_array_equal(new_mask, mask[::-1, ::-1])
+
+
+def test_every_kind_of_geometry_reaches_the_mask(iaa):
+    """The original let only eight named augmenters touch masks; others, such as Rot90, left them where they were."""
+    image, mask = sample()
+    square_image, square_mask = np.pad(image, ((0, 20), (0, 0), (0, 0))), np.pad(mask, ((0, 20), (0, 0), (0, 0)))
+    new_image, new_mask = augment.augment(square_image, square_mask, iaa.Rot90(1))
+    np.testing.assert_array_equal(new_image, np.rot90(square_image, -1))
+    np.testing.assert_array_equal(new_mask, np.rot90(square_mask, -1))
+
+
+def test_a_new_size_is_refused(iaa):
+    image, mask = sample()
+    message = r"changed the image from \(40, 60, 3\) to \(60, 40, 3\); give it keep_size=True"
+    with pytest.raises(ValueError, match=message):
+        augment.augment(image, mask, iaa.Rot90(1, keep_size=False))
+    new_image, new_mask = augment.augment(image, mask, iaa.Rot90(1, keep_size=True))
+    assert new_image.shape == image.shape and new_mask.shape == mask.shape
+    assert ((new_image.max(axis=-1) > 128) == new_mask[..., 0]).mean() > 0.95
+
+
+@pytest.mark.parametrize("name, arguments", [("Multiply", (0.5,)), ("GaussianBlur", (2.0,)), ("Add", (30,))])
+def test_pixels_change_without_the_mask(iaa, name, arguments):
+    image, mask = sample(count=2)
+    new_image, new_mask = augment.augment(image, mask, getattr(iaa, name)(*arguments))
+    np.testing.assert_array_equal(new_mask, mask)
+    assert new_image.dtype == np.uint8 and (new_image != image).mean() > 0.1
+    if name == "Multiply":
+        np.testing.assert_allclose(new_image, image * 0.5, atol=1)
+
+
+def test_no_instances(iaa):
+    image, mask = sample()[0], np.zeros((40, 60, 0), bool)
+    new_image, new_mask = augment.augment(image, mask, iaa.Fliplr(1.0))
+    np.testing.assert_array_equal(new_image, image[:, ::-1])
+    assert new_mask.shape == (40, 60, 0)
+
+
+def test_in_the_generator(iaa):
+    class Toy(Config):
+        NUM_CLASSES = 2
+        IMAGES_PER_GPU = 1
+        IMAGE_MIN_DIM = IMAGE_MAX_DIM = 64
+        RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
+
+    class One(Dataset):
+        def load_image(self, image_id):
+            return np.pad(sample()[0], ((0, 24), (0, 4), (0, 0)))
+
+        def load_mask(self, image_id):
+            return np.pad(sample()[1], ((0, 24), (0, 4), (0, 0))), np.array([1])
+
+    dataset = One()
+    dataset.add_class("toy", 1, "one")
+    dataset.add_image("toy", 0, None)
+    dataset.prepare()
+    flip = DataGenerator(dataset, Toy(), augmentation=iaa.Fliplr(1.0))[0][0]
+    assert flip["input_gt_boxes"][0, 0].tolist() == [5, 64 - 44, 30, 64 - 8]
+    half = DataGenerator(
+        dataset, Toy(), augmentation=iaa.Sequential([iaa.Fliplr(0.5), iaa.Multiply((0.5, 1.5))]), steps=9
+    )
+    batches = [half[i][0] for i in range(9)]
+    assert {int(batch["input_gt_boxes"][0, 0, 1]) for batch in batches} == {8, 64 - 44}
+    for i in reversed(range(9)):  # seeded: batch i is batch i
+        np.testing.assert_array_equal(half[i][0]["input_image"], batches[i]["input_image"])
+    spared = DataGenerator(dataset, Toy(), augmentation=iaa.Fliplr(1.0), no_augmentation_sources=["toy"])[0][0]
+    assert spared["input_gt_boxes"][0, 0].tolist() == [5, 8, 30, 44]
+
+
+def test_without_imgaug(monkeypatch):
+    monkeypatch.setitem(sys.modules, "imgaug", None)
+    with pytest.raises(ImportError) as error:
+        augment.augment(*sample(), augmentation=None)
+    message = str(error.value)
+    assert message.startswith("augmentation= needs imgaug, which did not import (") and "pip install imgaug" in message
+    assert message.endswith(".") and "\n" not in message
+
+
+def test_a_missing_library_of_imgaug_is_named(monkeypatch):
+    """On a server without a screen, cv2 often lacks libGL."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("imgaug", "cv2")]:
+        monkeypatch.delitem(sys.modules, name)
+
+    class NoScreen:
+        def find_spec(self, name, path=None, target=None):
+            if name == "cv2":
+                raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(sys, "meta_path", [NoScreen(), *sys.meta_path])
+    with pytest.raises(ImportError, match=r"\(libGL.so.1: cannot open shared object file\).*apt-get install libgl1"):
+        augment.import_imgaug()

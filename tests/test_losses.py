@@ -1,0 +1,154 @@
+"""The five losses against the original's values and gradients (tiny_layers.npz), and where they differ on purpose."""
+
+import numpy as np
+import pytest
+from keras import ops
+from tiny import value_and_gradients
+
+from mrcnn import losses
+
+# case of the golden file -> the loss of a prediction and the case's other arrays
+FUNCTIONS = {
+    "rpn_class": lambda pred, x: losses.rpn_class_loss_graph(x["match"], pred),
+    "rpn_bbox": lambda pred, x: losses.rpn_bbox_loss_graph(None, x["target"], x["match"], pred),
+    "class": lambda pred, x: losses.mrcnn_class_loss_graph(x["target_class_ids"], pred, x["active_class_ids"]),
+    "bbox": lambda pred, x: losses.mrcnn_bbox_loss_graph(x["target"], x["target_class_ids"], pred),
+    "mask": lambda pred, x: losses.mrcnn_mask_loss_graph(x["target"], x["target_class_ids"], pred),
+}
+
+
+@pytest.fixture
+def case(golden):
+    """A function of a case's name that gives its arrays, writable."""
+    data = golden("tiny_layers.npz")
+
+    def get(name):
+        keys = ("value", "grad", "pred", "match", "target", "target_class_ids", "active_class_ids")
+        return {key: data[f"loss_{name}_{key}"].copy() for key in keys if f"loss_{name}_{key}" in data}
+
+    return get
+
+
+def evaluate(loss, arrays):
+    """Value and gradient of a loss with respect to its prediction."""
+    tensors = {key: ops.convert_to_tensor(value) for key, value in arrays.items()}
+    value, (gradient,) = value_and_gradients(lambda pred: FUNCTIONS[loss](pred, tensors), arrays["pred"])
+    return value, gradient
+
+
+@pytest.mark.parametrize("loss", FUNCTIONS)
+def test_golden(loss, case):
+    arrays = case(loss)
+    value, gradient = evaluate(loss, arrays)
+    assert value == pytest.approx(float(arrays["value"]), rel=1e-5)
+    assert arrays["grad"].any()
+    np.testing.assert_allclose(gradient, arrays["grad"], rtol=0, atol=1e-5 * np.abs(arrays["grad"]).max())
+
+
+@pytest.mark.parametrize(
+    "name", ["rpn_class_all_neutral", "rpn_bbox_no_positive", "bbox_no_positive", "mask_no_positive"]
+)
+def test_nothing_to_learn_is_zero(name, case):
+    arrays = case(name)
+    loss = name.replace("_all_neutral", "").replace("_no_positive", "")
+    value, gradient = evaluate(loss, arrays)
+    assert value == 0 == arrays["value"]
+    np.testing.assert_array_equal(gradient, np.zeros_like(arrays["pred"]))
+
+
+@pytest.mark.parametrize("loss", ["class", "bbox", "mask"])
+def test_padding_only_is_zero(loss, case):
+    arrays = case(loss)
+    arrays["target_class_ids"][:] = -1
+    value, gradient = evaluate(loss, arrays)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros_like(arrays["pred"]))
+
+
+def test_inactive_class_counts_in_its_own_image_only(case):
+    arrays = case("class_inactive")
+    value, gradient = evaluate("class", arrays)
+    logits, ids = arrays["pred"].astype("float64"), arrays["target_class_ids"]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    entropy = -np.log(np.take_along_axis(probabilities, ids[..., None], axis=-1)[..., 0])
+    predicted = logits.argmax(axis=-1)
+
+    def mean(active):
+        counts = np.take_along_axis(active, predicted, axis=1)
+        return (entropy * counts).sum() / counts.sum(), counts.astype(bool)
+
+    expected, counts = mean(arrays["active_class_ids"])
+    assert value == pytest.approx(expected, rel=1e-5)
+    # The original reads image 0's classes for both images: its number comes out with those.
+    of_image_0, golden_counts = mean(np.repeat(arrays["active_class_ids"][:1], 2, axis=0))
+    assert float(arrays["value"]) == pytest.approx(of_image_0, rel=1e-5)
+    assert counts[1].all() and not golden_counts[1].all()
+    assert expected == pytest.approx(2.0980, abs=1e-4) and of_image_0 == pytest.approx(2.0914, abs=1e-4)
+    assert not gradient[~counts].any() and gradient[counts].any(axis=-1).all()
+
+
+def test_padding_rows_do_not_count(case):
+    arrays = case("class")
+    arrays["target_class_ids"][:, 4:] = -1
+    value, gradient = evaluate("class", arrays)
+    few = {key: x[:, :4] if key in ("pred", "target_class_ids") else x for key, x in arrays.items()}
+    assert value == pytest.approx(evaluate("class", few)[0], rel=1e-6)
+    assert not gradient[:, 4:].any() and gradient[:, :4].any(axis=-1).all()
+    # The original calls padding background: the mean would be over 12 rows instead of 8.
+    assert abs(value - float(arrays["value"])) > 0.01
+    for loss in ("bbox", "mask"):
+        arrays = case(loss)
+        ids = arrays["target_class_ids"]
+        ids[ids == 0] = -1
+        value, gradient = evaluate(loss, arrays)
+        assert value == pytest.approx(float(arrays["value"]), rel=1e-5)
+        assert not gradient[ids == -1].any()
+
+
+def test_extreme_predictions_are_finite(case):
+    for loss, scale in (("rpn_class", 1e4), ("class", 1e4)):
+        arrays = case(loss)
+        arrays["pred"] *= scale
+        value, gradient = evaluate(loss, arrays)
+        assert np.isfinite(value) and np.isfinite(gradient).all()
+    arrays = case("mask")
+    arrays["pred"] = 1 - arrays["target"][..., None].repeat(4, axis=-1).astype("float32")
+    value, gradient = evaluate("mask", arrays)
+    assert value == pytest.approx(-np.log(1e-7), rel=0.02)
+    assert np.isfinite(gradient).all()
+
+
+def test_smooth_l1(golden):
+    data = golden("tiny_layers.npz")
+    result = losses.smooth_l1_loss(*(ops.convert_to_tensor(data[f"smooth_l1_{x}"]) for x in ("true", "pred")))
+    np.testing.assert_allclose(ops.convert_to_numpy(result), data["smooth_l1"], rtol=1e-5, atol=1e-7)
+    pred = np.array([-3, -1, -0.5, 0, 0.5, 1, 3], "float32")
+    result = losses.smooth_l1_loss(ops.zeros(7), ops.convert_to_tensor(pred))
+    np.testing.assert_allclose(ops.convert_to_numpy(result), [2.5, 0.5, 0.125, 0, 0.125, 0.5, 2.5])
+    _, (gradient,) = value_and_gradients(lambda x: ops.sum(losses.smooth_l1_loss(ops.zeros(7), x)), pred)
+    np.testing.assert_allclose(gradient, [-1, -1, -0.5, 0, 0.5, 1, 1])
+
+
+def test_rpn_bbox_targets_follow_the_positive_anchors():
+    match = np.array([[0, 1, -1, 1], [1, 0, 0, 0]], "int32")[..., None]
+    target = np.zeros((2, 3, 4), "float32")
+    target[0, 0], target[0, 1], target[1, 0] = 1, 2, 3
+    pred = np.zeros((2, 4, 4), "float32")
+    pred[0, 1], pred[0, 3], pred[1, 0] = 1, 2, 3
+    pred[0, 2], pred[1, 3] = 50, 60  # not positive, so without a say
+    assert evaluate("rpn_bbox", {"pred": pred, "match": match, "target": target})[0] == 0
+    pred[1, 0] = 3.5
+    value, gradient = evaluate("rpn_bbox", {"pred": pred, "match": match, "target": target})
+    assert value == pytest.approx(0.125 / 3)
+    np.testing.assert_allclose(gradient[1, 0], 0.5 / 12)
+    assert np.count_nonzero(gradient) == 4
+
+
+def test_losses_by_name():
+    assert list(losses.LOSSES) == [
+        "rpn_class_loss",
+        "rpn_bbox_loss",
+        "mrcnn_class_loss",
+        "mrcnn_bbox_loss",
+        "mrcnn_mask_loss",
+    ]

@@ -1,0 +1,126 @@
+"""samples/coco.py: the three commands on a small generated set, and its one-line answers to mistakes."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data import real_data
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
+
+import coco
+import shapes
+
+SMALL = """BACKBONE_WIDTH=4 TOP_DOWN_PYRAMID_SIZE=8 RPN_CHANNELS=8 MASK_CHANNELS=8 FPN_CLASSIF_FC_LAYERS_SIZE=16
+IMAGES_PER_GPU=2 IMAGE_MIN_DIM=64 IMAGE_MAX_DIM=64 POST_NMS_ROIS_TRAINING=32 POST_NMS_ROIS_INFERENCE=32
+TRAIN_ROIS_PER_IMAGE=8 VALIDATION_STEPS=1""".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A set of shapes in a folder with a space in its name."""
+    return shapes.ensure(tmp_path_factory.mktemp("a set") / "of shapes", train=6, val=3, size=64)
+
+
+@pytest.fixture
+def default(folder, monkeypatch):
+    """Makes that set the one that is used without --dataset."""
+    monkeypatch.setattr(shapes, "default_folder", lambda: folder)
+
+
+def run(capsys, *words):
+    code = coco.main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate", "--dataset", "no/such/folder"], "no/such/folder"),
+        (["train", "--config", "STEPS_PER_EPOCHS=3"], "STEPS_PER_EPOCHS is not a setting.*did you mean STEPS_PER_EPOCH"),
+        (["train", "--config", "STEPS_PER_EPOCH"], "KEY=VALUE"),
+        (["train", "--config", "IMAGE_MAX_DIM=100"], "IMAGE_MAX_DIM is 100; it must be a multiple of 64"),
+        (["train", "--config", "BACKBONE=resnet99"], "resnet99.*resnet50"),
+        (["train", "--classes", "disc"], "disc.*disk"),
+        (["detect", "--model", "none", "--image", "no.jpg"], "There is no image or folder no.jpg"),
+        (["evaluate", "--model", "no.h5"], "Weights file not found: no.h5"),
+        (["evaluate", "--logs", "empty"], "No checkpoint of 'shapes' under empty"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(capsys, default, words, message):
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert re.search(message, err)
+    assert err.startswith("coco.py: error: ") and err.count("\n") == 1
+
+
+def test_files_that_are_not_coco(capsys, folder, tmp_path):
+    annotations = tmp_path / "annotations"
+    annotations.mkdir()
+    target = annotations / "instances_val2017.json"
+    whole = (folder / "annotations" / "instances_val2017.json").read_text()
+    for text in (whole[: len(whole) // 2], json.dumps({"hello": 1})):
+        target.write_text(text)
+        code, _, err = run(capsys, "evaluate", "--dataset", tmp_path, "--model", "none")
+        assert code == 2 and str(target) in err and err.count("\n") == 1
+
+
+def test_unknown_command_shows_usage(capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        coco.main(["fly"])
+    assert exit_code.value.code == 2
+    assert "invalid choice: 'fly'" in capsys.readouterr().err
+
+
+def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
+    common = ["--logs", tmp_path / "logs", "--config", *SMALL]
+    code, out, _ = run(capsys, "train", "--steps", "2", "--epochs", "1", *common)
+    assert code == 0 and "Training on 6 images of 5 classes" in out
+    checkpoint = next((tmp_path / "logs").glob("shapes*/mask_rcnn_shapes_0001.h5"))
+
+    code, out, _ = run(capsys, "train", "--model", "last", "--steps", "2", "--epochs", "2", *common)
+    assert code == 0 and "from epoch 1 to 2" in out and "state at step 2" in out
+    assert (checkpoint.parent / "mask_rcnn_shapes_0002.h5").exists()
+    assert [p.name for p in checkpoint.parent.glob("*.npz")] == ["mask_rcnn_shapes_0002.optimizer.npz"]
+    assert list(checkpoint.parent.glob("train/events*")) and list(checkpoint.parent.glob("validation/events*"))
+
+    results = tmp_path / "results.json"
+    code, out, _ = run(capsys, "evaluate", "--output", results, *common)
+    assert code == 0
+    assert re.search(r"^box( +[\d.-]+){9}$", out, re.M) and re.search(r"^mask( +[\d.-]+){9}$", out, re.M)
+    truth = json.loads((folder / "annotations" / "instances_val2017.json").read_text())
+    assert {r["image_id"] for r in json.loads(results.read_text())} <= {image["id"] for image in truth["images"]}
+
+    picture = tmp_path / "found" / "picture.png"
+    code, out, _ = run(capsys, "detect", "--output", picture, *common)
+    assert code == 0 and f"Wrote {picture}" in out
+    assert Image.open(picture).size == (3 * 64, 64)
+
+    photo = tmp_path / "gray photo.jpg"
+    Image.fromarray(np.full((50, 80), 99, "uint8")).save(photo)
+    code, out, _ = run(capsys, "detect", "--image", photo, "--output", picture, *common)
+    assert code == 0 and "gray photo.jpg: " in out
+    assert Image.open(picture).size == (80, 50)
+
+
+def test_classes_follow_the_annotation_file(capsys, folder, tmp_path):
+    words = ["--dataset", folder, "--classes", "disk,star", "--model", "none", "--limit", "2", "--logs", tmp_path]
+    code, out, _ = run(capsys, "evaluate", *words, "--config", "BACKBONE=resnet18", *SMALL)
+    assert code == 0
+    assert re.search(r"^disk ", out, re.M) and re.search(r"^star ", out, re.M) and "cross" not in out
+
+
+def test_settings_are_literals_or_text():
+    parsed = coco.parse_settings(["A=3", "B=(1, 2)", "C=resnet50", "D=False", "E=x=y"])
+    assert parsed == {"A": 3, "B": (1, 2), "C": "resnet50", "D": False, "E": "x=y"}
+
+
+def test_names_of_the_released_weights_are_cocos():
+    folder = real_data("coco-mini")
+    content = json.loads((folder / "annotations" / "instances_val2017.json").read_text())
+    assert [c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])] == coco.COCO_CLASSES
