@@ -132,9 +132,9 @@ def make_config(args, num_classes):
     config = shapes.ShapesConfig() if args.dataset is None and not args.image_only else CocoConfig()
     changes = {"NUM_CLASSES": num_classes, **parse_settings(args.config)}
     if args.steps:
+        # A short epoch is not followed by a long validation.
+        changes = {"VALIDATION_STEPS": min(args.steps, config.VALIDATION_STEPS), **changes}
         changes["STEPS_PER_EPOCH"] = args.steps
-    if args.command != "train":
-        changes = {"GPU_COUNT": 1, **changes}
     if args.command == "evaluate":
         # COCO's AP counts every detection, however unsure.
         changes = {"DETECTION_MIN_CONFIDENCE": 0.05, **changes}
@@ -204,13 +204,20 @@ def detect(args, model, dataset, class_names):
         (result,) = model.detect([image])
         found = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
         print(f"{name}: {', '.join(found) or 'nothing found'}")
-        pictures.append(
-            visualize.draw_instances(image, result, class_names, threshold=model.config.DETECTION_MIN_CONFIDENCE)
-        )
+        threshold = model.config.DETECTION_MIN_CONFIDENCE
+        pictures.append(visualize.draw_instances(*enlarge(image, result), class_names, threshold=threshold))
     output = Path(args.output or "detections.png")
     output.parent.mkdir(parents=True, exist_ok=True)
     images.write_image(output, contact_sheet(pictures))
     print(f"Wrote {output.resolve()}")
+
+
+def enlarge(image, result, side=384):
+    """A small image and its detections a whole number of times larger, so that labels do not cover the objects."""
+    factor = max(1, side // max(image.shape[:2]))
+    masks = result["masks"].repeat(factor, axis=0).repeat(factor, axis=1)
+    image = image.repeat(factor, axis=0).repeat(factor, axis=1)
+    return image, {**result, "masks": masks, "rois": result["rois"] * factor}
 
 
 def contact_sheet(pictures, columns=4):

@@ -49,3 +49,13 @@ def golden_data(name, case=None):
 def golden():
     """The function `golden_data`."""
     return golden_data
+
+
+# Rooms whose tests run on every Keras backend (`pytest -m graph`).
+GRAPH = {"boxes", "backbone", "roi_align", "rpn", "targets", "detection", "losses", "model", "training"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem.removeprefix("test_") in GRAPH:
+            item.add_marker("graph")

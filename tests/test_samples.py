@@ -42,7 +42,10 @@ def run(capsys, *words):
     ("words", "message"),
     [
         (["evaluate", "--dataset", "no/such/folder"], "no/such/folder"),
-        (["train", "--config", "STEPS_PER_EPOCHS=3"], "STEPS_PER_EPOCHS is not a setting.*did you mean STEPS_PER_EPOCH"),
+        (
+            ["train", "--config", "STEPS_PER_EPOCHS=3"],
+            "STEPS_PER_EPOCHS is not a setting.*did you mean STEPS_PER_EPOCH",
+        ),
         (["train", "--config", "STEPS_PER_EPOCH"], "KEY=VALUE"),
         (["train", "--config", "IMAGE_MAX_DIM=100"], "IMAGE_MAX_DIM is 100; it must be a multiple of 64"),
         (["train", "--config", "BACKBONE=resnet99"], "resnet99.*resnet50"),
@@ -99,13 +102,13 @@ def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
     picture = tmp_path / "found" / "picture.png"
     code, out, _ = run(capsys, "detect", "--output", picture, *common)
     assert code == 0 and f"Wrote {picture}" in out
-    assert Image.open(picture).size == (3 * 64, 64)
+    assert Image.open(picture).size == (3 * 384, 384)  # six times 64 pixels each
 
     photo = tmp_path / "gray photo.jpg"
     Image.fromarray(np.full((50, 80), 99, "uint8")).save(photo)
     code, out, _ = run(capsys, "detect", "--image", photo, "--output", picture, *common)
     assert code == 0 and "gray photo.jpg: " in out
-    assert Image.open(picture).size == (80, 50)
+    assert Image.open(picture).size == (320, 200)
 
 
 def test_classes_follow_the_annotation_file(capsys, folder, tmp_path):
