@@ -30,6 +30,7 @@ class OverfitConfig(Config):
     """A light network, images of 256 pixels, all eight in two batches."""
 
     NAME = "overfit"
+    NUM_CLASSES = 1 + 80
     IMAGES_PER_GPU = 4
     STEPS_PER_EPOCH = 50
     VALIDATION_STEPS = 0
@@ -49,7 +50,8 @@ class OverfitConfig(Config):
     MAX_GT_INSTANCES = 20
     DETECTION_MIN_CONFIDENCE = 0.05
     TRAIN_BN = True
-    LEARNING_RATE = 0.01
+    OPTIMIZER = "adamw"
+    LEARNING_RATE = 0.001
 
 
 class Until(keras.callbacks.Callback):
