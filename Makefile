@@ -1,6 +1,8 @@
 # `make demo` and `make test` need only git, make and a Python of 3.10 or newer; they install the rest into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes, each with whole files, so that a file's models are built once.
+TWO := -n 2 --dist loadscope
 
 .PHONY: setup demo test lint
 
@@ -21,8 +23,8 @@ demo: setup
 
 # All tests on TensorFlow, then those of the graph on JAX.
 test: setup
-	$(BIN)/python -m pytest tests
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests -m graph
+	$(BIN)/python -m pytest $(TWO) tests
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(TWO) tests -m graph
 
 lint: setup
 	$(BIN)/ruff check .
