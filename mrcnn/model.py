@@ -506,6 +506,8 @@ class MaskRCNN:
             log(f"Processing {len(molded_images)} images")
             log("molded_images", molded_images)
             log("image_metas", image_metas)
+        if not len(molded_images):
+            return []
         shape = molded_images[0].shape
         return self._detect_batch(
             np.asarray(molded_images),

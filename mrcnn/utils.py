@@ -105,6 +105,6 @@ def download_trained_weights(coco_model_path, verbose=1):
 
     if verbose > 0:
         print(f"Downloading pretrained model to {coco_model_path} ...")
-    weights.download("coco", coco_model_path)
+    weights.download("coco", coco_model_path, verbose)
     if verbose > 0:
         print("... done downloading pretrained model!")

@@ -63,6 +63,14 @@ def value_and_gradients(function, *arrays):
             tape.watch(tensors)
             value = function(*tensors)
         found = tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        tensors = [torch.tensor(x, requires_grad=np.issubdtype(np.asarray(x).dtype, np.floating)) for x in arrays]
+        value = function(*tensors)
+        grads = torch.autograd.grad(value, tensors, allow_unused=True) if value.requires_grad else [None] * len(arrays)
+        found = [np.zeros_like(x) if grad is None else grad for x, grad in zip(arrays, grads, strict=True)]
+        value = value.detach()
     else:
         import jax
 
