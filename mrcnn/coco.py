@@ -3,7 +3,6 @@
 import difflib
 import json
 import tempfile
-import urllib.request
 import zipfile
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -13,6 +12,7 @@ from pycocotools.coco import COCO
 from tqdm.auto import tqdm
 
 from mrcnn.dataset import Dataset
+from mrcnn.download import fetch
 from mrcnn.masks import decode_rle, polygons_to_mask
 
 SERVER = "http://images.cocodataset.org"
@@ -200,30 +200,25 @@ def _categories(coco, class_ids, class_names, path):
 def download(url, folder, target):
     """Fetch a zip file and unpack it in `folder`, unless `target`, something that it holds, is there already.
 
-    Everything is written under temporary names first, so whatever is there under its own name is complete.
+    The download is resumed after a break; whatever is there under its own name is complete.
 
     Raises:
         OSError: no connection, no such file on the server, or a broken zip file.
     """
     if target.exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
-        temporary = Path(temporary)
+    archive = Path(fetch(url, folder / url.rsplit("/", 1)[-1]))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as temporary:
         try:
-            with urllib.request.urlopen(url, timeout=60) as response, open(temporary / "zip", "wb") as file:
-                size = int(response.headers.get("Content-Length", 0)) or None
-                with tqdm(total=size, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1]) as progress:
-                    while block := response.read(1 << 20):
-                        file.write(block)
-                        progress.update(len(block))
-            with zipfile.ZipFile(temporary / "zip") as archive:
-                archive.extractall(temporary / "content")
-        except (OSError, zipfile.BadZipFile) as error:
-            raise OSError(f"{url} could not be fetched for {folder}: {error}.") from error
-        for item in (temporary / "content").iterdir():
+            with zipfile.ZipFile(archive) as content:
+                for name in tqdm(content.namelist(), desc=f"Unpacking {archive.name}", unit="file"):
+                    content.extract(name, temporary)
+        except zipfile.BadZipFile as error:
+            raise OSError(f"{archive} is no whole zip file ({error}); delete it and run this again.") from error
+        for item in Path(temporary).iterdir():
             if item.is_dir() and (folder / item.name).is_dir():
                 for file in item.iterdir():
                     file.replace(folder / item.name / file.name)
             else:
                 item.replace(folder / item.name)
+    archive.unlink()

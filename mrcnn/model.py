@@ -3,6 +3,7 @@
 import datetime
 import os
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -255,9 +256,11 @@ class MaskRCNN:
         """
         self.load_report = weights.load(self.keras_model, filepath, exclude or (), strict=not by_name and not exclude)
         print(self.load_report)
-        left = self.load_report.missing + list(self.load_report.mismatched) + self.load_report.excluded
-        if left and self.mode == "inference":
-            print(f"WARNING: {len(left)} layers hold random weights; detections will be meaningless.")
+        if self.mode == "inference" and self.load_report.left:
+            warnings.warn(
+                f"Random weights, and so meaningless detections, in {weights.some(self.load_report.left)}.",
+                stacklevel=2,
+            )
         self.set_log_dir(filepath)
         self._resume_from = str(filepath)
 

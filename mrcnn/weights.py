@@ -4,34 +4,58 @@ In that layout every layer is a group at the root with an attribute `weight_name
 weight), such as ("conv1", "kernel"), and never by its position in the file.
 """
 
-import http.client
 import os
 import re
 import sys
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
-from tqdm.auto import tqdm
 
-RELEASES = "https://github.com/matterport/Mask_RCNN/releases/download"
-KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications/resnet"
+from mrcnn.download import fetch
 
-# name -> (file, URL, what it is)
+
+@dataclass(frozen=True)
+class Release:
+    """A published weights file."""
+
+    file: str
+    url: str
+    about: str
+    classes: int  # without the background; 0 where there are no heads
+    sha256: str | None = None
+
+
+_GITHUB = "https://github.com/matterport/Mask_RCNN/releases/download"
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/resnet"
+
 PRETRAINED = {
-    "coco": ("mask_rcnn_coco.h5", f"{RELEASES}/v2.0/mask_rcnn_coco.h5", "ResNet-101, COCO's 80 classes"),
-    "balloon": ("mask_rcnn_balloon.h5", f"{RELEASES}/v2.1/mask_rcnn_balloon.h5", "ResNet-101, balloons"),
-    "imagenet-resnet50": (
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        f"{KERAS_APPLICATIONS}/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "ResNet-50, ImageNet, without its classifier",
+    "coco": Release(
+        "mask_rcnn_coco.h5",
+        f"{_GITHUB}/v2.0/mask_rcnn_coco.h5",
+        "ResNet-101 on COCO, by the 2017-2019 original",
+        80,
+        "ee7eeb918fe544c8bc1fd0f1f9588bf9f8e0e1055a4d12a98f83fa83c5f8b36d",
     ),
-    "imagenet-resnet101": (
+    "balloon": Release(
+        "mask_rcnn_balloon.h5",
+        f"{_GITHUB}/v2.1/mask_rcnn_balloon.h5",
+        "ResNet-101 on the balloon sample, by the original",
+        1,
+    ),
+    "imagenet-resnet50": Release(
+        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        f"{_KERAS}/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "ResNet-50 on ImageNet without its classifier, by Keras",
+        0,
+        "66c8b43daff3fcc15bc4f30e3d2a167e21a14d9c9598a5394e5516471f4af504",
+    ),
+    "imagenet-resnet101": Release(
         "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        f"{KERAS_APPLICATIONS}/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "ResNet-101, ImageNet, without its classifier",
+        f"{_KERAS}/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "ResNet-101 on ImageNet without its classifier, by Keras",
+        0,
     ),
 }
 
@@ -53,27 +77,22 @@ def download(name, path=None, verbose=1):
         verbose: 0 for silence.
 
     Raises:
-        OSError: no network; the message says where to put the file by hand.
+        ValueError: no such name.
+        OSError: as `mrcnn.download.fetch`; the message says where to put the file by hand.
     """
-    file_name, url, _ = PRETRAINED[name]
-    path = Path(path) if path else default_folder() / file_name
-    if path.exists():
-        return str(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with urllib.request.urlopen(url, timeout=30) as response, open(part, "wb") as file:
-            size = int(response.headers.get("Content-Length") or 0)
-            with tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, disable=not verbose) as progress:
-                while chunk := response.read(1 << 20):
-                    file.write(chunk)
-                    progress.update(len(chunk))
-            if size and file.tell() != size:
-                raise OSError(f"the connection ended after {file.tell()} of {size} bytes")
-    except (OSError, http.client.HTTPException) as error:
-        raise OSError(f"Could not download {url} ({error}); fetch it yourself and put it at {path}.") from error
-    os.replace(part, path)
-    return str(path)
+    if name not in PRETRAINED:
+        raise ValueError(f"There are no weights named {name!r}; known are {', '.join(PRETRAINED)}.")
+    release = PRETRAINED[name]
+    return fetch(release.url, path or default_folder() / release.file, release.sha256, verbose)
+
+
+def table():
+    """`PRETRAINED` as a Markdown table, as in weights/README.md."""
+    rows = ["| name | file | what | classes | sha256 |", "|---|---|---|---|---|"]
+    for name, x in PRETRAINED.items():
+        checksum = f"`{x.sha256}`" if x.sha256 else "not known"
+        rows.append(f"| `{name}` | [{x.file}]({x.url}) | {x.about} | {x.classes or '-'} | {checksum} |")
+    return "\n".join(rows)
 
 
 def _text(value):
@@ -120,7 +139,8 @@ def read(path):
     """All weights of an .h5 file in the original's layout.
 
     Files of `save_weights` and of full saves (a `model_weights` group) are read, names as bytes or str, nested models,
-    the names that a second model in one session got, and those of Keras's own ResNets, of Keras 1 and today.
+    the names that a second model in one session got, and those of Keras's own ResNets, of Keras 1 and today. The
+    latter two get their first convolution turned from BGR to RGB.
 
     Returns:
         {layer: {weight: array}}.
@@ -142,6 +162,9 @@ def read(path):
                 names = [_text(name) for name in root[layer].attrs["weight_names"]]
                 for name, (owner, weight) in zip(names, _keys(layer, names), strict=True):
                     found.setdefault(owner, {})[weight] = root[layer][name][()]
+                if layer == "conv1_conv" or any(re.match("conv1_W", name) for name in names):
+                    # Keras's ImageNet networks were trained on BGR; with RGB less MEAN_PIXEL they now see the same.
+                    found["conv1"]["kernel"] = found["conv1"]["kernel"][:, :, ::-1]
             return found
     except (OSError, KeyError) as error:
         raise ValueError(
@@ -171,18 +194,31 @@ class LoadReport:
     excluded: list = field(default_factory=list)
     missing: list = field(default_factory=list)
     mismatched: dict = field(default_factory=dict)
+    adapted: dict = field(default_factory=dict)
+    classes: tuple | None = None  # of the file and of the model, background included, where they differ
+
+    @property
+    def left(self):
+        """Names of the layers that are as they were before."""
+        return self.excluded + self.missing + list(self.mismatched)
 
     def __str__(self):
         rows = [f"Loaded {len(self.loaded)} layers from {self.path}"]
         if self.excluded:
             rows.append(f"  excluded by request: {', '.join(self.excluded)}")
         if self.missing:
-            rows.append(f"  not in the file, left as they were: {_some(self.missing)}")
+            rows.append(f"  not in the file, left as they were: {some(self.missing)}")
+        if self.classes:
+            rows.append(
+                "  the file has {} classes, this model {}: the heads are left as they were".format(*self.classes)
+            )
+        rows += [f"  adapted: {layer}: {how}" for layer, how in self.adapted.items()]
         rows += [f"  other shape, left as it was: {layer}: {why}" for layer, why in self.mismatched.items()]
         return "\n".join(rows)
 
 
-def _some(names, count=12):
+def some(names, count=12):
+    """The first names of many, as text."""
     return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
@@ -192,7 +228,7 @@ def load(model, path, exclude=(), strict=False):
     Args:
         model: a `keras.Model`.
         path: the file.
-        exclude: layer names to leave as they are.
+        exclude: layer names to leave as they are. The first convolution of an RGB file fits any number of channels.
         strict: raise if any layer cannot be loaded.
 
     Returns:
@@ -207,32 +243,62 @@ def load(model, path, exclude=(), strict=False):
         if layer.name in excluded and hasattr(layer, "layers"):
             excluded |= {inner.name for inner in weighted_layers(layer)}
     report = LoadReport(str(path))
-    for layer in weighted_layers(model):
-        weights, values = _named_weights(layer), stored.get(layer.name)
-        if layer.name in excluded:
-            report.excluded.append(layer.name)
+    ours = {layer.name: layer for layer in weighted_layers(model)}
+    first = next(iter(ours), None)
+    for name, layer in ours.items():
+        weights, values = _named_weights(layer), stored.get(name)
+        if name in excluded:
+            report.excluded.append(name)
         elif values is None:
-            report.missing.append(layer.name)
+            report.missing.append(name)
         else:
+            if name == first and _is_rgb(values.get("kernel"), weights.get("kernel")):
+                channels = weights["kernel"].shape[2]
+                values = {**values, "kernel": adapt_channels(values["kernel"], channels)}
+                report.adapted[name] = f"from 3 input channels to {channels}"
             wrong = [
-                f"{name} is {np.shape(values.get(name)) if name in values else 'missing'}, wanted {tuple(weight.shape)}"
-                for name, weight in weights.items()
-                if name not in values or np.shape(values[name]) != tuple(weight.shape)
+                f"{key} is {np.shape(values.get(key)) if key in values else 'missing'}, wanted {tuple(weight.shape)}"
+                for key, weight in weights.items()
+                if key not in values or np.shape(values[key]) != tuple(weight.shape)
             ]
             if wrong:
-                report.mismatched[layer.name] = "; ".join(wrong)
+                report.mismatched[name] = "; ".join(wrong)
                 continue
-            for name, weight in weights.items():
-                weight.assign(values[name])
-            report.loaded.append(layer.name)
+            for key, weight in weights.items():
+                weight.assign(values[key])
+            report.loaded.append(name)
+    if "mrcnn_class_logits" in report.mismatched:
+        stored_bias = stored["mrcnn_class_logits"].get("bias", ())
+        sizes = len(stored_bias), ours["mrcnn_class_logits"].bias.shape[0]
+        report.classes = sizes if sizes[0] != sizes[1] else None
     if not report.loaded:
         raise ValueError(
-            f"{path} fits no layer of this model. The file holds {_some(list(stored))}; the model wants "
-            f"{_some([x.name for x in weighted_layers(model)])}."
+            f"{path} fits no layer of this model. The file holds {some(list(stored))}; the model wants "
+            f"{some(list(ours))}."
         )
     if strict and (report.missing or report.mismatched):
         raise ValueError(f"{report}\nPass by_name=True to load only what fits.")
     return report
+
+
+def _is_rgb(stored, kernel):
+    """Whether a stored convolution kernel is that of RGB images where the model's has another number of channels."""
+    if stored is None or kernel is None or len(kernel.shape) != 4 or stored.ndim != 4:
+        return False
+    same = stored.shape[:2] + stored.shape[3:] == tuple(kernel.shape[:2]) + tuple(kernel.shape[3:])
+    return same and stored.shape[2] == 3 and kernel.shape[2] != 3
+
+
+def adapt_channels(kernel, channels):
+    """A first convolution's RGB kernel [h, w, 3, n] for another number of input channels.
+
+    Channel c gets the kernel of RGB's channel c modulo 3, times 3 / channels, so that the response to an image whose
+    channels are all alike stays as it was; a single channel gets the sum of the three. The rule is timm's
+    (https://github.com/huggingface/pytorch-image-models).
+    """
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    return kernel[:, :, np.arange(channels) % 3] * np.float32(3 / channels)
 
 
 def copy(source, target):

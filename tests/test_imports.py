@@ -20,7 +20,7 @@ API = {
 BASE = "config boxes "
 ARRAYS = BASE + "anchors masks keypoints images "
 LAYERS = ARRAYS + "backbone fpn rpn roi_align heads targets detection losses "
-DATA = LAYERS + "augment data weights training "
+DATA = LAYERS + "augment data download weights training "
 ALLOWED = {
     **dict.fromkeys(BASE.split(), ""),
     **dict.fromkeys(["anchors", "masks", "keypoints", "images"], ARRAYS),
@@ -28,12 +28,13 @@ ALLOWED = {
     "utils": ARRAYS + "dataset metrics weights",  # the old names; weights for a download, within a function
     **dict.fromkeys(["backbone", "fpn", "rpn", "roi_align", "heads", "targets", "detection", "losses"], LAYERS),
     "augment": "",
-    "weights": "",
+    "download": "",
+    "weights": "download",
     "training": BASE + "weights",
     "data": ARRAYS + "targets augment",
     "model": DATA,
     "parallel_model": "model",
-    "coco": ARRAYS + "dataset",
+    "coco": ARRAYS + "dataset download",
     "evaluate": ARRAYS + "dataset metrics coco",
     "visualize": "utils",
 }

@@ -136,4 +136,4 @@ def test_download_trained_weights(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
     utils.download_trained_weights("somewhere.h5")
     assert "somewhere.h5" in capsys.readouterr().out
-    assert calls == [("coco", "somewhere.h5")] * 2
+    assert calls == [("coco", "somewhere.h5", 0), ("coco", "somewhere.h5", 1)]
