@@ -10,7 +10,9 @@ Subclass `Config`, override what differs, instantiate::
 """
 
 import difflib
+import json
 import math
+import numbers
 import warnings
 
 RESIZE_MODES = ("square", "pad64", "crop", "none")
@@ -159,7 +161,7 @@ class Config:
     GRADIENT_CLIP_NORM = 5.0
 
     def __init__(self):
-        for name in settings(type(self)):
+        for name in settings(self):
             if not hasattr(Config, name) and name not in DERIVED:
                 close = difflib.get_close_matches(name, settings(), n=1, cutoff=0.85)
                 if close:
@@ -171,6 +173,9 @@ class Config:
     def _derive(self):
         """Check the values and compute those that follow from others."""
         self.validate()
+        for name in settings():
+            if isinstance(getattr(self, name), float) and type(getattr(Config, name)) is int:
+                setattr(self, name, int(getattr(self, name)))  # as of len(images) / 2
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
         self.IMAGE_SHAPE = [side, side, self.IMAGE_CHANNEL_COUNT]
@@ -184,6 +189,9 @@ class Config:
             if not condition:
                 raise ValueError(f"{type(self).__name__}: {message}")
 
+        for name in settings():
+            wanted = _type_error(getattr(self, name), getattr(Config, name), name)
+            require(not wanted, f"{name} is {getattr(self, name)!r}; it must be {wanted}.")
         require(
             self.NUM_CLASSES >= 2,
             f"NUM_CLASSES is {self.NUM_CLASSES}; set it to 1 (the background) plus the number of your classes.",
@@ -204,6 +212,15 @@ class Config:
         require(
             self.OPTIMIZER in OPTIMIZERS,
             f"OPTIMIZER is {self.OPTIMIZER!r}; choose one of {', '.join(OPTIMIZERS)}.",
+        )
+        for name in POSITIVE:
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in SHARES:
+            require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
+        unknown = sorted(set(self.LOSS_WEIGHTS) - set(Config.LOSS_WEIGHTS))
+        require(
+            not unknown,
+            f"LOSS_WEIGHTS has {', '.join(unknown)}; the losses are {', '.join(Config.LOSS_WEIGHTS)}.",
         )
         require(
             len(self.RPN_ANCHOR_SCALES) == len(self.BACKBONE_STRIDES),
@@ -232,7 +249,7 @@ class Config:
         Raises:
             ValueError: unknown name (the message holds the nearest known one), or an impossible value.
         """
-        known = settings(type(self))
+        known = settings(self)
         for name in values:
             if name not in known:
                 close = difflib.get_close_matches(name.upper(), known, n=1)
@@ -245,9 +262,42 @@ class Config:
         return self
 
     def to_dict(self):
-        """All settings and derived values as a dict of plain Python values."""
-        values = {name: getattr(self, name) for name in sorted(settings(type(self)) + list(DERIVED))}
-        return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
+        """All settings, own attributes and derived values as a dict of plain Python values; sequences as lists."""
+        return {name: _plain(getattr(self, name)) for name in settings(self)}
+
+    @classmethod
+    def from_dict(cls, values):
+        """An instance with these settings; what is left out has the class's value, derived values are computed anew.
+
+        Raises:
+            ValueError: an impossible value.
+        """
+        config = cls.__new__(cls)
+        for name, value in values.items():
+            if name not in DERIVED:
+                setattr(config, name, value)
+        config.__init__()
+        return config
+
+    def to_json(self, path):
+        """Write `to_dict` to a file, without functions, which JSON cannot hold."""
+        values = {name: value for name, value in self.to_dict().items() if not callable(value)}
+        with open(path, "w", encoding="utf8") as file:
+            json.dump(values, file, indent=1)
+            file.write("\n")
+
+    @classmethod
+    def from_json(cls, path):
+        """An instance with the settings of a file of `to_json`.
+
+        Raises:
+            ValueError: not such a file, or an impossible value in it; the message names it.
+        """
+        with open(path, encoding="utf8") as file:
+            try:
+                return cls.from_dict(json.load(file))
+            except (ValueError, AttributeError) as error:
+                raise ValueError(f"{path} is no config that can be used: {error}") from error
 
     def display(self):
         """Print every setting, one a line."""
@@ -261,6 +311,70 @@ class Config:
 DERIVED = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
 
 
-def settings(config_class=Config):
-    """Names of the settings that a config class knows."""
-    return [name for name in dir(config_class) if name.isupper()]
+# Counts and sizes, and values between 0 and 1.
+POSITIVE = """GPU_COUNT IMAGES_PER_GPU STEPS_PER_EPOCH BACKBONE_WIDTH FPN_CLASSIF_FC_LAYERS_SIZE TOP_DOWN_PYRAMID_SIZE
+    RPN_CHANNELS MASK_CHANNELS RPN_ANCHOR_STRIDE RPN_TRAIN_ANCHORS_PER_IMAGE PRE_NMS_LIMIT POST_NMS_ROIS_TRAINING
+    POST_NMS_ROIS_INFERENCE IMAGE_CHANNEL_COUNT TRAIN_ROIS_PER_IMAGE POOL_SIZE MASK_POOL_SIZE MAX_GT_INSTANCES
+    DETECTION_MAX_INSTANCES""".split()
+SHARES = """RPN_NMS_THRESHOLD ROI_POSITIVE_RATIO DETECTION_MIN_CONFIDENCE DETECTION_NMS_THRESHOLD
+    LEARNING_MOMENTUM""".split()
+# Settings whose type cannot be seen from the default: what they may be, in words and as a test.
+TYPES = {
+    "NAME": ("text or None", lambda x: x is None or isinstance(x, str)),
+    "BACKBONE": ("the name of a backbone or a function", lambda x: isinstance(x, str) or _is_function(x)),
+    "COMPUTE_BACKBONE_SHAPE": ("a function or None", lambda x: x is None or _is_function(x)),
+    "TRAIN_BN": ("True, False or None", lambda x: x is None or _is_flag(x)),
+    "IMAGE_MIN_DIM": ("a whole number or None", lambda x: x is None or _is_whole(x)),
+    "IMAGE_MAX_DIM": ("a whole number or None", lambda x: x is None or _is_whole(x)),
+    "IMAGE_MIN_SCALE": ("a number or None", lambda x: x is None or _is_number(x)),
+}
+
+
+def _is_function(x):
+    return callable(x) or isinstance(x, staticmethod)
+
+
+def _is_flag(x):
+    return isinstance(x, bool) or type(x).__name__ in ("bool_", "bool")  # NumPy's
+
+
+def _is_number(x):
+    return isinstance(x, numbers.Real) and not _is_flag(x)
+
+
+def _is_whole(x):
+    return _is_number(x) and float(x).is_integer()
+
+
+def _is_numbers(x):
+    return hasattr(x, "__len__") and not isinstance(x, (str, dict)) and all(_is_number(value) for value in x)
+
+
+def _type_error(value, default, name):
+    """What a setting must be, in words, or None where its value is that."""
+    if name in TYPES:
+        words, fits = TYPES[name]
+    elif isinstance(default, bool):
+        words, fits = "True or False", _is_flag
+    elif isinstance(default, int):
+        words, fits = "a whole number", _is_whole
+    elif isinstance(default, float):
+        words, fits = "a number", _is_number
+    elif isinstance(default, str):
+        words, fits = "text", lambda x: isinstance(x, str)
+    elif isinstance(default, dict):
+        words, fits = "a dict of numbers", lambda x: isinstance(x, dict) and _is_numbers(list(x.values()))
+    else:
+        words, fits = "a sequence of numbers", _is_numbers
+    return None if fits(value) else words
+
+
+def _plain(value):
+    """A setting without NumPy's types and tuples."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_plain(x) for x in value] if isinstance(value, (list, tuple)) else value
+
+
+def settings(config=Config):
+    """Names of the settings that a config, or a class of configs, has: all in upper case."""
+    return [name for name in dir(config) if name.isupper()]

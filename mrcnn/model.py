@@ -15,6 +15,7 @@ from mrcnn.data import DataGenerator, plain_function, pyramid_anchors
 from mrcnn.detection import DetectionLayer, refine_detections
 from mrcnn.fpn import build_fpn
 from mrcnn.heads import MaskHead, fpn_classifier_graph
+from mrcnn.parallel_model import optimizer_class, replicas, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
 from mrcnn.training import Checkpoints, StopOnNonFiniteLoss, find_last, restore_optimizer, tensorboard
@@ -77,7 +78,11 @@ class TrainingGraph(InferenceGraph):
             value = loss(y_pred) * self.loss_weights[name]
             self.loss_means[name].update_state(value)
             total = total + value
-        return total
+        # Each device has the mean over its images, and the gradients of all are added.
+        return total / replicas()
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: Keras would run a batch through the model, which fails where devices share it; all is built here."""
 
 
 class MaskRCNN:
@@ -108,7 +113,10 @@ class MaskRCNN:
         self._resume_from = None
         self.load_report = None
         self.set_log_dir()
-        self.keras_model = self.build(mode=mode, config=config)
+        # Only training is split over devices; detection takes one.
+        self._strategy = strategy(config.GPU_COUNT if mode == "training" else 1)
+        with self._strategy.scope():
+            self.keras_model = self.build(mode=mode, config=config)
 
     # Building
 
@@ -326,16 +334,21 @@ class MaskRCNN:
             learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
             momentum: a number; for SGD.
         """
-        config = self.config
-        shared = {"learning_rate": learning_rate, "global_clipnorm": config.GRADIENT_CLIP_NORM}
-        if config.OPTIMIZER == "adamw":
-            optimizer = keras.optimizers.AdamW(weight_decay=config.WEIGHT_DECAY, **shared)
-            optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        else:
-            optimizer = keras.optimizers.SGD(momentum=momentum, **shared)
+        with self._strategy.scope():
+            optimizer = self._optimizer(learning_rate, momentum)
+            optimizer.build(self.keras_model.trainable_variables)
         # On a CPU, TensorFlow is faster without XLA; JAX without it is not compiled at all.
         plain = keras.backend.backend() == "tensorflow" and not _has_accelerator()
         self.keras_model.compile(optimizer=optimizer, jit_compile=False if plain else "auto")
+
+    def _optimizer(self, learning_rate, momentum):
+        config = self.config
+        shared = {"learning_rate": learning_rate, "global_clipnorm": config.GRADIENT_CLIP_NORM}
+        if config.OPTIMIZER == "sgd":
+            return optimizer_class(keras.optimizers.SGD)(momentum=momentum, **shared)
+        optimizer = optimizer_class(keras.optimizers.AdamW)(weight_decay=config.WEIGHT_DECAY, **shared)
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        return optimizer
 
     def train(
         self,

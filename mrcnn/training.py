@@ -7,6 +7,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+# The config's file beside the checkpoints of a run.
+CONFIG = "config.json"
+
 
 def find_last(model_dir, name):
     """Path of the last whole checkpoint of the last run of `name` under `model_dir`.
@@ -29,7 +32,7 @@ def _optimizer_path(checkpoint):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """After every epoch, writes the weights in the original's layout and the optimizer's state beside them.
+    """After every epoch, writes the weights in the original's layout, and the optimizer's state and the config beside.
 
     The state comes first and each file appears only when it is whole, so whatever interrupts leaves a pair to resume
     from. Only the newest state is kept.
@@ -50,6 +53,7 @@ class Checkpoints(keras.callbacks.Callback):
         with open(part, "wb") as file:
             np.savez(file, **variables)
         os.replace(part, state)
+        self.rcnn.config.to_json(state.parent / CONFIG)
         self.rcnn.save_weights(path)
         self.rcnn.epoch = epoch + 1
         for old in state.parent.glob("*.optimizer.npz"):
@@ -80,7 +84,6 @@ def restore_optimizer(model, checkpoint):
     if not path.exists():
         return
     optimizer = model.optimizer
-    optimizer.build(model.trainable_variables)
     with np.load(path) as stored:
         names = sorted(stored.files)
         # Paths begin with the optimizer's name, which counts the optimizers of a process: sgd, sgd_1 ...

@@ -128,8 +128,15 @@ def load_dataset(args, subset):
 
 
 def make_config(args, num_classes):
-    """The config of the set, with the changes of --config and --steps."""
-    config = shapes.ShapesConfig() if args.dataset is None and not args.image_only else CocoConfig()
+    """The config that was saved beside the weights, or that of the set, with the changes of --config and --steps."""
+    from mrcnn.training import CONFIG, find_last
+
+    config_class = shapes.ShapesConfig if args.dataset is None and not args.image_only else CocoConfig
+    if args.model == "last":
+        args.model = find_last(args.logs, config_class.NAME)
+    saved = Path(args.model).parent / CONFIG
+    beside = args.model not in ("coco", "imagenet", "none") and saved.exists()
+    config = config_class.from_json(saved) if beside else config_class()
     changes = {"NUM_CLASSES": num_classes, **parse_settings(args.config)}
     if args.steps:
         # A short epoch is not followed by a long validation.
@@ -153,8 +160,6 @@ def load_model(args, config):
         path = weights.download("coco")
     elif path == "imagenet":
         path = model.get_imagenet_weights()
-    elif path == "last":
-        path = model.find_last()
     model.load_weights(path, by_name=True)
     return model
 

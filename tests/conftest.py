@@ -55,7 +55,18 @@ def golden():
 
 
 # Rooms whose tests run on every Keras backend (`pytest -m graph`).
-GRAPH = {"boxes", "backbone", "roi_align", "rpn", "targets", "detection", "losses", "model", "training"}
+GRAPH = {
+    "boxes",
+    "backbone",
+    "roi_align",
+    "rpn",
+    "targets",
+    "detection",
+    "losses",
+    "model",
+    "training",
+    "parallel_model",
+}
 
 
 def pytest_collection_modifyitems(items):

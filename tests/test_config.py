@@ -75,11 +75,23 @@ def test_derived_values():
             "TRAIN_ROIS_PER_IMAGE = 2 with ROI_POSITIVE_RATIO = 0.33 leaves no room for a positive RoI; "
             "raise one of them.",
         ),
+        ({"ROI_POSITIVE_RATIO": 1.5}, "ROI_POSITIVE_RATIO is 1.5; it must be between 0 and 1."),
+        ({"DETECTION_MIN_CONFIDENCE": 90}, "DETECTION_MIN_CONFIDENCE is 90; it must be between 0 and 1."),
+        ({"IMAGES_PER_GPU": 0}, "IMAGES_PER_GPU is 0; it must be at least 1."),
+        ({"NUM_CLASSES": "81"}, "NUM_CLASSES is '81'; it must be a whole number."),
+        ({"STEPS_PER_EPOCH": 12.5}, "STEPS_PER_EPOCH is 12.5; it must be a whole number."),
+        ({"LEARNING_RATE": "1e-3"}, "LEARNING_RATE is '1e-3'; it must be a number."),
+        ({"USE_MINI_MASK": 1}, "USE_MINI_MASK is 1; it must be True or False."),
+        ({"TRAIN_BN": "no"}, "TRAIN_BN is 'no'; it must be True, False or None."),
+        ({"RPN_ANCHOR_SCALES": 32}, "RPN_ANCHOR_SCALES is 32; it must be a sequence of numbers."),
+        ({"MEAN_PIXEL": "123"}, "MEAN_PIXEL is '123'; it must be a sequence of numbers."),
+        ({"LOSS_WEIGHTS": [1, 1]}, "LOSS_WEIGHTS is [1, 1]; it must be a dict of numbers."),
         (
-            {"ROI_POSITIVE_RATIO": 1.5},
-            "TRAIN_ROIS_PER_IMAGE = 200 with ROI_POSITIVE_RATIO = 1.5 leaves no room for a positive RoI; "
-            "raise one of them.",
+            {"LOSS_WEIGHTS": {"mask_loss": 1.0}},
+            "LOSS_WEIGHTS has mask_loss; the losses are rpn_class_loss, rpn_bbox_loss, mrcnn_class_loss, "
+            "mrcnn_bbox_loss, mrcnn_mask_loss.",
         ),
+        ({"BACKBONE": 50}, "BACKBONE is 50; it must be the name of a backbone or a function."),
     ],
 )
 def test_impossible_values(values, message):
@@ -94,6 +106,50 @@ def test_possible_values_that_look_odd():
     assert Toy().update(ROI_POSITIVE_RATIO=1).ROI_POSITIVE_RATIO == 1
     config = Toy().update(MASK_POOL_SIZE=28, MASK_SHAPE=np.array([56, 56]))
     assert config.to_dict()["MASK_SHAPE"] == [56, 56]
+
+
+def test_whole_floats_and_numpy_numbers_are_counts():
+    config = Toy().update(STEPS_PER_EPOCH=657 / 3, NUM_CLASSES=np.int64(3), USE_MINI_MASK=np.bool_(False))
+    assert (config.STEPS_PER_EPOCH, type(config.STEPS_PER_EPOCH)) == (219, int)
+    assert config.IMAGE_META_SIZE == 15 and config.LEARNING_RATE == 0.001
+
+
+def test_round_trip(tmp_path):
+    class Own(Toy):
+        FOLDER = "a b"
+        BACKBONE_STRIDES = (4, 8, 16, 32, 64)
+
+    config = Own().update(MEAN_PIXEL=np.array([1, 2, 3.5]), LEARNING_RATE=0.5, TRAIN_BN=None, FOLDER="c")
+    assert Own.from_dict(config.to_dict()).to_dict() == config.to_dict()
+    config.to_json(tmp_path / "x.json")
+    for cls in (Own, Toy, Config):
+        assert cls.from_json(tmp_path / "x.json").to_dict() == config.to_dict()
+    config = Toy.from_dict({"IMAGE_MAX_DIM": 512, "IMAGE_SHAPE": [9, 9, 9]})
+    assert config.IMAGE_SHAPE == [512, 512, 3]
+
+
+def test_functions_are_not_in_json(tmp_path):
+    class Own(Toy):
+        BACKBONE = staticmethod(lambda image, **_: [image] * 5)
+
+    Own().to_json(tmp_path / "x.json")
+    assert Own.from_json(tmp_path / "x.json").BACKBONE is Own.BACKBONE
+    assert Toy.from_json(tmp_path / "x.json").BACKBONE == "resnet101"
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("{", "Expecting property name"),
+        ("[1]", "'list' object"),
+        ('{"NUM_CLASSES": 1}', "NUM_CLASSES is 1; set it to 1"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, text, reason):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path} is no config that can be used: .*{reason}"):
+        Config.from_json(path)
 
 
 def test_update_names_the_nearest_setting():

@@ -81,12 +81,13 @@ def test_unknown_command_shows_usage(capsys):
 
 
 def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
-    common = ["--logs", tmp_path / "logs", "--config", *SMALL]
-    code, out, _ = run(capsys, "train", "--steps", "2", "--epochs", "1", *common)
+    # The settings of the first call are saved beside its checkpoint and hold for those after it.
+    common = ["--logs", tmp_path / "logs"]
+    code, out, _ = run(capsys, "train", "--steps", "2", "--epochs", "1", *common, "--config", *SMALL)
     assert code == 0 and "Training on 6 images of 5 classes" in out
     checkpoint = next((tmp_path / "logs").glob("shapes*/mask_rcnn_shapes_0001.h5"))
 
-    code, out, _ = run(capsys, "train", "--model", "last", "--steps", "2", "--epochs", "2", *common)
+    code, out, _ = run(capsys, "train", "--model", "last", "--epochs", "2", *common)
     assert code == 0 and "from epoch 1 to 2" in out and "state at step 2" in out
     assert (checkpoint.parent / "mask_rcnn_shapes_0002.h5").exists()
     assert [p.name for p in checkpoint.parent.glob("*.npz")] == ["mask_rcnn_shapes_0002.optimizer.npz"]

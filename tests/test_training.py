@@ -13,6 +13,7 @@ from keras import ops
 from tiny import WEIGHTS, tiny_model
 
 from mrcnn import losses
+from mrcnn.config import Config
 from mrcnn.dataset import Dataset
 from mrcnn.training import restore_optimizer
 
@@ -548,6 +549,9 @@ def test_checkpoint_files(runs, tmp_path):
         files = sorted(path.name for path in Path(model.log_dir).glob("mask_rcnn_*"))
         # Only the newest state of the optimizer is kept.
         assert files == ["mask_rcnn_tiny_0001.h5", "mask_rcnn_tiny_0002.h5", "mask_rcnn_tiny_0002.optimizer.npz"]
+        assert Config.from_json(Path(model.log_dir) / "config.json").to_dict() | {"BACKBONE": 0} == (
+            model.config.to_dict() | {"BACKBONE": 0, "COMPUTE_BACKBONE_SHAPE": None}
+        )
     assert model.find_last() == str(Path(second.log_dir) / "mask_rcnn_tiny_0002.h5")
     stored = tiny_model("training", tmp_path, **SMALL)
     stored.load_weights(whole.find_last())

@@ -1,0 +1,118 @@
+"""Training on several devices at once: each gets its share of every batch, and all keep the same weights.
+
+TensorFlow does so with `tf.distribute.MirroredStrategy`, JAX with `keras.distribution.DataParallel`. `MaskRCNN` uses it
+where the config's GPU_COUNT is above 1.
+"""
+
+import contextlib
+
+import keras
+
+
+class OneDevice:
+    """Stands where a `tf.distribute.Strategy` is not needed."""
+
+    def scope(self):
+        return contextlib.nullcontext()
+
+
+def strategy(count):
+    """An object in whose `scope()` a model and its optimizer must be made to train on `count` devices.
+
+    Accelerators are taken where there are any, else the CPU's logical devices. On JAX the devices of all machines
+    count, once `jax.distributed.initialize()` has joined them.
+
+    Raises:
+        ValueError: there are fewer devices, or the backend cannot do it.
+    """
+    if count == 1:
+        return OneDevice()
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        devices = [x.name for x in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
+        _check(count, devices)
+        return tf.distribute.MirroredStrategy(devices[:count])
+    if backend == "jax":
+        devices = keras.distribution.list_devices()
+        _check(count, devices)
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=devices[:count], auto_shard_dataset=False)
+        )
+        return OneDevice()
+    raise ValueError(f"GPU_COUNT is {count}; Keras trains on several devices with TensorFlow or JAX, not {backend}.")
+
+
+def _check(count, devices):
+    if len(devices) < count:
+        raise ValueError(
+            f"GPU_COUNT is {count}, but there are {len(devices)} devices ({', '.join(devices)}); set it to "
+            f"{len(devices)} and raise IMAGES_PER_GPU instead."
+        )
+
+
+def replicas():
+    """Number of TensorFlow replicas, each of which traces a step of its own share of the batch. JAX shares one step."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def optimizer_class(base):
+    """A Keras optimizer class that clips the gradients of all devices together, as one device with the batch would.
+
+    Keras's own clips those of each TensorFlow replica before adding them. Call it in a strategy's scope.
+    """
+    if replicas() == 1:
+        return base
+    import tensorflow as tf
+
+    count = replicas()
+
+    class Together(base):
+        def __init__(self, *args, global_clipnorm=None, **kwargs):
+            # The mean is clipped instead of the sum, since Keras adds what all devices have: count times the same.
+            limit = global_clipnorm / count if global_clipnorm else None
+            super().__init__(*args, global_clipnorm=limit, **kwargs)
+
+        def apply(self, grads, trainable_variables=None):
+            context = tf.distribute.get_replica_context()
+            super().apply(context.all_reduce("MEAN", list(grads)), trainable_variables)
+
+    return Together
+
+
+class ParallelModel:
+    """The original's wrapper: a copy of a Keras model, with its weights, that trains on `gpu_count` devices.
+
+    Everything but the names below is asked of the copy. `MaskRCNN` needs no wrapping; GPU_COUNT does it.
+
+    Args:
+        keras_model: the model to copy.
+        gpu_count: number of devices.
+
+    Raises:
+        ValueError: there are fewer devices.
+    """
+
+    def __init__(self, keras_model, gpu_count):
+        self.inner_model = keras_model
+        self.gpu_count = gpu_count
+        self.parallel = self.make_parallel()
+
+    def make_parallel(self):
+        """The copy."""
+        with strategy(self.gpu_count).scope():
+            copy = keras.models.clone_model(self.inner_model)
+            copy.set_weights(self.inner_model.get_weights())
+        return copy
+
+    def summary(self, *args, **kwargs):
+        """Print the model's layers."""
+        self.inner_model.summary(*args, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["parallel"], name)

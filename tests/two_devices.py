@@ -1,0 +1,55 @@
+"""Two steps of the tiny model on one batch, on as many devices as asked; the weights go to a file.
+
+python two_devices.py 2 weights.npz
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+COUNT, OUTPUT = int(sys.argv[1]), Path(sys.argv[2])
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={COUNT}"
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * COUNT)
+
+from tiny import GOLDEN, tiny_model  # noqa: E402
+
+INPUTS = ["images", "image_meta", "rpn_match", "rpn_bbox", "gt_class_ids", "gt_boxes", "gt_masks", "rois"]
+
+
+class Batches(keras.utils.PyDataset):
+    """A batch of twice the first image of golden case A, two times: each device has what one has."""
+
+    def __init__(self, graph, golden):
+        super().__init__()
+        self.batch = {}
+        for tensor, name in zip(graph.inputs, INPUTS, strict=True):
+            key = f"A_given_rois/in_{name}"
+            first = golden[alias.get(key, key)][:1]
+            self.batch[tensor.name] = np.concatenate([first, first]).astype(tensor.dtype)
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return (self.batch,)
+
+
+golden = np.load(GOLDEN / "tiny_training.npz")
+alias = json.loads(str(golden["alias_json"]))  # keys that are not stored are those of others
+values = json.loads(str(golden["A_given_rois/config_json"])) | {"GPU_COUNT": COUNT, "IMAGES_PER_GPU": 2 // COUNT}
+model = tiny_model("training", OUTPUT.parent, **values)
+graph = model.keras_model
+model.set_trainable(".*", verbose=0)
+model.compile(0.01, 0.9)
+history = graph.fit(Batches(graph, golden), verbose=0, shuffle=False).history
+weights = {weight.path: np.asarray(weight.numpy()) for weight in graph.trainable_variables}
+np.savez(OUTPUT, loss=history["loss"], **weights)
