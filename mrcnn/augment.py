@@ -2,6 +2,17 @@
 
 import numpy as np
 
+# imgaug 0.4.0 reads np.sctypes at import, which NumPy 2 removed; imgaug has had no release since. Set here, and so by
+# `import mrcnn.model`, it also serves old code that imports imgaug by itself after that.
+if not hasattr(np, "sctypes"):
+    np.sctypes = {
+        "int": [np.int8, np.int16, np.int32, np.int64],
+        "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
+        "float": [np.float16, np.float32, np.float64],
+        "complex": [np.complex64, np.complex128],
+        "others": [bool, object, bytes, str, np.void],
+    }
+
 
 def augment(image, mask, augmentation, rng=None):
     """Apply an imgaug augmenter to an image and, its geometry alone, to the masks.
@@ -36,20 +47,11 @@ def augment(image, mask, augmentation, rng=None):
 
 
 def import_imgaug():
-    """The imgaug module, made to import on NumPy 2.
+    """The imgaug module.
 
     Raises:
         ImportError: imgaug or what it needs is missing; one sentence says what to install.
     """
-    # imgaug 0.4.0 reads np.sctypes at import, which NumPy 2 removed; imgaug has had no release since.
-    if not hasattr(np, "sctypes"):
-        np.sctypes = {
-            "int": [np.int8, np.int16, np.int32, np.int64],
-            "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
-            "float": [np.float16, np.float32, np.float64],
-            "complex": [np.complex64, np.complex128],
-            "others": [bool, object, bytes, str, np.void],
-        }
     try:
         import imgaug
         import imgaug.augmenters

@@ -499,6 +499,12 @@ class MaskRCNN:
             [h, w, n] bool.
         """
         self._need_inference()
+        if any(np.issubdtype(np.asarray(image).dtype, np.floating) and np.min(image) < 0 for image in images):
+            warnings.warn(
+                "An image has negative values, as if mold_image had been applied: detect does that itself. Pass the "
+                "image of 0..255, or molded ones to detect_molded.",
+                stacklevel=2,
+            )
         results = [None] * len(images)
         molded = [self._mold(image) for image in images]
         if verbose:

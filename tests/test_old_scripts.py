@@ -1,0 +1,55 @@
+"""Scripts as people wrote them in 2018 (tests/old_scripts) run unchanged, each in a process and folder of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mrcnn import augment
+
+HERE = Path(__file__).parent
+
+
+def run(name, folder):
+    done = subprocess.run(
+        [sys.executable, HERE / "old_scripts" / name, folder],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_shapes(tmp_path):
+    out = run("shapes.py", tmp_path)
+    assert re.search(r"Training \d+ of \d+ layers \(heads\) from epoch 0 to 1", out)
+    assert re.search(r"Training \d+ of \d+ layers \(all\) from epoch 1 to 2", out)
+    assert "original_image" in out and "(128, 128, 3)" in out and "Processing 1 images" in out
+    assert "not in the file" not in out and "other shape" not in out
+    assert 0 <= float(re.search(r"mAP: +([\d.]+)", out)[1]) <= 1
+    assert sorted(p.name for p in tmp_path.glob("logs/shapes*/*.h5")) == [
+        "mask_rcnn_shapes_0001.h5",
+        "mask_rcnn_shapes_0002.h5",
+    ]
+    assert (tmp_path / "logs" / "mask_rcnn_shapes.h5").exists()
+
+
+def test_boxes(tmp_path):
+    try:
+        augment.import_imgaug()
+    except ImportError as error:
+        pytest.skip(str(error))
+    out = run("boxes.py", tmp_path)
+    assert "Train: 4" in out and "epochs seen: [0, 1, 2]" in out
+    assert 0 <= float(re.search(r"Test mAP: ([\d.]+)", out)[1]) <= 1
+    assert "warned: ['An image has negative values, as if mold_image had been applied" in out
+    nodes = re.search(r"nodes: (.*)", out)[1]
+    assert nodes == (
+        "{'rpn_class': (1, 4092, 2), 'proposals': (1, 1000, 4), 'res2c_out': (1, 32, 32, 256), "
+        "'roi_align_mask': (1, 100, 14, 14, 256)}"
+    )
