@@ -96,6 +96,7 @@ class DataGenerator(PyDataset):
         epoch: epochs already done.
         seed: of order, crops, flips, augmentation and subsampling.
         random_rois: with USE_RPN_ROIS False, number of RoIs given as input for each image.
+        part: (i, n) for the i-th of n equal parts of every batch, where n machines share the work.
 
     A batch is a dict of input names and arrays (see `INPUT_NAMES`, and input_rois).
 
@@ -115,6 +116,7 @@ class DataGenerator(PyDataset):
         epoch=0,
         seed=0,
         random_rois=None,
+        part=(0, 1),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -128,6 +130,7 @@ class DataGenerator(PyDataset):
         self.epoch = epoch
         self.seed = seed
         self.random_rois = config.POST_NMS_ROIS_TRAINING if random_rois is None else random_rois
+        self.part = part
         self.bad = {}
         self._order = None
         self.anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
@@ -156,9 +159,10 @@ class DataGenerator(PyDataset):
         return order[place] if known == turn else self._image_id(position)
 
     def __getitem__(self, index):
+        part, parts = self.part
         size = self.config.BATCH_SIZE
         start = (self.epoch * len(self) + index) * size
-        samples = [self._sample(start + k) for k in range(size)]
+        samples = [self._sample(start + k) for k in range(part * size // parts, (part + 1) * size // parts)]
         batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
         return (batch,)
 

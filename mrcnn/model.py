@@ -15,7 +15,7 @@ from mrcnn.data import DataGenerator, plain_function, pyramid_anchors
 from mrcnn.detection import DetectionLayer, refine_detections
 from mrcnn.fpn import build_fpn
 from mrcnn.heads import MaskHead, fpn_classifier_graph
-from mrcnn.parallel_model import optimizer_class, replicas, strategy
+from mrcnn.parallel_model import machine, optimizer_class, replicas, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
 from mrcnn.training import Checkpoints, StopOnNonFiniteLoss, find_last, restore_optimizer, tensorboard
@@ -388,6 +388,7 @@ class MaskRCNN:
             print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
             return
         config = self.config
+        part = machine()
         generator = DataGenerator(
             train_dataset,
             config,
@@ -397,12 +398,13 @@ class MaskRCNN:
             steps=config.STEPS_PER_EPOCH,
             epoch=self.epoch,
             seed=seed,
+            part=part,
             workers=workers,
         )
         validation = None
         if val_dataset is not None and config.VALIDATION_STEPS:
             validation = DataGenerator(
-                val_dataset, config, shuffle=False, steps=config.VALIDATION_STEPS, seed=seed, workers=workers
+                val_dataset, config, shuffle=False, steps=config.VALIDATION_STEPS, seed=seed, part=part, workers=workers
             )
             validation.on_epoch_end = lambda: None  # the same images after every epoch
 
@@ -419,19 +421,19 @@ class MaskRCNN:
         if self._resume_from:
             restore_optimizer(self.keras_model, self._resume_from)
             self._resume_from = None
-        os.makedirs(self.log_dir, exist_ok=True)
+        callbacks = [StopOnNonFiniteLoss(generator), *(custom_callbacks or [])]
+        first = part[0] == 0
+        if first:
+            os.makedirs(self.log_dir, exist_ok=True)
+            callbacks[1:1] = [Checkpoints(self), *tensorboard(self.log_dir)]
         self.keras_model.fit(
             generator,
             initial_epoch=self.epoch,
             epochs=epochs,
             validation_data=validation,
             shuffle=False,  # the generator has its own order
-            callbacks=[
-                StopOnNonFiniteLoss(generator),
-                Checkpoints(self),
-                *tensorboard(self.log_dir),
-                *(custom_callbacks or []),
-            ],
+            callbacks=callbacks,
+            verbose="auto" if first else 0,
         )
         self.epoch = max(self.epoch, epochs)
 

@@ -19,8 +19,7 @@ class OneDevice:
 def strategy(count):
     """An object in whose `scope()` a model and its optimizer must be made to train on `count` devices.
 
-    Accelerators are taken where there are any, else the CPU's logical devices. On JAX the devices of all machines
-    count, once `jax.distributed.initialize()` has joined them.
+    Accelerators are taken where there are any, else the CPU's logical devices; those of all machines after `join`.
 
     Raises:
         ValueError: there are fewer devices, or the backend cannot do it.
@@ -42,6 +41,38 @@ def strategy(count):
         )
         return OneDevice()
     raise ValueError(f"GPU_COUNT is {count}; Keras trains on several devices with TensorFlow or JAX, not {backend}.")
+
+
+def join(coordinator, machines, machine):
+    """Make this process one of several, each on its own machine, that train one model; before any model is built.
+
+    All run the same script. GPU_COUNT counts the devices of all machines; each machine loads its part of every batch,
+    and the first one writes the checkpoints.
+
+    Args:
+        coordinator: "host:port" of the first machine.
+        machines: how many there are.
+        machine: number of this one, from 0.
+
+    Raises:
+        ValueError: the backend is not JAX.
+    """
+    if keras.backend.backend() != "jax":
+        raise ValueError("Several machines train together on JAX only: set KERAS_BACKEND=jax.")
+    import jax
+
+    jax.distributed.initialize(coordinator, machines, machine)
+    # All begin with the same weights and draw the same RoIs.
+    keras.utils.set_random_seed(0)
+
+
+def machine():
+    """(number of this machine, how many there are) of those that `join` brought together."""
+    if keras.backend.backend() != "jax":
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
 
 
 def _check(count, devices):

@@ -11,11 +11,17 @@ follow the annotation file. Without --dataset a set of coloured shapes is genera
     python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10
     python samples/coco.py evaluate --dataset path/to/coco --model coco --limit 500
     python samples/coco.py detect --model coco --image street.jpg --output found.png
+
+Several devices of one machine: --config GPU_COUNT=2. Two machines with one device each, on the first and on the second:
+
+    KERAS_BACKEND=jax python samples/coco.py train --config GPU_COUNT=2 --machines 0/2@first:9000
+    KERAS_BACKEND=jax python samples/coco.py train --config GPU_COUNT=2 --machines 1/2@first:9000
 """
 
 import argparse
 import ast
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -88,6 +94,11 @@ def parse_arguments(argv=None):
     parser.add_argument("--epochs", type=int, metavar="N", help="train: epoch to stop at")
     parser.add_argument("--steps", type=int, metavar="N", help="train: steps in an epoch")
     parser.add_argument("--layers", metavar="L", help="train: heads, 3+, 4+, 5+, all or a regular expression")
+    parser.add_argument(
+        "--machines",
+        metavar="I/N@HOST:PORT",
+        help="train: this is machine I (from 0) of N that train together, meeting at the address of the first",
+    )
     parser.add_argument("--image", metavar="PATH", help="detect: an image or a folder; default: validation images")
     parser.add_argument("--output", metavar="PATH", help="detect: picture to write; evaluate: results JSON to write")
     parser.add_argument(
@@ -148,6 +159,20 @@ def make_config(args, num_classes):
     return config.update(**changes)
 
 
+def join_machines(text):
+    """Join the machines of --machines.
+
+    Raises:
+        ValueError: not of the form I/N@HOST:PORT, or not on JAX.
+    """
+    from mrcnn.parallel_model import join
+
+    match = re.fullmatch(r"(\d+)/(\d+)@(.+:\d+)", text)
+    if not match or int(match[1]) >= int(match[2]):
+        raise ValueError(f"--machines takes I/N@HOST:PORT, with I from 0 to N - 1, not {text!r}.")
+    join(match[3], int(match[2]), int(match[1]))
+
+
 def load_model(args, config):
     """The model with its weights."""
     from mrcnn.model import MaskRCNN
@@ -181,7 +206,9 @@ def train(args, model, train_set, val_set):
         stages = [(rate, 40, "heads"), (rate, 120, "4+"), (rate / 10, 160, "all")]
     for rate, epochs, layers in stages:
         model.train(train_set, val_set, rate, epochs, layers, augment=True)
-    print(f"Weights are in {Path(model.checkpoint_path.format(epoch=model.epoch))}")
+    last = Path(model.checkpoint_path.format(epoch=model.epoch))
+    if last.exists():  # the first of several machines writes it
+        print(f"Weights are in {last}")
 
 
 def evaluate(args, model, dataset):
@@ -246,6 +273,8 @@ def main(argv=None):
     # An image for the released weights needs no data set.
     args.image_only = args.command == "detect" and args.model == "coco" and args.dataset is None
     try:
+        if args.machines:
+            join_machines(args.machines)
         if args.image_only:
             dataset, class_names = None, ["BG", *COCO_CLASSES]
             if args.image is None:
