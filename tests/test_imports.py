@@ -32,6 +32,7 @@ ALLOWED = {
     "data": ARRAYS + "targets augment",
     "parallel_model": "",
     "model": DATA + "parallel_model",
+    "formats": ARRAYS + "dataset",
     "coco": ARRAYS + "dataset download",
     "evaluate": ARRAYS + "dataset metrics coco",
     "visualize": "utils",
