@@ -115,3 +115,20 @@ class Dataset:
         info = self.image_info[image_id]
         shape = (info.get("height", 0), info.get("width", 0), 0)
         return np.zeros(shape, dtype=bool), np.zeros(0, dtype="int32")
+
+    def validate(self, quick=False, verbose=1):
+        """Look for what is wrong in the set, and print it.
+
+        Args:
+            quick: only what can be seen without reading images and masks.
+            verbose: 0 for silence.
+
+        Returns:
+            list of `mrcnn.validate.Problem`.
+        """
+        from mrcnn.validate import format_problems, validate
+
+        problems = validate(self, quick, verbose)
+        if verbose:
+            print(format_problems(problems, len(self.image_info)))
+        return problems

@@ -1,14 +1,17 @@
 """COCO's evaluation (https://cocodataset.org/#detection-eval) of a model on a `Dataset`, by pycocotools."""
 
+import hashlib
 import json
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import keras
 import numpy as np
 from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
 from tqdm.auto import tqdm
 
+from mrcnn import weights
 from mrcnn.coco import index
 from mrcnn.masks import encode_rle
 
@@ -127,12 +130,15 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None):
 def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose=1):
     """Detect objects in the images of a data set and compare them with its annotations.
 
+    Images in which nothing is found count. An image that cannot be read is named and counts as one without detections.
+
     Args:
         model: a `MaskRCNN` in inference mode.
         dataset: a prepared `Dataset`.
         image_ids: indices of its images; default all.
         limit: only the first so many images; 0 for all.
-        results_path: a JSON file to write the detections to, in COCO's results format.
+        results_path: a JSON file to write the detections to, in COCO's results format. What is found is kept beside it
+            (".part") as it comes: after an interruption the same call, with the same weights and settings, goes on.
         verbose: 0 for no progress bar.
 
     Returns:
@@ -144,25 +150,127 @@ def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
         raise ValueError("The data set has no images to evaluate.")
-    results = []
-    with tqdm(total=len(image_ids), desc="Evaluating", unit="image", disable=not verbose) as progress:
-        for start in range(0, len(image_ids), model.config.BATCH_SIZE):
-            batch = image_ids[start : start + model.config.BATCH_SIZE]
-            for i, result in zip(batch, model.detect([dataset.load_image(i) for i in batch]), strict=True):
-                results += to_coco_results(dataset, i, result)
+    found = _Found(results_path, model)
+    waiting = [i for i in image_ids if i not in found.results]
+    with tqdm(
+        total=len(image_ids),
+        initial=len(image_ids) - len(waiting),
+        desc="Evaluating",
+        unit="image",
+        disable=not verbose,
+    ) as progress:
+        for start in range(0, len(waiting), model.config.BATCH_SIZE):
+            batch = waiting[start : start + model.config.BATCH_SIZE]
+            read = {}
+            for i in batch:
+                try:
+                    read[i] = dataset.load_image(i)
+                except Exception as error:  # whatever a broken file or a user's class raises, the other images count
+                    print(f"\nNothing is found in image {i} ({dataset.image_info[i].get('path')}): {error}")
+                    found.add(i, [])
+            for i, result in zip(read, model.detect(list(read.values())), strict=True):
+                found.add(i, to_coco_results(dataset, i, result))
             progress.update(len(batch))
-    if results_path is not None:
-        Path(results_path).write_text(json.dumps(results, default=int))  # ids may be NumPy integers
+    results = found.finish(image_ids)
     coco = ground_truth(dataset, image_ids)
     source_ids = [dataset.image_info[i]["id"] for i in image_ids]
     cat_ids = [info["id"] for info in dataset.class_info[1:]]
     return {kind: coco_metrics(coco, results, source_ids, kind, cat_ids) for kind in ("bbox", "segm")}
 
 
+class _Found:
+    """Results by image, kept in a file as they come: a line for the model, then one an image."""
+
+    def __init__(self, path, model):
+        self.path = Path(path) if path is not None else None
+        self.results = {}
+        if self.path is None:
+            return
+        self.part = self.path.with_name(self.path.name + ".part")
+        head = json.dumps(_fingerprint(model))
+        lines = self.part.read_text().splitlines() if self.part.exists() else []
+        if lines[:1] == [head]:
+            for line in lines[1:]:
+                try:
+                    image_id, results = json.loads(line)
+                except ValueError:
+                    break  # the line that was being written
+                self.results[image_id] = results
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Written anew, so that no half line is in the way.
+        self.part.write_text("\n".join([head, *(json.dumps(entry) for entry in self.results.items())]) + "\n")
+
+    def add(self, image_id, results):
+        self.results[image_id] = results
+        if self.path is not None:
+            with open(self.part, "a") as file:
+                file.write(json.dumps([image_id, results], default=int) + "\n")  # ids may be NumPy integers
+
+    def finish(self, image_ids):
+        """All results, in the order of the images; the file is written whole and the part removed."""
+        results = [result for i in image_ids for result in self.results[i]]
+        if self.path is not None:
+            self.path.write_text(json.dumps(results, default=int))
+            self.part.unlink()
+        return results
+
+
+def _fingerprint(model):
+    """What tells one model's results from another's: a digest of its weights and settings."""
+    digest = hashlib.sha1(json.dumps(model.config.to_dict(), default=str).encode())
+    for weight in model.keras_model.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()))
+    return digest.hexdigest()
+
+
+class Evaluation(keras.callbacks.Callback):
+    """Evaluates during training; pass it in `custom_callbacks`.
+
+    Adds box_AP, box_AP50, mask_AP and mask_AP50 to the logs, so that the progress bar and TensorBoard show them, and
+    keeps the weights of the best mask AP beside the checkpoints as mask_rcnn_<name>_best.h5.
+
+    Args:
+        model: the `MaskRCNN` that trains.
+        dataset: a prepared `Dataset` to evaluate on.
+        every: epochs between evaluations.
+        limit: only so many of its images; 0 for all.
+        patience: training ends after so many evaluations without a better mask AP; None never ends it.
+    """
+
+    adds_logs = True  # `train` runs it before what records the logs
+
+    def __init__(self, model, dataset, every=1, limit=0, patience=None):
+        super().__init__()
+        self.rcnn, self.dataset, self.every, self.limit, self.patience = model, dataset, every, limit, patience
+        self.best, self.worse, self.detector = -1.0, 0, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every:
+            return
+        if self.detector is None:
+            values = {**self.rcnn.config.to_dict(), "GPU_COUNT": 1, "DETECTION_MIN_CONFIDENCE": 0.05}
+            config = type(self.rcnn.config).from_dict(values)
+            self.detector = type(self.rcnn)("inference", config, self.rcnn.model_dir)
+        weights.copy(self.model, self.detector.keras_model)
+        metrics = evaluate(self.detector, self.dataset, limit=self.limit, verbose=0)
+        for name, kind in _kinds(metrics).items():
+            logs.update({f"{name}_{key}": metrics[kind][key] for key in ("AP", "AP50")})
+        score = metrics["segm"]["AP"]
+        print(f"\nbox AP {logs['box_AP']:.3f}, mask AP {score:.3f} (best so far {max(self.best, score):.3f})")
+        if score > self.best:
+            self.best, self.worse = score, 0
+            path = Path(self.rcnn.checkpoint_path)
+            self.rcnn.save_weights(path.with_name(path.name.replace("{epoch:04d}", "best")))
+            return
+        self.worse += 1
+        if self.patience and self.worse >= self.patience:
+            print(f"No better mask AP in {self.worse} evaluations: training ends.")
+            self.model.stop_training = True
+
+
 def format_table(metrics):
     """What `evaluate` returns as a table: a row for boxes and one for masks; "-" where there is nothing to measure."""
-    titles = ["AP", "AP50", "AP75", "small", "medium", "large", "AR1", "AR10", "AR100"]
-    return _table(titles, {row: [metrics[kind][name] for name in METRICS[:9]] for row, kind in _kinds(metrics).items()})
+    return _table(METRICS, {row: [metrics[kind][name] for name in METRICS] for row, kind in _kinds(metrics).items()})
 
 
 def format_classes(metrics):

@@ -129,7 +129,8 @@ class MaskFolderDataset(Dataset):
     """Images with one mask file per instance, of any value above 0 where the instance is.
 
     Two layouts are known: `NAME/images/NAME.png` with `NAME/masks/*.png` (the Data Science Bowl's), and
-    `images/NAME.png` with `masks/NAME/*.png`. Where the masks lie in folders one deeper, these are named after the classes.
+    `images/NAME.png` with `masks/NAME/*.png`. Where the masks lie in folders one deeper, these are named after the
+    classes.
     """
 
     def load_mask_folder(self, folder, source="masks", classes=("object",)):

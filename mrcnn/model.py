@@ -19,6 +19,7 @@ from mrcnn.parallel_model import machine, optimizer_class, replicas, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
 from mrcnn.training import Checkpoints, StopOnNonFiniteLoss, find_last, restore_optimizer, tensorboard
+from mrcnn.validate import format_problems
 
 # Which layers the presets of train(layers=...) train.
 LAYER_PRESETS = {
@@ -388,6 +389,10 @@ class MaskRCNN:
             print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
             return
         config = self.config
+        problems = train_dataset.validate(quick=True, verbose=0)
+        if problems:
+            print(format_problems(problems[:5], len(train_dataset.image_info)))
+            print(f"{len(problems)} problems in all; train_dataset.validate() lists them. Training goes on.")
         part = machine()
         generator = DataGenerator(
             train_dataset,
@@ -421,11 +426,13 @@ class MaskRCNN:
         if self._resume_from:
             restore_optimizer(self.keras_model, self._resume_from)
             self._resume_from = None
-        callbacks = [StopOnNonFiniteLoss(generator), *(custom_callbacks or [])]
+        callbacks = [StopOnNonFiniteLoss(generator)]
+        callbacks += [x for x in custom_callbacks or [] if getattr(x, "adds_logs", False)]
         first = part[0] == 0
         if first:
             os.makedirs(self.log_dir, exist_ok=True)
-            callbacks[1:1] = [Checkpoints(self), *tensorboard(self.log_dir)]
+            callbacks += [Checkpoints(self), *tensorboard(self.log_dir)]
+        callbacks += [x for x in custom_callbacks or [] if x not in callbacks]
         self.keras_model.fit(
             generator,
             initial_epoch=self.epoch,

@@ -7,6 +7,7 @@ follow the annotation file. Without --dataset a set of coloured shapes is genera
     python samples/coco.py evaluate
     python samples/coco.py detect
 
+    python samples/coco.py validate --dataset my/set                          # what is wrong with it
     python samples/coco.py train --dataset path/to/coco --model imagenet
     python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10
     python samples/coco.py evaluate --dataset path/to/coco --model coco --limit 500
@@ -78,7 +79,7 @@ def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(
         prog="coco.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["train", "evaluate", "detect"], help="what to do")
+    parser.add_argument("command", choices=["train", "evaluate", "detect", "validate"], help="what to do")
     parser.add_argument("--dataset", metavar="DIR", help="folder in COCO's format; default: the generated set")
     parser.add_argument("--year", default=DEFAULT_DATASET_YEAR, help="year in the file names (2014, 2017, ...)")
     parser.add_argument("--download", action="store_true", help="fetch COCO into --dataset if it is not there")
@@ -90,9 +91,10 @@ def parse_arguments(argv=None):
         "none for the generated set and coco for others; else last",
     )
     parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
-    parser.add_argument("--limit", type=int, metavar="N", help="evaluate or detect: only the first N images")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images to evaluate or detect")
     parser.add_argument("--epochs", type=int, metavar="N", help="train: epoch to stop at")
     parser.add_argument("--steps", type=int, metavar="N", help="train: steps in an epoch")
+    parser.add_argument("--eval-every", type=int, metavar="N", help="train: COCO's AP after every N epochs, best kept")
     parser.add_argument("--layers", metavar="L", help="train: heads, 3+, 4+, 5+, all or a regular expression")
     parser.add_argument(
         "--machines",
@@ -189,6 +191,16 @@ def load_model(args, config):
     return model
 
 
+def validate(args):
+    """Print what is wrong with the training and the validation images; the exit code is 1 if anything is."""
+    problems = load_dataset(args, "train").validate()
+    try:
+        problems += load_dataset(args, "val").validate()
+    except FileNotFoundError as error:
+        print(f"No validation images: {error}")
+    return 1 if problems else 0
+
+
 def train(args, model, train_set, val_set):
     """Train: a run from scratch goes in one stage with a cosine schedule, fine-tuning in the original's three."""
     from keras.optimizers.schedules import CosineDecay
@@ -204,8 +216,11 @@ def train(args, model, train_set, val_set):
         stages = [(rate, epochs, args.layers or "all")]
     else:
         stages = [(rate, 40, "heads"), (rate, 120, "4+"), (rate / 10, 160, "all")]
+    callbacks = []
+    if args.eval_every and val_set is not None:
+        callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0)]
     for rate, epochs, layers in stages:
-        model.train(train_set, val_set, rate, epochs, layers, augment=True)
+        model.train(train_set, val_set, rate, epochs, layers, custom_callbacks=callbacks, augment=True)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it
         print(f"Weights are in {last}")
@@ -273,6 +288,8 @@ def main(argv=None):
     # An image for the released weights needs no data set.
     args.image_only = args.command == "detect" and args.model == "coco" and args.dataset is None
     try:
+        if args.machines and args.eval_every:
+            raise ValueError("--eval-every does not go with --machines; evaluate the checkpoints afterwards.")
         if args.machines:
             join_machines(args.machines)
         if args.image_only:
@@ -282,6 +299,8 @@ def main(argv=None):
         else:
             dataset = load_dataset(args, "train" if args.command == "train" else "val")
             class_names = dataset.class_names
+        if args.command == "validate":
+            return validate(args)
         if args.image and not Path(args.image).exists():
             raise FileNotFoundError(f"There is no image or folder {args.image}.")
         val_set = None

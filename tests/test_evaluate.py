@@ -10,10 +10,13 @@ from data import real_data
 from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
 
+from mrcnn import weights
 from mrcnn.coco import CocoDataset
+from mrcnn.config import Config
 from mrcnn.dataset import Dataset
 from mrcnn.evaluate import (
     METRICS,
+    Evaluation,
     coco_metrics,
     evaluate,
     format_classes,
@@ -66,7 +69,8 @@ class Model:
 
     def __init__(self, answers, batch_size=2):
         self.answers, self.batches = answers, []
-        self.config = SimpleNamespace(BATCH_SIZE=batch_size)
+        self.config = SimpleNamespace(BATCH_SIZE=batch_size, to_dict=dict)
+        self.keras_model = SimpleNamespace(weights=[])
 
     def detect(self, images, verbose=0):
         self.batches.append(len(images))
@@ -181,12 +185,105 @@ def test_sources_that_share_ids_are_refused():
 def test_tables():
     metrics = evaluate(Model(PERFECT), Squares(), verbose=0)
     header, box, mask = format_table(metrics).splitlines()
-    assert header.split() == ["AP", "AP50", "AP75", "small", "medium", "large", "AR1", "AR10", "AR100"]
-    assert box.split() == ["box", *["1.000"] * 5, "-", "0.750", "1.000", "1.000"]
+    assert header.split() == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+    assert box.split() == ["box", *["1.000"] * 5, "-", "0.750", *["1.000"] * 4, "-"]
     assert mask.split()[0] == "mask" and len(header) == len(box) == len(mask)
     header, five, nine = format_classes(metrics).splitlines()
     assert header.split() == ["box", "AP", "box", "AP50", "box", "AP75", "mask", "AP", "mask", "AP50", "mask", "AP75"]
     assert five.split() == ["five", *["1.000"] * 6] and len(nine) == len(header)
+
+
+class Interrupted(Model):
+    """Ctrl-C comes with its second batch."""
+
+    def detect(self, images, verbose=0):
+        if len(self.batches) == 1:
+            raise KeyboardInterrupt
+        return super().detect(images)
+
+
+@pytest.mark.parametrize("tail", ["", '[1, [{"image_'])
+def test_an_interrupted_evaluation_goes_on(tmp_path, tail):
+    path, dataset = tmp_path / "new folder" / "results.json", Squares()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Interrupted(PERFECT, batch_size=1), dataset, results_path=path, verbose=0)
+    part = path.with_name("results.json.part")
+    assert not path.exists() and len(part.read_text().splitlines()) == 2
+    with open(part, "a") as file:
+        file.write(tail)  # the line that was being written when the power went
+    model = Model(PERFECT, batch_size=1)
+    metrics = evaluate(model, dataset, results_path=path, verbose=0)
+    assert model.batches == [1, 1] and not part.exists()
+    assert metrics == evaluate(Model(PERFECT), dataset, verbose=0)
+    assert len(json.loads(path.read_text())) == 3
+
+
+def test_another_model_begins_anew(tmp_path):
+    path, dataset = tmp_path / "results.json", Squares()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Interrupted(PERFECT, batch_size=1), dataset, results_path=path, verbose=0)
+    other = Model(PERFECT, batch_size=1)
+    other.config.to_dict = lambda: {"DETECTION_MIN_CONFIDENCE": 0.1}
+    evaluate(other, dataset, results_path=path, verbose=0)
+    assert other.batches == [1, 1, 1]
+
+
+def test_an_image_that_cannot_be_read_counts_as_nothing_found(capsys):
+    class Broken(Squares):
+        def load_image(self, image_id):
+            if image_id == 0:
+                raise OSError("a.png is cut off")
+            return super().load_image(image_id)
+
+    metrics = evaluate(Model(PERFECT), Broken(), verbose=0)
+    assert "Nothing is found in image 0 (a.png): a.png is cut off" in capsys.readouterr().out
+    per_class = metrics["segm"]["per_class"]
+    assert (per_class["five"]["AP"], per_class["nine"]["AP"]) == (0, pytest.approx(1))
+
+
+def test_mean_of_the_classes_is_ap50():
+    metrics = evaluate(Model([*PERFECT[:1], found(), found()]), Squares(), verbose=0)
+    for kind in ("bbox", "segm"):
+        per_class = [values["AP50"] for values in metrics[kind]["per_class"].values()]
+        assert per_class == pytest.approx([1, 0]) and metrics[kind]["AP50"] == pytest.approx(0.5)
+
+
+class Trained:
+    """Stands for a `MaskRCNN` that trains; its copies answer as the next of `rounds`."""
+
+    config = Config.from_dict({"NUM_CLASSES": 3, "GPU_COUNT": 2})
+    rounds, saved, mode = [], [], None
+
+    def __init__(self, mode, config, model_dir):
+        assert (mode, config.GPU_COUNT, config.DETECTION_MIN_CONFIDENCE) == ("inference", 1, 0.05)
+        self.config, self.keras_model = config, None
+
+    def detect(self, images, verbose=0):
+        return Model(self.rounds[0]).detect(images)
+
+
+def test_evaluation_during_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(weights, "copy", lambda source, target: None)
+    trainer = object.__new__(Trained)
+    trainer.model_dir, trainer.checkpoint_path = tmp_path, str(tmp_path / "mask_rcnn_x_{epoch:04d}.h5")
+    trainer.save_weights = trainer.saved.append
+    Trained.rounds[:] = [[found()] * 3, PERFECT, PERFECT, PERFECT]
+    callback = Evaluation(trainer, Squares(), every=2, patience=2)
+    callback.set_model(SimpleNamespace(stop_training=False))
+    seen = []
+    for epoch in range(8):
+        logs = {"loss": 1.0}
+        callback.on_epoch_end(epoch, logs)
+        if epoch % 2:
+            seen.append(logs["mask_AP"])
+            Trained.rounds.pop(0)
+        else:
+            assert logs == {"loss": 1.0}
+        assert callback.model.stop_training == (epoch == 7)
+    assert seen == pytest.approx([0, 1, 1, 1])
+    # At first 0 is the best, then 1.
+    assert [path.name for path in trainer.saved] == ["mask_rcnn_x_best.h5"] * 2
+    assert "box AP 1.000, mask AP 1.000 (best so far 1.000)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("names", [None, ["person", "dog"]])

@@ -22,7 +22,9 @@ DATA = LAYERS + "augment data download weights training "
 ALLOWED = {
     **dict.fromkeys(BASE.split(), ""),
     **dict.fromkeys(["anchors", "masks", "keypoints", "images"], ARRAYS),
-    **dict.fromkeys(["dataset", "metrics"], ARRAYS),
+    "validate": "",
+    "dataset": ARRAYS + "validate",
+    "metrics": ARRAYS,
     "utils": ARRAYS + "dataset metrics weights",  # the old names; weights for a download, within a function
     **dict.fromkeys(["backbone", "fpn", "rpn", "roi_align", "heads", "targets", "detection", "losses"], LAYERS),
     "augment": "",
@@ -31,10 +33,10 @@ ALLOWED = {
     "training": BASE + "weights",
     "data": ARRAYS + "targets augment",
     "parallel_model": "",
-    "model": DATA + "parallel_model",
+    "model": DATA + "parallel_model validate",
     "formats": ARRAYS + "dataset",
     "coco": ARRAYS + "dataset download",
-    "evaluate": ARRAYS + "dataset metrics coco",
+    "evaluate": ARRAYS + "dataset metrics coco weights",
     "visualize": "utils",
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -83,20 +84,24 @@ def test_unknown_command_shows_usage(capsys):
 def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
     # The settings of the first call are saved beside its checkpoint and hold for those after it.
     common = ["--logs", tmp_path / "logs"]
-    code, out, _ = run(capsys, "train", "--steps", "2", "--epochs", "1", *common, "--config", *SMALL)
+    code, out, _ = run(
+        capsys, "train", "--steps", "2", "--epochs", "1", "--eval-every", "1", *common, "--config", *SMALL
+    )
     assert code == 0 and "Training on 6 images of 5 classes" in out
+    assert re.search(r"box AP [\d.]+, mask AP [\d.]+ \(best so far", out) and "mask_AP50: " in out
     checkpoint = next((tmp_path / "logs").glob("shapes*/mask_rcnn_shapes_0001.h5"))
 
     code, out, _ = run(capsys, "train", "--model", "last", "--epochs", "2", *common)
     assert code == 0 and "from epoch 1 to 2" in out and "state at step 2" in out
     assert (checkpoint.parent / "mask_rcnn_shapes_0002.h5").exists()
+    assert (checkpoint.parent / "mask_rcnn_shapes_best.h5").exists()
     assert [p.name for p in checkpoint.parent.glob("*.npz")] == ["mask_rcnn_shapes_0002.optimizer.npz"]
     assert list(checkpoint.parent.glob("train/events*")) and list(checkpoint.parent.glob("validation/events*"))
 
     results = tmp_path / "results.json"
     code, out, _ = run(capsys, "evaluate", "--output", results, *common)
     assert code == 0
-    assert re.search(r"^box( +[\d.-]+){9}$", out, re.M) and re.search(r"^mask( +[\d.-]+){9}$", out, re.M)
+    assert re.search(r"^box( +[\d.-]+){12}$", out, re.M) and re.search(r"^mask( +[\d.-]+){12}$", out, re.M)
     truth = json.loads((folder / "annotations" / "instances_val2017.json").read_text())
     assert {r["image_id"] for r in json.loads(results.read_text())} <= {image["id"] for image in truth["images"]}
 
@@ -110,6 +115,20 @@ def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
     code, out, _ = run(capsys, "detect", "--image", photo, "--output", picture, *common)
     assert code == 0 and "gray photo.jpg: " in out
     assert Image.open(picture).size == (320, 200)
+
+
+def test_validate(capsys, folder, tmp_path):
+    code, out, _ = run(capsys, "validate", "--dataset", folder)
+    assert code == 0 and "6 images, nothing wrong." in out and "3 images, nothing wrong." in out
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    lost = sorted((broken / "train2017").iterdir())[0]
+    lost.unlink()
+    code, out, _ = run(capsys, "validate", "--dataset", broken)
+    assert code == 1 and f"file missing: 1\n    {lost}\n6 images, 1 problems in 1 of them." in out
+    small = ["--config", "BACKBONE=resnet18", "STEPS_PER_EPOCH=1", *SMALL]
+    words = ["train", "--dataset", broken, "--model", "none", "--epochs", "1", "--logs", tmp_path, *small]
+    code, out, _ = run(capsys, *words)
+    assert code == 0 and f"file missing: 1\n    {lost}" in out and "Training goes on." in out
 
 
 def test_classes_follow_the_annotation_file(capsys, folder, tmp_path):
