@@ -1,6 +1,9 @@
 """Augmentation of an image together with its masks."""
 
+import copy
+
 import numpy as np
+from skimage.transform import resize
 
 # imgaug 0.4.0 reads np.sctypes at import, which NumPy 2 removed; imgaug has had no release since. Set here, and so by
 # `import mrcnn.model`, it also serves old code that imports imgaug by itself after that.
@@ -15,35 +18,100 @@ if not hasattr(np, "sctypes"):
 
 
 def augment(image, mask, augmentation, rng=None):
-    """Apply an imgaug augmenter to an image and, its geometry alone, to the masks.
+    """Change an image as training sees it, and its masks along with it: their geometry alone.
 
     Args:
         image: uint8 [H, W, C].
         mask: bool [H, W, n].
-        augmentation: an `imgaug.augmenters` object.
-        rng: `numpy.random.Generator`; default is imgaug's own state.
+        augmentation: an `imgaug.augmenters` object, an `albumentations.Compose`, or names of `RECIPES` with commas
+            between them, such as "flip,scale,colour", which need no further package.
+        rng: `numpy.random.Generator`; default is NumPy's, for imgaug its own, global state.
 
     Returns:
         image and mask of the same shapes and dtypes.
 
     Raises:
-        ValueError: the augmenter changed the size of the image.
+        ValueError: an unknown recipe, or the augmenter changed the size of the image.
     """
+    if isinstance(augmentation, str):
+        new_image, new_mask = _recipes(image, mask, augmentation, rng)
+    elif type(augmentation).__module__.split(".")[0] == "albumentations":
+        new_image, new_mask = _albumentations(image, mask, augmentation, rng)
+    else:
+        new_image, new_mask = _imgaug(image, mask, augmentation, rng)
+    if new_image.shape != image.shape or new_mask.shape != mask.shape:
+        raise ValueError(
+            f"The augmentation changed the image from {image.shape} to {new_image.shape}; give it keep_size=True, or "
+            "what else makes it keep the size."
+        )
+    return new_image, new_mask
+
+
+def _imgaug(image, mask, augmentation, rng):
     imgaug = import_imgaug()
     fixed = augmentation.to_deterministic()
     if rng is not None:
         fixed.seed_(int(rng.random() * 2**31), deterministic_too=True)
     # Segmentation maps move with geometry and are left alone by everything else, whatever the augmenter.
     new_image = fixed.augment_image(image)
-    new_mask = mask
-    if mask.shape[-1]:
-        maps = imgaug.augmentables.segmaps.SegmentationMapsOnImage(mask.astype(np.int32), shape=image.shape)
-        new_mask = fixed.augment_segmentation_maps(maps).get_arr().astype(bool)
-    if new_image.shape != image.shape or new_mask.shape != mask.shape:
-        raise ValueError(
-            f"The augmentation changed the image from {image.shape} to {new_image.shape}; give it keep_size=True."
-        )
-    return new_image, new_mask
+    if not mask.shape[-1]:
+        return new_image, mask
+    maps = imgaug.augmentables.segmaps.SegmentationMapsOnImage(mask.astype(np.int32), shape=image.shape)
+    return new_image, fixed.augment_segmentation_maps(maps).get_arr().astype(bool)
+
+
+def _albumentations(image, mask, augmentation, rng):
+    augmentation = copy.deepcopy(augmentation)  # threads share the one that was given
+    if rng is not None:
+        augmentation.set_random_seed(int(rng.random() * 2**31))
+    changed = augmentation(image=image, masks=[*np.moveaxis(mask, -1, 0).astype("uint8")])
+    masks = changed["masks"]
+    return changed["image"], np.stack(masks, axis=-1).astype(bool) if len(masks) else mask
+
+
+def flip(image, mask, rng):
+    """Left becomes right, half the time."""
+    return (image[:, ::-1], mask[:, ::-1]) if rng.random() < 0.5 else (image, mask)
+
+
+def scale(image, mask, rng, low=0.5, high=1.5):
+    """Another size (uniform in low..high), then a window of the old one: a part of it, or all of it on gray."""
+    size = np.array(image.shape[:2])
+    new = np.maximum(1, np.round(size * rng.uniform(low, high)).astype(int))
+    image = np.round(resize(image, new, preserve_range=True)).astype(image.dtype)
+    rows, columns = (((np.arange(n) + 0.5) * old / n).astype(int) for n, old in zip(new, size, strict=True))
+    mask = mask[rows][:, columns]
+    # Where the old window begins in the new image, negative for a margin.
+    start = np.round((new - size) * rng.random(2)).astype(int)
+    canvas = np.full((*size, image.shape[2]), 127, image.dtype), np.zeros((*size, mask.shape[2]), bool)
+    to = np.maximum(0, -start)
+    extent = np.minimum(size - to, new - np.maximum(0, start))
+    for target, source in zip(canvas, (image, mask), strict=True):
+        part = tuple(slice(a, a + n) for a, n in zip(to, extent, strict=True))
+        target[part] = source[tuple(slice(a, a + n) for a, n in zip(np.maximum(0, start), extent, strict=True))]
+    return canvas
+
+
+def colour(image, mask, rng):
+    """Brightness, contrast and saturation by up to a quarter each."""
+    brightness, contrast, saturation = rng.uniform(-0.25, 0.25, 3)
+    pixels = image.astype("float32")
+    pixels = pixels.mean() + (pixels - pixels.mean()) * (1 + contrast) + 255 * brightness / 2
+    gray = pixels.mean(axis=2, keepdims=True)
+    pixels = gray + (pixels - gray) * (1 + saturation)
+    return np.clip(np.round(pixels), 0, 255).astype(image.dtype), mask
+
+
+RECIPES = {"flip": flip, "scale": scale, "colour": colour}
+
+
+def _recipes(image, mask, names, rng):
+    rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
+    for name in names.split(","):
+        if name not in RECIPES:
+            raise ValueError(f"There is no augmentation {name!r}; known are {', '.join(RECIPES)}.")
+        image, mask = RECIPES[name](image, mask, rng)
+    return image, mask
 
 
 def import_imgaug():

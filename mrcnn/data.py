@@ -31,7 +31,7 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
         config: resize settings, IMAGE_CHANNEL_COUNT and MINI_MASK_SHAPE are read.
         image_id: index into the dataset.
         augment: flip left and right with a chance of one half.
-        augmentation: an imgaug augmenter.
+        augmentation: as `mrcnn.augment.augment` takes it.
         use_mini_mask: masks cut to their boxes and resized to MINI_MASK_SHAPE.
         rng: `numpy.random.Generator` for crop, flip and augmentation; default is NumPy's global state.
 

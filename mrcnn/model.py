@@ -372,7 +372,7 @@ class MaskRCNN:
             learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
             epochs: epoch to stop at, those already done included: training in stages counts on.
             layers: heads, 3+, 4+, 5+, all, or a regular expression of layer names.
-            augmentation: an imgaug augmenter.
+            augmentation: as `mrcnn.augment.augment` takes it: imgaug, Albumentations or names such as "flip,scale".
             custom_callbacks: more Keras callbacks.
             no_augmentation_sources: sources of images that are not augmented.
             augment: flip half of the images left and right.

@@ -94,6 +94,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images to evaluate or detect")
     parser.add_argument("--epochs", type=int, metavar="N", help="train: epoch to stop at")
     parser.add_argument("--steps", type=int, metavar="N", help="train: steps in an epoch")
+    parser.add_argument("--augment", metavar="A,B,...", help="train: of flip, scale, colour (default: flip)")
     parser.add_argument("--eval-every", type=int, metavar="N", help="train: COCO's AP after every N epochs, best kept")
     parser.add_argument("--layers", metavar="L", help="train: heads, 3+, 4+, 5+, all or a regular expression")
     parser.add_argument(
@@ -220,7 +221,7 @@ def train(args, model, train_set, val_set):
     if args.eval_every and val_set is not None:
         callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0)]
     for rate, epochs, layers in stages:
-        model.train(train_set, val_set, rate, epochs, layers, custom_callbacks=callbacks, augment=True)
+        model.train(train_set, val_set, rate, epochs, layers, args.augment, callbacks, augment=not args.augment)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it
         print(f"Weights are in {last}")

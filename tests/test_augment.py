@@ -124,6 +124,82 @@ def test_in_the_generator(iaa):
     assert spared["input_gt_boxes"][0, 0].tolist() == [5, 8, 30, 44]
 
 
+# Built-in recipes
+
+
+def test_recipe_flip():
+    image, mask = sample(count=2)
+    seen = set()
+    for seed in range(20):
+        new_image, new_mask = augment.augment(image, mask, "flip", np.random.default_rng(seed))
+        flipped = not np.array_equal(new_image, image)
+        step = -1 if flipped else 1
+        np.testing.assert_array_equal(new_image, image[:, ::step])
+        np.testing.assert_array_equal(new_mask, mask[:, ::step])
+        seen.add(flipped)
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("factor, count", [(0.5, 0.25), (1.0, 1.0), (1.5, 2.25)])
+def test_recipe_scale(factor, count):
+    """The shape keeps its proportions and stays on its place in the image; what leaves the window is cut."""
+    image, mask = np.zeros((40, 60, 3), "uint8"), np.zeros((40, 60, 1), bool)
+    mask[16:24, 26:34] = True
+    image[mask[..., 0]] = 200
+    areas = []
+    for seed in range(10):
+        new_image, new_mask = augment.scale(image, mask, np.random.default_rng(seed), factor, factor)
+        assert new_image.shape == image.shape and new_mask.shape == mask.shape
+        bright = new_image[..., 0] > 150
+        assert (bright != new_mask[..., 0]).mean() < 0.02
+        areas.append(new_mask.sum())
+    assert max(areas) == pytest.approx(64 * count, rel=0.15)
+    if factor == 0.5:
+        assert (new_image == 127).all(-1).mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_recipe_colour():
+    image, mask = sample()
+    new_image, new_mask = augment.augment(image, mask, "colour", np.random.default_rng(1))
+    np.testing.assert_array_equal(new_mask, mask)
+    inside = mask[..., 0]
+    assert new_image.dtype == np.uint8 and (new_image != image)[inside].mean() > 0.5
+    assert np.abs(new_image.astype(int) - image).mean() < 80
+
+
+def test_recipes_follow_each_other_and_the_seed():
+    image, mask = sample()
+    one = augment.augment(image, mask, "flip,scale,colour", np.random.default_rng(4))
+    two = augment.augment(image, mask, "flip,scale,colour", np.random.default_rng(4))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="There is no augmentation 'color'; known are flip, scale, colour."):
+        augment.augment(image, mask, "flip,color")
+
+
+# Albumentations
+
+
+def test_albumentations():
+    albumentations = pytest.importorskip("albumentations", reason="albumentations is not installed")
+    image, mask = sample(count=3)
+    pipeline = albumentations.Compose([albumentations.HorizontalFlip(p=0.5), albumentations.GaussNoise(p=1)])
+    seen = set()
+    for seed in range(12):
+        new_image, new_mask = augment.augment(image, mask, pipeline, np.random.default_rng(seed))
+        again, _ = augment.augment(image, mask, pipeline, np.random.default_rng(seed))
+        np.testing.assert_array_equal(new_image, again)
+        flipped = bool(new_mask[10, 50, -1])
+        np.testing.assert_array_equal(new_mask, mask[:, ::-1] if flipped else mask)
+        assert (new_image != (image[:, ::-1] if flipped else image)).mean() > 0.5
+        seen.add(flipped)
+    assert seen == {True, False}
+    _, empty = augment.augment(image, mask[..., :0], pipeline)
+    assert empty.shape == (40, 60, 0)
+    with pytest.raises(ValueError, match="keep the size"):
+        augment.augment(image, mask, albumentations.Compose([albumentations.Resize(20, 30)]))
+
+
 def test_without_imgaug(monkeypatch):
     monkeypatch.setitem(sys.modules, "imgaug", None)
     with pytest.raises(ImportError) as error:
