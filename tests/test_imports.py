@@ -23,6 +23,7 @@ ALLOWED = {
     **dict.fromkeys(BASE.split(), ""),
     **dict.fromkeys(["anchors", "masks", "keypoints", "images"], ARRAYS),
     "validate": "",
+    "video": "",
     "dataset": ARRAYS + "validate",
     "metrics": ARRAYS,
     "utils": ARRAYS + "dataset metrics weights",  # the old names; weights for a download, within a function
@@ -89,7 +90,7 @@ import mrcnn
 print("light", sorted({{"keras", "numpy"}} & set(sys.modules)))
 import keras
 before = set(sys.modules)
-for room in ("model", "evaluate", "visualize", "coco"):
+for room in ("model", "evaluate", "visualize", "coco", "video"):
     importlib.import_module("mrcnn." + room)
 print("loaded", sorted({{"cv2", "imgaug"}} & (set(sys.modules) - before)))
 """
@@ -99,9 +100,9 @@ print("loaded", sorted({{"cv2", "imgaug"}} & (set(sys.modules) - before)))
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_augment_imports_imgaug(module):
+def test_who_imports_imgaug_and_cv2(module):
     users = {name.split(".")[0] for name, _ in imports(module)} & {"cv2", "imgaug"}
-    assert users == ({"imgaug"} if module == "augment" else set())
+    assert users == {"augment": {"imgaug"}, "video": {"cv2"}}.get(module, set())
 
 
 # The original's names
