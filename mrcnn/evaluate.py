@@ -86,7 +86,7 @@ def ground_truth(dataset, image_ids=None):
     return index({"info": {}, "images": images, "annotations": annotations, "categories": categories})
 
 
-def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None):
+def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detections=100):
     """COCO's twelve numbers, as pycocotools gives them for the same results.
 
     As there, results that have a bbox are small, medium or large by its area, for masks too.
@@ -97,11 +97,12 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None):
         image_ids: source ids of the images evaluated.
         iou_type: "bbox" or "segm".
         cat_ids: source ids of the classes evaluated; default all.
+        max_detections: detections that count in an image; above COCO's 100 where images hold more objects.
 
     Returns:
         dict: AP (mean over IoU 0.5:0.95), AP50, AP75, APs, APm, APl (small, medium, large), AR1, AR10, AR100 (with so
-        many detections an image), ARs, ARm, ARl, each in 0..1 or -1 where there is no such object; and "per_class", a
-        dict from class name to AP, AP50 and AP75.
+        many detections an image, the last with max_detections), ARs, ARm, ARl, each in 0..1 or -1 where there is no
+        such object; and "per_class", a dict from class name to AP, AP50 and AP75.
     """
     images = set(image_ids)
     # COCOeval turns segmentations into run lengths in place, and loadRes adds fields: give them copies.
@@ -114,11 +115,14 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None):
         evaluation.params.imgIds = list(image_ids)
         if cat_ids is not None:
             evaluation.params.catIds = list(cat_ids)
+        evaluation.params.maxDets = [1, 10, max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     metrics = {name: float(value) for name, value in zip(METRICS, evaluation.stats, strict=True)}
-    precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]: all areas, 100 detections
+    precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]: all areas, max_detections
+    if max_detections != 100:  # for which alone COCOeval gives this number
+        metrics["AP"] = float(precision[precision > -1].mean()) if (precision > -1).any() else -1.0
     rows = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
     metrics["per_class"] = {
         coco.cats[category]["name"]: {name: float(precision[ious, :, k].mean()) for name, ious in rows.items()}
@@ -127,7 +131,7 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None):
     return metrics
 
 
-def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose=1):
+def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose=1, max_detections=100):
     """Detect objects in the images of a data set and compare them with its annotations.
 
     Images in which nothing is found count. An image that cannot be read is named and counts as one without detections.
@@ -140,6 +144,7 @@ def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose
         results_path: a JSON file to write the detections to, in COCO's results format. What is found is kept beside it
             (".part") as it comes: after an interruption the same call, with the same weights and settings, goes on.
         verbose: 0 for no progress bar.
+        max_detections: detections that count in an image.
 
     Returns:
         {"bbox": ..., "segm": ...}, each what `coco_metrics` returns.
@@ -175,7 +180,7 @@ def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose
     coco = ground_truth(dataset, image_ids)
     source_ids = [dataset.image_info[i]["id"] for i in image_ids]
     cat_ids = [info["id"] for info in dataset.class_info[1:]]
-    return {kind: coco_metrics(coco, results, source_ids, kind, cat_ids) for kind in ("bbox", "segm")}
+    return {kind: coco_metrics(coco, results, source_ids, kind, cat_ids, max_detections) for kind in ("bbox", "segm")}
 
 
 class _Found:

@@ -193,6 +193,20 @@ def test_tables():
     assert five.split() == ["five", *["1.000"] * 6] and len(nine) == len(header)
 
 
+@pytest.mark.parametrize("limit, expected", [(100, 100 / 120), (200, 1)])
+def test_more_objects_than_coco_counts(limit, expected):
+    """120 squares of a class in one image: of the precision at 101 recalls, that up to 100 / 120 is 1."""
+
+    class Many(Squares):
+        BOXES = [[(y, x, y + 6, x + 6, 1) for y in range(0, 100, 8) for x in range(0, 80, 8)][:120], [], []]
+
+    answers = [found(*[(*box[:4], 1, 0.9) for box in Many.BOXES[0]]), found(), found()]
+    metrics = evaluate(Model(answers), Many(), verbose=0, max_detections=limit)
+    assert metrics["segm"]["AR100"] == pytest.approx(expected)
+    for name in ("AP", "AP50", "AP75"):
+        assert metrics["segm"][name] == pytest.approx(np.floor(expected * 100 + 1) / 101, abs=1e-9)
+
+
 class Interrupted(Model):
     """Ctrl-C comes with its second batch."""
 
