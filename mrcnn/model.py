@@ -18,7 +18,7 @@ from mrcnn.heads import MaskHead, fpn_classifier_graph
 from mrcnn.parallel_model import machine, optimizer_class, replicas, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
-from mrcnn.training import Checkpoints, StopOnNonFiniteLoss, find_last, restore_optimizer, tensorboard
+from mrcnn.training import Checkpoints, SampleSeed, StopOnNonFiniteLoss, find_last, restore_optimizer, tensorboard
 from mrcnn.validate import format_problems
 
 # Which layers the presets of train(layers=...) train.
@@ -377,7 +377,7 @@ class MaskRCNN:
             no_augmentation_sources: sources of images that are not augmented.
             augment: flip half of the images left and right.
             workers: threads that prepare batches.
-            seed: of order, flips and subsampling.
+            seed: of order, augmentation and the choice of anchors and RoIs.
 
         Raises:
             ValueError: built for inference.
@@ -426,7 +426,8 @@ class MaskRCNN:
         if self._resume_from:
             restore_optimizer(self.keras_model, self._resume_from)
             self._resume_from = None
-        callbacks = [StopOnNonFiniteLoss(generator)]
+        sampler = self.keras_model.get_layer("proposal_targets").seed_generator
+        callbacks = [SampleSeed(sampler, seed), StopOnNonFiniteLoss(generator)]
         callbacks += [x for x in custom_callbacks or [] if getattr(x, "adds_logs", False)]
         first = part[0] == 0
         if first:

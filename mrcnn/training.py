@@ -99,6 +99,23 @@ def restore_optimizer(model, checkpoint):
     print(f"Resuming the optimizer's state at step {int(optimizer.iterations.numpy())}.")
 
 
+class SampleSeed(keras.callbacks.Callback):
+    """Makes the choice of RoIs follow from the seed and the step, so that a resumed run draws what it would have drawn.
+
+    Args:
+        generator: the `keras.random.SeedGenerator` of the choice.
+        seed: any whole number.
+    """
+
+    def __init__(self, generator, seed):
+        super().__init__()
+        self.generator, self.seed = generator, seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        step = int(self.model.optimizer.iterations.numpy())
+        self.generator.state.assign(np.array([self.seed, step], self.generator.state.dtype))
+
+
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Ends training when the loss is not finite.
 
