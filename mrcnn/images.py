@@ -173,7 +173,8 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
     if mode == "square" and round(max(height, width) * scale) > max_dim:
         scale = max_dim / max(height, width)
     if scale != 1:
-        image = resize(image, (round(height * scale), round(width * scale)), preserve_range=True).astype(dtype)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        image = resize(image, size, preserve_range=True).astype(dtype)
 
     height, width = image.shape[:2]
     if mode == "crop":

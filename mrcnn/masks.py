@@ -100,7 +100,7 @@ def resize_mask(mask, scale, padding, crop=None):
         [H', W', N] of the same dtype, nearest neighbours with corners aligned, as `scipy.ndimage.zoom(order=0)`.
     """
     for axis, size in enumerate(mask.shape[:2]):
-        count = round(size * scale)
+        count = max(1, round(size * scale))
         nearest = np.floor(np.arange(count) * ((size - 1) / max(count - 1, 1)) + 0.5).astype(int)
         mask = np.take(mask, nearest, axis=axis)
     if crop is None:

@@ -7,6 +7,7 @@ from keras import ops
 from PIL import Image
 
 from mrcnn import images
+from mrcnn.masks import resize_mask
 
 CASES = ["none", "square_up", "square_limited", "square_down", "square_scale_1", "square_min_scale", "square_no_min"]
 CASES += ["pad64", "pad64_up", "pad64_min_scale", "crop", "crop_up", "one_channel", "float32"]
@@ -60,6 +61,16 @@ def test_resize_image_says_what_is_wrong():
         images.resize_image(image, max_dim=64, mode="crop")
     with pytest.raises(ValueError, match="multiple of 64, not 100"):
         images.resize_image(image, 100, mode="pad64")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 64), (2, 20000), (20000, 3)])
+def test_resize_image_of_odd_shapes(shape):
+    """At least a pixel is left of each side, and masks follow."""
+    image, window, scale, padding, crop = images.resize_image(np.full((*shape, 3), 9, "uint8"), 64, 128)
+    y1, x1, y2, x2 = window
+    assert image.shape == (128, 128, 3) and y2 > y1 and x2 > x1 and (image[y1:y2, x1:x2] == 9).all()
+    mask = resize_mask(np.ones((*shape, 1), bool), scale, padding, crop)
+    assert mask[y1:y2, x1:x2].all() and mask.sum() == (y2 - y1) * (x2 - x1)
 
 
 @pytest.mark.parametrize("order", [0, 1])
@@ -175,6 +186,12 @@ def test_read_image_palette_and_cmyk(tmp_path):
     np.testing.assert_array_equal(images.read_image(tmp_path / "cmyk.tiff")[0, 0], [255, 255, 255])
 
 
+def test_read_image_takes_the_first_frame(tmp_path):
+    frames = [Image.new("RGB", (6, 4), color) for color in [(200, 0, 0), (0, 200, 0)]]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(images.read_image(tmp_path / "moving.gif")[0, 0], [200, 0, 0])
+
+
 def test_read_image_upright(tmp_path):
     pixels = np.zeros((4, 6, 3), "uint8")
     pixels[0, 0] = 255
@@ -188,6 +205,9 @@ def test_read_image_upright(tmp_path):
 def test_read_image_names_the_bad_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing.png") as missing:
         images.read_image(tmp_path / "missing.png")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(OSError, match="empty.png"):
+        images.read_image(tmp_path / "empty.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(OSError, match="broken.png") as broken:
         images.read_image(tmp_path / "broken.png")
