@@ -12,6 +12,7 @@ follow the annotation file. Without --dataset a set of coloured shapes is genera
     python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10
     python samples/coco.py evaluate --dataset path/to/coco --model coco --limit 500
     python samples/coco.py detect --model coco --image street.jpg --output found.png
+    python samples/coco.py detect --model coco --video street.mp4 --output found.mp4
 
 Several devices of one machine: --config GPU_COUNT=2. Two machines with one device each, on the first and on the second:
 
@@ -34,7 +35,7 @@ import numpy as np  # noqa: E402
 import shapes  # noqa: E402
 
 from mrcnn import evaluate as coco_evaluate  # noqa: E402
-from mrcnn import images, visualize, weights  # noqa: E402
+from mrcnn import images, video, visualize, weights  # noqa: E402
 from mrcnn.coco import CocoDataset  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 
@@ -96,6 +97,9 @@ def parse_arguments(argv=None):
     parser.add_argument("--steps", type=int, metavar="N", help="train: steps in an epoch")
     parser.add_argument("--augment", metavar="A,B,...", help="train: of flip, scale, colour (default: flip)")
     parser.add_argument("--eval-every", type=int, metavar="N", help="train: COCO's AP after every N epochs, best kept")
+    parser.add_argument(
+        "--patience", type=int, metavar="N", help="train: stop after N evaluations of --eval-every without a better AP"
+    )
     parser.add_argument("--layers", metavar="L", help="train: heads, 3+, 4+, 5+, all or a regular expression")
     parser.add_argument(
         "--machines",
@@ -103,6 +107,7 @@ def parse_arguments(argv=None):
         help="train: this is machine I (from 0) of N that train together, meeting at the address of the first",
     )
     parser.add_argument("--image", metavar="PATH", help="detect: an image or a folder; default: validation images")
+    parser.add_argument("--video", metavar="PATH", help="detect: a video; --output names the .mp4 to write")
     parser.add_argument("--output", metavar="PATH", help="detect: picture to write; evaluate: results JSON to write")
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of mrcnn.config, as BACKBONE=resnet50"
@@ -219,7 +224,7 @@ def train(args, model, train_set, val_set):
         stages = [(rate, 40, "heads"), (rate, 120, "4+"), (rate / 10, 160, "all")]
     callbacks = []
     if args.eval_every and val_set is not None:
-        callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0)]
+        callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)]
     for rate, epochs, layers in stages:
         model.train(train_set, val_set, rate, epochs, layers, args.augment, callbacks, augment=not args.augment)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
@@ -235,8 +240,23 @@ def evaluate(args, model, dataset):
     print(coco_evaluate.format_classes(metrics))
 
 
+def detect_video(args, model, class_names):
+    """Detect in every frame of a video and write it with what was found."""
+    threshold = model.config.DETECTION_MIN_CONFIDENCE
+
+    def draw(frame):
+        return visualize.draw_instances(frame, *model.detect([frame]), class_names, threshold=threshold)
+
+    output = Path(args.output or "detections.mp4")
+    count, rate = video.convert(args.video, output, draw)
+    print(f"{count} frames, {rate:.2f} a second")
+    print(f"Wrote {output.resolve()}")
+
+
 def detect(args, model, dataset, class_names):
-    """Detect in an image, a folder or validation images; write one picture, or a folder of them."""
+    """Detect in an image, a folder or validation images; write one picture of them all."""
+    if args.video:
+        return detect_video(args, model, class_names)
     if args.image is None:
         picked = dataset.image_ids[: args.limit or 12]
         loaded = [dataset.load_image(i) for i in picked]
@@ -295,8 +315,8 @@ def main(argv=None):
             join_machines(args.machines)
         if args.image_only:
             dataset, class_names = None, ["BG", *COCO_CLASSES]
-            if args.image is None:
-                raise ValueError("Name a picture with --image.")
+            if args.image is None and args.video is None:
+                raise ValueError("Name a picture with --image, or a video with --video.")
         else:
             dataset = load_dataset(args, "train" if args.command == "train" else "val")
             class_names = dataset.class_names
@@ -304,6 +324,8 @@ def main(argv=None):
             return validate(args)
         if args.image and not Path(args.image).exists():
             raise FileNotFoundError(f"There is no image or folder {args.image}.")
+        if args.video and not Path(args.video).exists():
+            raise FileNotFoundError(f"There is no video {args.video}.")
         val_set = None
         if args.command == "train":
             try:
@@ -327,6 +349,9 @@ def main(argv=None):
     except FloatingPointError as error:
         print(f"coco.py: error: {error}", file=sys.stderr)
         return 1
+    except (ValueError, OSError, ImportError) as error:
+        print(f"coco.py: error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

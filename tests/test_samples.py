@@ -74,6 +74,17 @@ def test_files_that_are_not_coco(capsys, folder, tmp_path):
         assert code == 2 and str(target) in err and err.count("\n") == 1
 
 
+def test_files_that_are_no_image_or_video(capsys, default, tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"neither")
+    for flag, message in (("--image", f"The image file {path} cannot be read"), ("--video", f"{path} is no video")):
+        words = ["detect", "--model", "none", flag, path, "--logs", tmp_path, "--config", *SMALL]
+        code, _, err = run(capsys, *words)
+        assert code == 2 and f"coco.py: error: {message}" in err
+    code, _, err = run(capsys, "train", "--layers", "head", "--logs", tmp_path, "--config", *SMALL)
+    assert code == 2 and "layers='head' matches no layer; use heads, 3+" in err
+
+
 def test_unknown_command_shows_usage(capsys):
     with pytest.raises(SystemExit) as exit_code:
         coco.main(["fly"])
@@ -115,6 +126,22 @@ def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
     code, out, _ = run(capsys, "detect", "--image", photo, "--output", picture, *common)
     assert code == 0 and "gray photo.jpg: " in out
     assert Image.open(picture).size == (320, 200)
+
+
+def test_detect_in_a_video(capsys, default, tmp_path):
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed", exc_type=ImportError)
+    source, target = tmp_path / "in 1.mp4", tmp_path / "new folder" / "out.mp4"
+    writer = cv2.VideoWriter(str(source), cv2.VideoWriter_fourcc(*"mp4v"), 10, (80, 64))
+    for value in (10, 90, 170):
+        writer.write(np.full((64, 80, 3), value, "uint8"))
+    writer.release()
+    words = ["detect", "--model", "none", "--video", source, "--output", target, "--logs", tmp_path]
+    code, out, _ = run(capsys, *words, "--config", *SMALL)
+    assert code == 0 and re.search(r"^3 frames, [\d.]+ a second\nWrote " + str(target), out, re.M)
+    reader = cv2.VideoCapture(str(target))
+    assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    good, frame = reader.read()
+    assert good and frame.shape == (64, 80, 3)
 
 
 def test_validate(capsys, folder, tmp_path):

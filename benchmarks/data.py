@@ -1,0 +1,69 @@
+"""How many images a second the loader prepares at 1024 pixels with mini masks, beside the time of one training step.
+
+python benchmarks/data.py path/to/coco
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import keras
+
+from mrcnn.coco import CocoDataset
+from mrcnn.config import Config
+from mrcnn.data import DataGenerator
+from mrcnn.model import MaskRCNN
+
+REPEATS = 7
+
+
+class BenchmarkConfig(Config):
+    """The configuration of COCO with ResNet-50, one image a step."""
+
+    NAME = "benchmark"
+    NUM_CLASSES = 1 + 80
+    BACKBONE = "resnet50"
+    IMAGES_PER_GPU = 1
+
+
+def median_seconds(function):
+    """Median time of `REPEATS` calls, after one that warms up."""
+    function(0)
+    times = []
+    for i in range(1, REPEATS + 1):
+        start = time.perf_counter()
+        function(i)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main():
+    """Measure the loader alone, with augmentation, and a step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", help="folder in COCO's format")
+    args = parser.parse_args()
+    dataset = CocoDataset()
+    dataset.load_coco(args.dataset, "train")
+    dataset.prepare()
+    config = BenchmarkConfig().update(NUM_CLASSES=dataset.num_classes)
+    print(f"Keras {keras.__version__} on {keras.backend.backend()}, {os.cpu_count()} cores, medians of {REPEATS}")
+    for augmentation in (None, "flip,scale,colour"):
+        generator = DataGenerator(dataset, config, augmentation=augmentation)
+        seconds = median_seconds(generator.__getitem__)
+        print(f"loader, augmentation {augmentation or 'none'}: {seconds:.3f} s an image, {1 / seconds:.1f} images/s")
+    model = MaskRCNN("training", config, "logs")
+    model.set_trainable(".*", verbose=0)
+    model.compile(config.LEARNING_RATE, config.LEARNING_MOMENTUM)
+    (batch,) = DataGenerator(dataset, config)[0]
+    step = median_seconds(lambda i: model.keras_model.train_on_batch(batch))
+    print(f"training step: {step:.2f} s an image; the loader with augmentation takes {seconds / step:.3f} of that")
+
+
+if __name__ == "__main__":
+    main()
