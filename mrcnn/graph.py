@@ -1,0 +1,59 @@
+"""The two Keras models of Mask R-CNN: one detects, the other computes its losses and trains."""
+
+import keras
+from keras import ops
+
+from mrcnn import losses, weights
+from mrcnn.parallel_model import replicas
+
+
+@keras.saving.register_keras_serializable("mrcnn")
+class InferenceGraph(keras.Model):
+    """The graph that detects: a functional model whose `.h5` weights files have the original's layout."""
+
+    mode = "inference"
+
+    def save_weights(self, filepath, overwrite=True, **kwargs):
+        """Write the weights: `*.weights.h5` as Keras does, any other `.h5` in the original's layout."""
+        if str(filepath).endswith(".weights.h5"):
+            return super().save_weights(filepath, overwrite=overwrite, **kwargs)
+        return weights.write(self, filepath, self.mode)
+
+
+@keras.saving.register_keras_serializable("mrcnn")
+class TrainingGraph(InferenceGraph):
+    """The graph that trains: its outputs hold predictions beside targets, and the losses are computed from them."""
+
+    mode = "training"
+    loss_names = tuple(losses.LOSSES)
+
+    def set_losses(self, loss_weights, weight_decay):
+        """Set the factor of each loss (by name; left out counts as 1) and of the L2 term."""
+        self.loss_weights = {name: loss_weights.get(name, 1.0) for name in self.loss_names}
+        self.weight_decay = weight_decay
+        self.loss_means = {name: keras.metrics.Mean(name=name) for name in self.loss_names}
+
+    def call(self, inputs, training=None, mask=None):
+        # A data pipeline leaves the batch unknown to TensorFlow, which would then compute every shape at run time.
+        if isinstance(inputs, dict):
+            inputs = [inputs[x.name] for x in self.inputs]
+        fixed = None not in self.inputs[0].shape
+        inputs = [ops.reshape(x, ref.shape) if fixed else x for x, ref in zip(inputs, self.inputs, strict=True)]
+        return super().call(inputs, training=training, mask=mask)
+
+    def regularization(self):
+        """L2 penalty: for each trained kernel and bias the mean square of its values, times the weight decay."""
+        decayed = [w for w in self.trainable_variables if w.name not in ("gamma", "beta")]
+        return self.weight_decay * sum(ops.mean(ops.square(w)) for w in decayed)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        total = self.regularization()
+        for name, loss in losses.LOSSES.items():
+            value = loss(y_pred) * self.loss_weights[name]
+            self.loss_means[name].update_state(value)
+            total = total + value
+        # Each device has the mean over its images, and the gradients of all are added.
+        return total / replicas()
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: Keras would run a batch through the model, which fails where devices share it; all is built here."""
