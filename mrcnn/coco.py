@@ -1,7 +1,6 @@
 """Data sets in COCO's format (https://cocodataset.org/#format-data)."""
 
 import difflib
-import json
 import tempfile
 import zipfile
 from contextlib import redirect_stdout
@@ -11,7 +10,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from tqdm.auto import tqdm
 
-from mrcnn.dataset import Dataset
+from mrcnn.dataset import Dataset, read_json
 from mrcnn.download import fetch
 from mrcnn.masks import decode_rle, polygons_to_mask
 
@@ -147,12 +146,7 @@ def read_coco(path):
         ValueError: not JSON, or JSON without what COCO's format requires.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no annotation file {path}.") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON, or was cut off: {error}.") from None
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not in COCO's format: it holds a {type(content).__name__}, not an object.")
     for section, fields in FIELDS.items():

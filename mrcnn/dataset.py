@@ -1,5 +1,8 @@
 """The base class of data sets: which classes there are, which images, and how to load an image and its masks."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 
 from mrcnn.images import read_image
@@ -132,3 +135,18 @@ class Dataset:
         if verbose:
             print(format_problems(problems, len(self.image_info)))
         return problems
+
+
+def read_json(path):
+    """The content of an annotation file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not JSON; the message names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no annotation file {path}.") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON, or was cut off: {error}.") from None

@@ -1,13 +1,12 @@
 """Ready data sets beside COCO's format: the VGG Image Annotator's, folders of masks, images of labels."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import skimage.draw
 from PIL import Image
 
-from mrcnn.dataset import Dataset
+from mrcnn.dataset import Dataset, read_json
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -80,12 +79,7 @@ class ViaDataset(Dataset):
 
 def _read_via(path):
     """Entries of images in the annotator's JSON."""
-    try:
-        content = json.loads(path.read_text(encoding="utf8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no annotation file {path}.") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON, or was cut off: {error}.") from None
+    content = read_json(path)
     if isinstance(content, dict):
         content = content.get("_via_img_metadata", content)
     entries = list(content.values()) if isinstance(content, dict) else None

@@ -38,10 +38,10 @@ from mrcnn import evaluate as coco_evaluate  # noqa: E402
 from mrcnn import images, video, visualize, weights  # noqa: E402
 from mrcnn.coco import CocoDataset  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
+from mrcnn.formats import IMAGE_ENDINGS  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT / "logs"
 DEFAULT_DATASET_YEAR = "2017"
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 # Names of the classes of the released COCO weights, in their order.
 COCO_CLASSES = """person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,
