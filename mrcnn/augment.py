@@ -5,8 +5,10 @@ import copy
 import numpy as np
 from skimage.transform import resize
 
-# imgaug 0.4.0 reads np.sctypes at import, which NumPy 2 removed; imgaug has had no release since. Set here, and so by
-# `import mrcnn.model`, it also serves old code that imports imgaug by itself after that.
+# imgaug 0.4.0 reads np.sctypes at import and np.complex in its clouds and fog, which NumPy removed; imgaug has had no
+# release since. Set here, and so by `import mrcnn.model`, they also serve old code that imports imgaug after that.
+if not hasattr(np, "complex"):
+    np.complex = complex
 if not hasattr(np, "sctypes"):
     np.sctypes = {
         "int": [np.int8, np.int16, np.int32, np.int64],
@@ -74,6 +76,12 @@ def flip(image, mask, rng):
     return (image[:, ::-1], mask[:, ::-1]) if rng.random() < 0.5 else (image, mask)
 
 
+def turn(image, mask, rng):
+    """By a random number of quarter turns where the image is square, else of half turns: for images without an up."""
+    quarters = int(rng.integers(4)) if image.shape[0] == image.shape[1] else 2 * int(rng.integers(2))
+    return np.rot90(image, quarters), np.rot90(mask, quarters)
+
+
 def scale(image, mask, rng, low=0.5, high=1.5):
     """Another size (uniform in low..high), then a window of the old one: a part of it, or all of it on gray."""
     size = np.array(image.shape[:2])
@@ -102,7 +110,7 @@ def colour(image, mask, rng):
     return np.clip(np.round(pixels), 0, 255).astype(image.dtype), mask
 
 
-RECIPES = {"flip": flip, "scale": scale, "colour": colour}
+RECIPES = {"flip": flip, "turn": turn, "scale": scale, "colour": colour}
 
 
 def _recipes(image, mask, names, rng):

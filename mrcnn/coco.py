@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from mrcnn.dataset import Dataset, read_json
 from mrcnn.download import fetch
-from mrcnn.masks import decode_rle, polygons_to_mask
+from mrcnn.masks import decode_rle, polygons_to_mask, stack_masks
 
 SERVER = "http://images.cocodataset.org"
 
@@ -112,8 +112,7 @@ class CocoDataset(Dataset):
                 class_id = self.map_source_class_id(f"coco.{annotation['category_id']}")
                 masks.append(mask)
                 class_ids.append(-class_id if annotation.get("iscrowd") else class_id)
-        masks = np.stack(masks, axis=-1) if masks else np.zeros((*shape, 0), bool)
-        return masks, np.array(class_ids, "int32")
+        return stack_masks(masks, *shape), np.array(class_ids, "int32")
 
     def image_reference(self, image_id):
         """The image's page in COCO's explorer."""

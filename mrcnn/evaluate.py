@@ -254,6 +254,8 @@ class Evaluation(keras.callbacks.Callback):
             return
         if self.detector is None:
             values = {**self.rcnn.config.to_dict(), "GPU_COUNT": 1, "DETECTION_MIN_CONFIDENCE": 0.05}
+            if values["IMAGE_RESIZE_MODE"] == "crop":  # whole images, at the scale that the crops have
+                values.update(IMAGE_RESIZE_MODE="pad64", IMAGES_PER_GPU=1)
             config = type(self.rcnn.config).from_dict(values)
             self.detector = type(self.rcnn)("inference", config, self.rcnn.model_dir)
         weights.copy(self.model, self.detector.keras_model)

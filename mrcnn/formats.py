@@ -7,6 +7,7 @@ import skimage.draw
 from PIL import Image
 
 from mrcnn.dataset import Dataset, read_json
+from mrcnn.masks import stack_masks
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -66,15 +67,15 @@ class ViaDataset(Dataset):
         if "polygons" not in info:
             return super().load_mask(image_id)
         size = info["height"], info["width"]
-        masks = np.zeros((*size, len(info["polygons"])), bool)
-        for i, shape in enumerate(info["polygons"]):
+        masks = []
+        for shape in info["polygons"]:
+            masks.append(np.zeros(size, bool))
             try:
-                rows, columns = _draw(shape, size)
+                masks[-1][_draw(shape, size)] = True
             except KeyError as error:
                 raise ValueError(f"{info['path']}: a {shape.get('name')} without {error}.") from None
-            masks[rows, columns, i] = True
         names = {entry["name"]: i for i, entry in enumerate(self.class_info) if entry["source"] == info["source"]}
-        return masks, np.array([names[name] for name in info["names"]], "int32")
+        return stack_masks(masks, *size), np.array([names[name] for name in info["names"]], "int32")
 
 
 def _read_via(path):
@@ -169,10 +170,8 @@ class MaskFolderDataset(Dataset):
             inner = _images(sub)
             paths += inner
             class_ids += [names[sub.name]] * len(inner)
-        masks = np.zeros((info["height"], info["width"], len(paths)), bool)
-        for i, path in enumerate(paths):
-            masks[..., i] = _read_labels(path, masks.shape[:2]) > 0
-        return masks, np.array(class_ids, "int32")
+        size = info["height"], info["width"]
+        return stack_masks([_read_labels(path, size) > 0 for path in paths], *size), np.array(class_ids, "int32")
 
 
 class LabelImageDataset(Dataset):
@@ -220,8 +219,9 @@ class LabelImageDataset(Dataset):
         for value, i in zip(values, own, strict=True):
             if i not in ids:
                 raise ValueError(f"{info['labels']}: label {value} is of class {i}; there are {len(ids)} classes.")
-        masks = labels[..., None] == np.array(values, labels.dtype) if values else np.zeros((*labels.shape, 0), bool)
-        return masks, np.array([ids[i] for i in own], "int32")
+        return stack_masks([labels == value for value in values], *labels.shape), np.array(
+            [ids[i] for i in own], "int32"
+        )
 
 
 def _images(folder):

@@ -99,14 +99,23 @@ def resize_mask(mask, scale, padding, crop=None):
     Returns:
         [H', W', N] of the same dtype, nearest neighbours with corners aligned, as `scipy.ndimage.zoom(order=0)`.
     """
+    planes = np.moveaxis(mask, -1, 0)
     for axis, size in enumerate(mask.shape[:2]):
         count = max(1, round(size * scale))
-        nearest = np.floor(np.arange(count) * ((size - 1) / max(count - 1, 1)) + 0.5).astype(int)
-        mask = np.take(mask, nearest, axis=axis)
+        part = slice(0, count) if crop is None else slice(crop[axis], crop[axis] + crop[axis + 2])
+        if count != size:
+            nearest = np.floor(np.arange(count) * ((size - 1) / max(count - 1, 1)) + 0.5).astype(int)
+            planes, part = planes.take(nearest[part], axis + 1), slice(None)
+        planes = planes[:, :, part] if axis else planes[:, part]
     if crop is None:
-        return np.pad(mask, padding)
-    y, x, height, width = crop
-    return mask[y : y + height, x : x + width]
+        planes = np.pad(planes, [padding[2], *padding[:2]])
+    return np.moveaxis(planes, 0, -1)
+
+
+def stack_masks(masks, height, width):
+    """Masks [height, width, n] bool of a list of n masks, each of them in one piece in memory: that is several times
+    faster to make and to read than `np.stack(masks, axis=-1)`."""
+    return np.moveaxis(np.stack(masks), 0, -1) if len(masks) else np.zeros((height, width, 0), bool)
 
 
 def encode_rle(mask):

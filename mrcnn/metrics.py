@@ -1,8 +1,10 @@
 """How good detections are: overlaps of masks, matches with the ground truth, average precision, recall.
 
-These are the original's figures for one image at a time, with every detection of every class in one list. For COCO's
-own numbers see mrcnn.evaluate.
+The original's figures are for one image at a time, with every detection of every class in one list;
+`compute_ap_per_class` is over a set of images, as COCO has it. For all of COCO's numbers see mrcnn.evaluate.
 """
+
+from collections import defaultdict
 
 import numpy as np
 
@@ -135,6 +137,68 @@ def compute_ap_range(
     if verbose:
         print(f"AP @{thresholds[0]:.2f}-{thresholds[-1]:.2f}:\t {mean:.3f}")
     return mean
+
+
+def compute_ap_per_class(images, iou_threshold=0.5, max_detections=100):
+    """Average precision of every class over a set of images, as COCO's evaluation has it.
+
+    The detections of all images are put in one order by their scores, and the envelope of the precision is averaged at
+    the recalls 0, 0.01 ... 1 (https://cocodataset.org/#detection-eval).
+
+    Args:
+        images: any iterable with, for each image, a tuple of the first seven arguments of `compute_matches`. Instances
+            with negative class ids are crowds: a detection that matches nothing and lies in one does not count.
+        iou_threshold: the least IoU of a match, 0..1.
+        max_detections: the best so many detections of a class count in an image.
+
+    Returns:
+        dict from class id to 0..1, nan for a class that was detected and has no instance. Average with `np.nanmean`.
+    """
+    scores, hits, instances = defaultdict(list), defaultdict(list), defaultdict(int)
+    for gt_boxes, gt_class_ids, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks in images:
+        gt_rows, pred_rows = _rows(gt_boxes), _rows(pred_boxes)
+        gt_ids, pred_ids = np.asarray(gt_class_ids)[gt_rows], np.asarray(pred_class_ids)[pred_rows]
+        for class_id in {*gt_ids[gt_ids > 0].tolist(), *pred_ids.tolist()}:
+            gt, crowds, pred = (
+                gt_rows[gt_ids == class_id],
+                gt_rows[gt_ids == -class_id],
+                pred_rows[pred_ids == class_id],
+            )
+            pred = pred[np.argsort(-np.asarray(pred_scores)[pred], kind="stable")][:max_detections]
+            found = pred_masks[..., pred] > 0.5
+            matches = compute_matches(
+                *(gt_boxes[gt], gt_class_ids[gt], gt_masks[..., gt]),
+                *(pred_boxes[pred], pred_class_ids[pred], -np.arange(len(pred)), found),
+                iou_threshold,
+                score_threshold=-np.inf,
+            )[1]
+            inside = _share_inside(found, gt_masks[..., crowds]).max(axis=1, initial=0) >= iou_threshold
+            counted = (matches > -1) | ~inside
+            scores[class_id].append(np.asarray(pred_scores)[pred][counted])
+            hits[class_id].append(matches[counted] > -1)
+            instances[class_id] += len(gt)
+    return {
+        class_id: _interpolated_ap(np.concatenate(scores[class_id]), np.concatenate(hits[class_id]), count)
+        for class_id, count in sorted(instances.items())
+    }
+
+
+def _share_inside(masks, crowds):
+    """[N, C] share of each of the masks [H, W, N] that lies in each of the crowds [H, W, C]."""
+    if not masks.size or not crowds.size:
+        return np.zeros((masks.shape[-1], crowds.shape[-1]))
+    flat = masks.reshape(-1, masks.shape[-1]).astype("float32")
+    return flat.T @ (crowds.reshape(-1, crowds.shape[-1]) > 0.5) / np.maximum(1, flat.sum(axis=0))[:, None]
+
+
+def _interpolated_ap(scores, hits, instances):
+    """Mean over 101 recalls of the precision's envelope; scores [N], hits [N] bool."""
+    if not instances:
+        return float("nan")
+    found = np.cumsum(hits[np.argsort(-scores, kind="stable")])
+    precisions = np.maximum.accumulate((found / np.arange(1, len(found) + 1))[::-1])[::-1]
+    reached = np.searchsorted(found / instances, np.linspace(0, 1, 101))
+    return float(np.append(precisions, 0)[reached].mean())
 
 
 def compute_recall(pred_boxes, gt_boxes, iou):

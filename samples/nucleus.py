@@ -29,6 +29,7 @@ from mrcnn.model import MaskRCNN  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
 MAX_DETECTIONS = 300
+AUGMENTATION = "flip,turn,colour"  # cells have no up
 
 
 class NucleusConfig(Config):
@@ -46,7 +47,7 @@ class NucleusConfig(Config):
     RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
     TOP_DOWN_PYRAMID_SIZE = 128
     RPN_CHANNELS = 128
-    MASK_CHANNELS = 128
+    MASK_CHANNELS = 64
     FPN_CLASSIF_FC_LAYERS_SIZE = 512
     RPN_TRAIN_ANCHORS_PER_IMAGE = 128
     PRE_NMS_LIMIT = 2000
@@ -95,7 +96,7 @@ def train(model, folder, epochs):
 
     total, rate = epochs * model.config.STEPS_PER_EPOCH, model.config.LEARNING_RATE
     schedule = CosineDecay(rate / 10, total, alpha=0.01, warmup_target=rate, warmup_steps=max(1, total // 20))
-    model.train(load_dataset(folder, "train"), load_dataset(folder, "val"), schedule, epochs, "all", "flip,colour")
+    model.train(load_dataset(folder, "train"), load_dataset(folder, "val"), schedule, epochs, "all", AUGMENTATION)
     print(f"Weights are in {model.checkpoint_path.format(epoch=model.epoch)}")
 
 

@@ -8,6 +8,8 @@ from mrcnn.config import Config
 from mrcnn.data import DataGenerator
 from mrcnn.dataset import Dataset
 
+RNG = np.random.default_rng
+
 
 @pytest.fixture(scope="module")
 def iaa():
@@ -57,13 +59,45 @@ def test_rotation(iaa, angle):
         np.testing.assert_array_equal(new_mask, mask[::-1, ::-1])
 
 
-def test_every_kind_of_geometry_reaches_the_mask(iaa):
-    """The original let only eight named augmenters touch masks; others, such as Rot90, left them where they were."""
-    image, mask = sample()
-    square_image, square_mask = np.pad(image, ((0, 20), (0, 0), (0, 0))), np.pad(mask, ((0, 20), (0, 0), (0, 0)))
-    new_image, new_mask = augment.augment(square_image, square_mask, iaa.Rot90(1))
-    np.testing.assert_array_equal(new_image, np.rot90(square_image, -1))
-    np.testing.assert_array_equal(new_mask, np.rot90(square_mask, -1))
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("Flipud", {"p": 1}),
+        ("Rot90", {"k": 1}),
+        ("Rotate", {"rotate": 20, "order": 0}),
+        ("ShearX", {"shear": 15, "order": 0}),
+        ("TranslateX", {"px": 9}),
+        ("ScaleY", {"scale": 0.7, "order": 0}),
+        ("Crop", {"px": 5}),
+        ("Pad", {"px": 6}),
+        ("CropAndPad", {"px": (-5, -5, 5, 5)}),
+        ("PiecewiseAffine", {"scale": 0.06, "order": 0}),
+        ("PerspectiveTransform", {"scale": 0.1}),
+        ("Jigsaw", {"nb_rows": 4, "nb_cols": 4, "max_steps": (3, 5), "allow_pad": False}),
+        ("WithPolarWarping", {}),
+        ("TotalDropout", {"p": 1}),
+    ],
+)
+def test_every_kind_of_geometry_reaches_the_mask(iaa, name, arguments):
+    """The image shows where its pixels went; the mask must have gone there. In the original only eight named augmenters
+    reached masks; others, such as Rot90, left them where they were."""
+    mask = np.pad(sample()[1], ((4, 20), (0, 4), (0, 0)))
+    image = np.where(mask, np.uint8(220), np.uint8(20)).repeat(3, axis=-1)
+    children = [iaa.Fliplr(1)] if name == "WithPolarWarping" else []
+    new_image, new_mask = augment.augment(image, mask, getattr(iaa, name)(*children, **arguments), RNG(1))
+    assert (new_mask != mask).mean() > 0.02
+    assert ((new_image[..., 0] > 120) != new_mask[..., 0]).mean() < 0.025
+
+
+@pytest.mark.parametrize(
+    "name", "Invert CoarseDropout Cutout MotionBlur MaxPooling Superpixels Solarize Fog Snowflakes".split()
+)
+def test_everything_else_leaves_the_mask(iaa, name):
+    image, mask = sample(count=2)
+    arguments = {"p": 1} if name in ("Invert", "Solarize") else {"p": 0.3} if name == "CoarseDropout" else {}
+    new_image, new_mask = augment.augment(image, mask, getattr(iaa, name)(**arguments), RNG(1))
+    np.testing.assert_array_equal(new_mask, mask)
+    assert (new_image != image).mean() > 0.01
 
 
 def test_a_new_size_is_refused(iaa):
@@ -158,6 +192,21 @@ def test_recipe_scale(factor, count):
         assert (new_image == 127).all(-1).mean() == pytest.approx(0.75, abs=0.01)
 
 
+def test_recipe_turn():
+    image, mask = sample(count=2)
+    turns = set()
+    for seed in range(20):
+        new_image, new_mask = augment.augment(image, mask, "turn", np.random.default_rng(seed))
+        quarters = 0 if np.array_equal(new_image, image) else 2  # the image is not square
+        np.testing.assert_array_equal(new_image, np.rot90(image, quarters))
+        np.testing.assert_array_equal(new_mask, np.rot90(mask, quarters))
+        new_image, new_mask = augment.augment(image[:, :40], mask[:, :40], "turn", np.random.default_rng(seed))
+        (quarters,) = [k for k in range(4) if np.array_equal(new_image, np.rot90(image[:, :40], k))]
+        np.testing.assert_array_equal(new_mask, np.rot90(mask[:, :40], quarters))
+        turns.add(quarters)
+    assert turns == {0, 1, 2, 3}
+
+
 def test_recipe_colour():
     image, mask = sample()
     new_image, new_mask = augment.augment(image, mask, "colour", np.random.default_rng(1))
@@ -173,7 +222,7 @@ def test_recipes_follow_each_other_and_the_seed():
     two = augment.augment(image, mask, "flip,scale,colour", np.random.default_rng(4))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="There is no augmentation 'color'; known are flip, scale, colour."):
+    with pytest.raises(ValueError, match="There is no augmentation 'color'; known are flip, turn, scale, colour."):
         augment.augment(image, mask, "flip,color")
 
 

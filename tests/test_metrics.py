@@ -1,9 +1,13 @@
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mrcnn import metrics
+from mrcnn.coco import index
+from mrcnn.evaluate import coco_metrics, to_coco_results
+from mrcnn.masks import encode_rle
 
 NAMES = ["gt_boxes", "gt_class_ids", "gt_masks", "pred_boxes", "pred_class_ids", "pred_scores", "pred_masks"]
 
@@ -151,3 +155,99 @@ def test_recall_of_nothing():
     assert recall == 0 and positive_ids.shape == (0,)
     recall, positive_ids = metrics.compute_recall(box, np.array([]), 0.5)
     assert np.isnan(recall) and positive_ids.shape == (0,)
+
+
+# AP of classes over many images
+
+
+def squares(*corners, side=4, size=20):
+    """Boxes [N, 4] and masks [size, size, N] of squares with these upper left corners."""
+    boxes = np.array([[y, x, y + side, x + side] for y, x in corners], "int32").reshape(-1, 4)
+    masks = np.zeros((size, size, len(boxes)), bool)
+    for i, (y1, x1, y2, x2) in enumerate(boxes):
+        masks[y1:y2, x1:x2, i] = True
+    return boxes, masks
+
+
+def image(gt, gt_ids, found, ids, scores, size=20):
+    (gt_boxes, gt_masks), (boxes, masks) = squares(*gt, size=size), squares(*found, size=size)
+    return gt_boxes, np.array(gt_ids, int), gt_masks, boxes, np.array(ids, int), np.array(scores, float), masks
+
+
+def test_ap_per_class_by_hand():
+    """Class 1: right 0.9, wrong 0.8, right 0.7 of three instances: precision 1 up to recall 1/3, 2/3 up to 2/3, then 0;
+    that is 34 and 33 of 101 recalls. Class 2: all found. Class 3: found where there is none."""
+    images = [
+        image([(0, 0), (0, 10)], [1, 2], [(0, 0), (0, 10), (10, 0)], [1, 2, 3], [0.9, 0.2, 0.99]),
+        image([(0, 0), (10, 10)], [1, 1], [(5, 5), (10, 10)], [1, 1], [0.8, 0.7]),
+        image([], [], [], [], []),
+    ]
+    result = metrics.compute_ap_per_class(iter(images))
+    assert list(result) == [1, 2, 3] and np.isnan(result[3])
+    assert result[1] == pytest.approx((34 + 33 * 2 / 3) / 101) and result[2] == pytest.approx(1)
+    # An image without instances in which something is found costs precision.
+    images.append(image([], [], [(5, 5)], [2], [0.9]))
+    assert metrics.compute_ap_per_class(images)[2] == pytest.approx(0.5)
+
+
+def test_what_lies_in_a_crowd_does_not_count():
+    sample = image([(0, 0), (10, 10)], [1, -1], [(11, 11), (0, 0)], [1, 1], [0.9, 0.8])
+    assert metrics.compute_ap_per_class([sample]) == {1: pytest.approx(1)}  # 9 of 16 pixels lie in the crowd
+    sample = image([(0, 0), (10, 10)], [1, -1], [(12, 11), (0, 0)], [1, 1], [0.9, 0.8])
+    assert metrics.compute_ap_per_class([sample]) == {1: pytest.approx(0.5)}  # 6 of 16
+    sample = image([(0, 0), (10, 10)], [1, -2], [(10, 10), (0, 0)], [1, 1], [0.9, 0.8])
+    assert metrics.compute_ap_per_class([sample]) == {1: pytest.approx(0.5)}  # another class's crowd
+
+
+def test_only_the_best_detections_count():
+    sample = image([(0, 0)], [1], [(5, 5), (0, 0)], [1, 1], [0.9, 0.8])
+    assert metrics.compute_ap_per_class([sample], max_detections=1) == {1: 0}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mean_of_classes_is_cocos_ap50(seed):
+    """Random squares around random instances, some of them crowds, through pycocotools and through ours."""
+    rng = np.random.default_rng(seed)
+    classes, truth, results, images = 5, [], [], []
+    for image_id in range(12):
+        gt = rng.integers(0, 26, (rng.integers(0, 8), 2))
+        ids = rng.integers(1, classes, len(gt)) * rng.choice([1, 1, 1, -1], len(gt))  # class 5 never occurs
+        repeats = rng.integers(0, 3, len(gt))
+        found = np.clip(np.repeat(gt, repeats, axis=0) + rng.choice([-1, 0, 0, 0, 1], (repeats.sum(), 2)), 0, 26)
+        classes_found = np.where(rng.random(len(found)) < 0.85, np.repeat(np.abs(ids), repeats), classes)
+        images.append(image(gt, ids, found, classes_found, rng.permutation(len(found)) + rng.random(), size=30))
+        gt_boxes, _, gt_masks, boxes, _, scores, masks = images[-1]
+        for (y1, x1, y2, x2), class_id, mask in zip(gt_boxes, ids, np.moveaxis(gt_masks, -1, 0), strict=True):
+            truth.append(
+                {
+                    "id": len(truth) + 1,
+                    "image_id": image_id,
+                    "category_id": int(abs(class_id)),
+                    "segmentation": encode_rle(mask),
+                    "area": int(mask.sum()),
+                    "bbox": [int(x1), int(y1), int(x2 - x1), int(y2 - y1)],
+                    "iscrowd": int(class_id < 0),
+                }
+            )
+        results += to_coco_results(
+            SimpleNamespace(
+                image_info=[{"id": i} for i in range(12)], class_info=[{"id": i} for i in range(classes + 1)]
+            ),
+            image_id,
+            {"rois": boxes, "class_ids": classes_found, "scores": scores, "masks": masks},
+        )
+    dataset = {
+        "images": [{"id": i, "height": 30, "width": 30} for i in range(12)],
+        "annotations": truth,
+        "categories": [{"id": i, "name": str(i)} for i in range(1, classes + 1)],
+    }
+    expected = coco_metrics(index(dataset), results, range(12), "segm")
+    ours = metrics.compute_ap_per_class(images)
+    for class_id, value in ours.items():
+        theirs = expected["per_class"][str(class_id)]["AP50"]
+        assert value == pytest.approx(theirs, abs=1e-9) if not np.isnan(value) else theirs == -1
+    assert np.nanmean(list(ours.values())) == pytest.approx(expected["AP50"], abs=1e-9)
+    assert 0.05 < expected["AP50"] < 0.95
+    np.testing.assert_allclose(
+        np.nanmean(list(metrics.compute_ap_per_class(images, 0.75).values())), expected["AP75"], atol=1e-9
+    )

@@ -1,0 +1,140 @@
+"""Train samples/nucleus.py's configuration from random weights for a fixed time, then evaluate on held-out images.
+
+    python benchmarks/nuclei.py path/to/nuclei --minutes 60 --seed 0
+
+The folder is in COCO's format (`annotations/instances_{train,val}2018.json`). What is evaluated, on the way and at the
+end, is the running mean of the weights. The clock stands still during evaluation and counts all else, the compilation
+and the data included. Prints a line for every evaluation, writes nuclei.png with the curves.
+"""
+
+import argparse
+import math
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
+
+import keras
+import numpy as np
+from coco import parse_settings
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset
+
+from mrcnn import evaluate, weights
+from mrcnn.model import MaskRCNN
+
+MEMORY = 0.995  # of the running mean of the weights
+
+
+class Clock(keras.callbacks.Callback):
+    """Learning rate by the time that is left (warm-up, then a cosine), evaluations at given minutes, and the end."""
+
+    def __init__(self, minutes, marks, rate, detector, dataset):
+        super().__init__()
+        self.minutes, self.rate = minutes, rate
+        self.marks = sorted({m for m in marks if m < minutes} | {minutes})
+        self.detector, self.dataset = detector, dataset
+        self.steps, self.losses, self.points = 0, [], []
+
+    def on_train_begin(self, logs=None):
+        self.start = time.time()
+        self.variables = [v for v in self.model.weights if keras.backend.is_float_dtype(v.dtype)]
+        self.mean = [v.numpy() for v in self.variables]
+
+    def elapsed(self):
+        return (time.time() - self.start) / 60
+
+    def on_train_batch_begin(self, batch, logs=None):
+        share = min(1.0, self.elapsed() / self.minutes)
+        cosine = 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
+        self.model.optimizer.learning_rate = self.rate * min(1.0, (self.steps + 1) / 50) * cosine
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        memory = min(MEMORY, self.steps / (self.steps + 10))
+        for mean, variable in zip(self.mean, self.variables, strict=True):
+            mean += (1 - memory) * (variable.numpy() - mean)
+        self.losses.append((self.elapsed(), logs["loss"]))
+        if self.elapsed() >= self.marks[0]:
+            self.evaluate(self.marks.pop(0))
+        self.model.stop_training = not self.marks
+
+    def evaluate(self, minute):
+        paused = time.time()
+        current = [v.numpy() for v in self.variables]
+        self.assign(self.mean)
+        weights.copy(self.model, self.detector.keras_model)
+        self.metrics = evaluate.evaluate(self.detector, self.dataset, verbose=0, max_detections=MAX_DETECTIONS)
+        if self.marks:  # else the mean is what is kept
+            self.assign(current)
+        box, mask = self.metrics["bbox"], self.metrics["segm"]
+        self.points.append((minute, box["AP"], box["AP50"], mask["AP"], mask["AP50"]))
+        print(
+            f"\n{minute:g} minutes, {self.steps} steps, loss {np.mean([x for _, x in self.losses[-100:]]):.3f}: "
+            f"box AP {box['AP']:.3f} AP50 {box['AP50']:.3f}, mask AP {mask['AP']:.3f} AP50 {mask['AP50']:.3f}",
+            flush=True,
+        )
+        self.start += time.time() - paused
+
+    def assign(self, values):
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+
+
+def plot(clock, path):
+    """Loss and AP against the minutes of training."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    minutes, losses = np.array(clock.losses).T
+    width = max(1, len(losses) // 60)
+    count = len(losses) // width * width
+    left.plot(minutes[:count].reshape(-1, width).mean(1), losses[:count].reshape(-1, width).mean(1))
+    left.set(xlabel="minutes", ylabel="loss", title=f"training loss, means of {width} steps")
+    minutes, *rows = zip(*clock.points, strict=True)
+    for name, row in zip(("box AP", "box AP50", "mask AP", "mask AP50"), rows, strict=True):
+        right.plot(minutes, row, "o-", label=name)
+    right.set(xlabel="minutes", ylim=(0, 1), title="on held-out images")
+    right.legend(loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    """Train, evaluate, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", help="folder in COCO's format")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--marks", type=float, nargs="*", default=[5, 10, 20, 30, 45], help="minutes to evaluate at")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--augmentation", default=AUGMENTATION)
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of mrcnn.config")
+    parser.add_argument("--logs", default="logs")
+    parser.add_argument("--plot", default=Path(__file__).with_suffix(".png"), metavar="PNG")
+    args = parser.parse_args()
+    keras.utils.set_random_seed(args.seed)
+    own = {"VALIDATION_STEPS": 0, **parse_settings(args.config)}
+    model = MaskRCNN("training", NucleusConfig().update(**own), args.logs)
+    detector = MaskRCNN(
+        "inference", NucleusConfig().update(**own, **INFERENCE, DETECTION_MIN_CONFIDENCE=0.05), args.logs
+    )
+    train, val = load_dataset(args.dataset, "train"), load_dataset(args.dataset, "val")
+    rate = model.config.LEARNING_RATE
+    clock = Clock(args.minutes, args.marks, rate, detector, val)
+    print(
+        f"{len(train.image_ids)} training images, {len(val.image_ids)} held out; {os.cpu_count()} CPUs, Python "
+        f"{platform.python_version()}, Keras {keras.__version__} on {keras.backend.backend()}, seed {args.seed}"
+    )
+    model.train(train, None, rate, 10**6, "all", args.augmentation, [clock], seed=args.seed)
+    model.save_weights(Path(model.log_dir) / "mask_rcnn_nucleus_mean.h5")
+    print(evaluate.format_table(clock.metrics))
+    plot(clock, args.plot)
+
+
+if __name__ == "__main__":
+    main()
