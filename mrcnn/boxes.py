@@ -95,6 +95,14 @@ def clip(boxes, window):
     return xp.maximum(xp.minimum(boxes, high), low)
 
 
+def expand(boxes, factor):
+    """Boxes [..., 4] with both sides `factor` times as long, about the same centre."""
+    xp = namespace(boxes)
+    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2 * factor
+    return xp.concatenate([centre - half, centre + half], axis=-1)
+
+
 def _scale_and_shift(shape):
     height, width = float(shape[0]), float(shape[1])
     scale = np.array([height - 1, width - 1, height - 1, width - 1], dtype="float32")
@@ -114,10 +122,17 @@ def normalize(boxes, shape):
 
 def denormalize(boxes, shape):
     """Normalised boxes [..., 4] to int32 pixel boxes on an image of `shape` (H, W); halves round to even."""
+    if namespace(boxes) is np:
+        return np.around(to_pixels(np.asarray(boxes), shape)).astype("int32")
+    return ops.cast(ops.round(to_pixels(boxes, shape)), "int32")
+
+
+def to_pixels(boxes, shape):
+    """As `denormalize`, without rounding."""
     scale, shift = _scale_and_shift(shape)
     if namespace(boxes) is np:
-        return np.around(np.asarray(boxes) * scale + shift).astype("int32")
-    return ops.cast(ops.round(boxes * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)), "int32")
+        return boxes * scale + shift
+    return boxes * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)
 
 
 def nms(boxes, scores, threshold):

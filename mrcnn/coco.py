@@ -43,6 +43,7 @@ class CocoDataset(Dataset):
         return_coco=False,
         auto_download=False,
         class_names=None,
+        keypoints=False,
     ):
         """Add the images of a subset; call it again, before `prepare`, to add another one.
 
@@ -56,6 +57,7 @@ class CocoDataset(Dataset):
             return_coco: return the `COCO` object of this subset.
             auto_download: fetch images and annotations that are not there from COCO's server (train2017: 19 GB).
             class_names: names of categories to keep, after those of `class_ids`.
+            keypoints: read annotations/person_keypoints_{subset}{year}.json instead, whose persons have keypoints.
 
         Raises:
             FileNotFoundError: the folder, the annotation file or the image folder is missing.
@@ -64,7 +66,8 @@ class CocoDataset(Dataset):
         """
         dataset_dir = Path(dataset_dir).expanduser()
         image_dir = dataset_dir / f"{'val' if subset in ('minival', 'valminusminival') else subset}{year}"
-        path = dataset_dir / "annotations" / f"instances_{subset}{year}.json"
+        kind = "person_keypoints" if keypoints else "instances"
+        path = dataset_dir / "annotations" / f"{kind}_{subset}{year}.json"
         if auto_download:
             download(f"{SERVER}/zips/{image_dir.name}.zip", dataset_dir, image_dir)
             download(f"{SERVER}/annotations/annotations_trainval{year}.zip", dataset_dir, path)
@@ -105,14 +108,36 @@ class CocoDataset(Dataset):
         if info["source"] != "coco":
             return super().load_mask(image_id)
         shape = info["height"], info["width"]
-        masks, class_ids = [], []
+        masks, class_ids, kept = [], [], []
         for annotation in info["annotations"]:
             mask = annotation_mask(annotation, *shape)
             if mask.any():
                 class_id = self.map_source_class_id(f"coco.{annotation['category_id']}")
                 masks.append(mask)
                 class_ids.append(-class_id if annotation.get("iscrowd") else class_id)
+                kept.append(annotation)
+        info["kept"] = kept  # `load_keypoints` gives those of the same objects
         return stack_masks(masks, *shape), np.array(class_ids, "int32")
+
+    def load_keypoints(self, image_id):
+        """Keypoints [instances, J, 3] of (x, y, v), zero for objects without; None for an image without objects.
+
+        Raises:
+            ValueError: a list of keypoints of another length than others have.
+        """
+        info = self.image_info[image_id]
+        if info["source"] != "coco":
+            return super().load_keypoints(image_id)
+        if "kept" not in info:
+            self.load_mask(image_id)
+        given = [annotation.get("keypoints") or [] for annotation in info["kept"]]
+        count = max(map(len, given), default=0)
+        if not count:
+            return None
+        wrong = [a["id"] for a, x in zip(info["kept"], given, strict=True) if len(x) not in (0, count - count % 3)]
+        if wrong:
+            raise ValueError(f"{info['path']}: annotations {wrong} have more or fewer keypoint values than others.")
+        return np.array([x or [0] * count for x in given], "float32").reshape(len(given), -1, 3)
 
     def image_reference(self, image_id):
         """The image's page in COCO's explorer."""

@@ -118,6 +118,35 @@ class Config:
     MASK_POOL_SIZE = 14
     MASK_SHAPE = (28, 28)
 
+    # False: no mask head; `detect` gives boxes, and keypoints where there are any. Data sets still give masks, as these
+    # say where the boxes are.
+    USE_MASK = True
+
+    # Keypoints of an object; 0 for none. For those of a person mrcnn.keypoints has all that follows.
+    NUM_KEYPOINTS = 0
+
+    # Their names; the (left, right) pairs of indices that a mirror exchanges; the (from, to) pairs of indices that are
+    # limbs in pictures; and the standard deviations by which COCO's similarity (OKS) judges them, relative to the
+    # object's size: empty for one of 0.07 for all of them.
+    KEYPOINT_NAMES = ()
+    KEYPOINT_FLIP_PAIRS = ()
+    KEYPOINT_SKELETON = ()
+    KEYPOINT_SIGMAS = ()
+
+    # Ids of the classes that have keypoints; None for all of them but the background.
+    KEYPOINT_CLASSES = None
+
+    # The keypoint head: cells of its RoI, number and width of its convolutions, and the heatmap that comes out, four
+    # times KEYPOINT_POOL_SIZE (He et al. 2017, section 5).
+    KEYPOINT_POOL_SIZE = 14
+    KEYPOINT_CONVOLUTIONS = 8
+    KEYPOINT_CHANNELS = 512
+    KEYPOINT_MASK_SHAPE = (56, 56)
+
+    # How many times as long as the box's the sides of the keypoint head's RoI are: with more of their surroundings,
+    # left and right are told apart better (Degawa, Lu, Kimura 2019).
+    KEYPOINT_ROI_EXPAND = 1.0
+
     # Ground-truth instances used per image; a random choice of them where there are more.
     MAX_GT_INSTANCES = 100
 
@@ -148,6 +177,7 @@ class Config:
         "mrcnn_class_loss": 1.0,
         "mrcnn_bbox_loss": 1.0,
         "mrcnn_mask_loss": 1.0,
+        "mrcnn_keypoint_loss": 1.0,
     }
 
     # False: the heads train on proposals that come with the data (input_rois) and the RPN only on its own losses.
@@ -237,10 +267,35 @@ class Config:
             f"MASK_SHAPE is {tuple(self.MASK_SHAPE)}; the mask head doubles MASK_POOL_SIZE = {self.MASK_POOL_SIZE}, "
             f"so it must be {(2 * self.MASK_POOL_SIZE, 2 * self.MASK_POOL_SIZE)}.",
         )
+        self._validate_keypoints(require)
         require(
             0 < self.ROI_POSITIVE_RATIO <= 1 and self.TRAIN_ROIS_PER_IMAGE * self.ROI_POSITIVE_RATIO >= 1,
             f"TRAIN_ROIS_PER_IMAGE = {self.TRAIN_ROIS_PER_IMAGE} with ROI_POSITIVE_RATIO = {self.ROI_POSITIVE_RATIO} "
             "leaves no room for a positive RoI; raise one of them.",
+        )
+
+    def _validate_keypoints(self, require):
+        count = self.NUM_KEYPOINTS
+        require(count >= 0, f"NUM_KEYPOINTS is {count}; it must be at least 0.")
+        for name in ("KEYPOINT_NAMES", "KEYPOINT_SIGMAS"):
+            given = len(getattr(self, name))
+            require(
+                given in (0, count), f"{name} has {given} entries for NUM_KEYPOINTS = {count}; give {count} or none."
+            )
+        for name in ("KEYPOINT_FLIP_PAIRS", "KEYPOINT_SKELETON"):
+            wrong = [pair for pair in getattr(self, name) if not all(0 <= i < count for i in pair)]
+            require(not wrong, f"{name} has {wrong}; the indices of {count} keypoints are 0 to {count - 1}.")
+        wrong = [i for i in self.KEYPOINT_CLASSES or () if not 0 < i < self.NUM_CLASSES]
+        require(not wrong, f"KEYPOINT_CLASSES has {wrong}; the ids of the classes are 1 to {self.NUM_CLASSES - 1}.")
+        shape = (4 * self.KEYPOINT_POOL_SIZE,) * 2
+        require(
+            tuple(self.KEYPOINT_MASK_SHAPE) == shape,
+            f"KEYPOINT_MASK_SHAPE is {tuple(self.KEYPOINT_MASK_SHAPE)}; it is four times KEYPOINT_POOL_SIZE = "
+            f"{self.KEYPOINT_POOL_SIZE}, so it must be {shape}.",
+        )
+        require(
+            self.KEYPOINT_ROI_EXPAND >= 1,
+            f"KEYPOINT_ROI_EXPAND is {self.KEYPOINT_ROI_EXPAND}; it must be at least 1, or points leave their RoI.",
         )
 
     def update(self, **values):
@@ -315,7 +370,7 @@ DERIVED = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
 POSITIVE = """GPU_COUNT IMAGES_PER_GPU STEPS_PER_EPOCH BACKBONE_WIDTH FPN_CLASSIF_FC_LAYERS_SIZE TOP_DOWN_PYRAMID_SIZE
     RPN_CHANNELS MASK_CHANNELS RPN_ANCHOR_STRIDE RPN_TRAIN_ANCHORS_PER_IMAGE PRE_NMS_LIMIT POST_NMS_ROIS_TRAINING
     POST_NMS_ROIS_INFERENCE IMAGE_CHANNEL_COUNT TRAIN_ROIS_PER_IMAGE POOL_SIZE MASK_POOL_SIZE MAX_GT_INSTANCES
-    DETECTION_MAX_INSTANCES""".split()
+    DETECTION_MAX_INSTANCES KEYPOINT_POOL_SIZE KEYPOINT_CONVOLUTIONS KEYPOINT_CHANNELS""".split()
 SHARES = """RPN_NMS_THRESHOLD ROI_POSITIVE_RATIO DETECTION_MIN_CONFIDENCE DETECTION_NMS_THRESHOLD
     LEARNING_MOMENTUM""".split()
 # Settings whose type cannot be seen from the default: what they may be, in words and as a test.
@@ -327,6 +382,10 @@ TYPES = {
     "IMAGE_MIN_DIM": ("a whole number or None", lambda x: x is None or _is_whole(x)),
     "IMAGE_MAX_DIM": ("a whole number or None", lambda x: x is None or _is_whole(x)),
     "IMAGE_MIN_SCALE": ("a number or None", lambda x: x is None or _is_number(x)),
+    "KEYPOINT_NAMES": ("a sequence of texts", lambda x: _is_sequence(x) and all(isinstance(name, str) for name in x)),
+    "KEYPOINT_FLIP_PAIRS": ("a sequence of pairs of indices", lambda x: _is_pairs(x)),
+    "KEYPOINT_SKELETON": ("a sequence of pairs of indices", lambda x: _is_pairs(x)),
+    "KEYPOINT_CLASSES": ("a sequence of class ids or None", lambda x: x is None or _is_numbers(x)),
 }
 
 
@@ -346,8 +405,16 @@ def _is_whole(x):
     return _is_number(x) and float(x).is_integer()
 
 
+def _is_sequence(x):
+    return hasattr(x, "__len__") and not isinstance(x, (str, dict))
+
+
 def _is_numbers(x):
-    return hasattr(x, "__len__") and not isinstance(x, (str, dict)) and all(_is_number(value) for value in x)
+    return _is_sequence(x) and all(_is_number(value) for value in x)
+
+
+def _is_pairs(x):
+    return _is_sequence(x) and all(_is_numbers(pair) and len(pair) == 2 and all(map(_is_whole, pair)) for pair in x)
 
 
 def _type_error(value, default, name):

@@ -5,7 +5,7 @@ import random
 import numpy as np
 from keras.utils import PyDataset
 
-from mrcnn import anchors, boxes, images, masks
+from mrcnn import anchors, boxes, images, keypoints, masks
 from mrcnn.augment import augment as apply_augmentation
 from mrcnn.targets import build_rpn_targets
 
@@ -37,10 +37,11 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
 
     Returns:
         image uint8 [H, W, C]; image_meta float32 [12 + K]; class_ids int32 [n], crowds negative; boxes int32 [n, 4]
-        pixels; masks bool [H, W, n] or [h, w, n]. Instances without any pixel left are dropped.
+        pixels; masks bool [H, W, n] or [h, w, n]; and with NUM_KEYPOINTS keypoints float32 [n, J, 3] of (x, y, v),
+        zero where there is none. Instances without any pixel left are dropped.
 
     Raises:
-        ValueError: the masks are of another size than the image, or not as many as the class ids.
+        ValueError: the masks are of another size than the image, or masks, class ids and keypoints not as many.
     """
     rng = np.random if rng is None else rng
     image = images.convert_channels(dataset.load_image(image_id), config.IMAGE_CHANNEL_COUNT)
@@ -53,6 +54,7 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
             f"{dataset.image_info[image_id].get('path')}: the image is {original_shape[0]} x {original_shape[1]} "
             f"(height x width) with {len(class_ids)} class ids, but its masks are {' x '.join(map(str, mask.shape))}."
         )
+    points = _load_keypoints(dataset, config, image_id, len(class_ids))
     image, window, scale, padding, crop = images.resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
@@ -62,13 +64,16 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
         rng=random.Random(rng.random()),
     )
     mask = masks.resize_mask(mask, scale, padding, crop)
+    points = keypoints.resize(points, original_shape, scale, padding, crop)
     if augment and rng.random() < 0.5:
         image, mask = np.fliplr(image), np.fliplr(mask)
+        points = keypoints.mirror(points, image.shape[1], config.KEYPOINT_FLIP_PAIRS)
     if augmentation is not None:
-        image, mask = apply_augmentation(image, mask, augmentation, rng)
+        image, mask, points = apply_augmentation(image, mask, augmentation, rng, points, config.KEYPOINT_FLIP_PAIRS)
 
     present = mask.any(axis=(0, 1))
     mask, class_ids = mask[..., present], np.asarray(class_ids, "int32")[present]
+    points = keypoints.drop_outside(points[present], image.shape)
     bbox = masks.extract_bboxes(mask)
     # Only the classes of the image's own data set count in the class loss.
     active = np.zeros(dataset.num_classes, "int32")
@@ -76,7 +81,21 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
     if use_mini_mask:
         mask = masks.minimize_mask(bbox, mask, config.MINI_MASK_SHAPE)
     meta = images.compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
-    return image, meta, class_ids, bbox, mask
+    return (image, meta, class_ids, bbox, mask, points)[: 6 if config.NUM_KEYPOINTS else 5]
+
+
+def _load_keypoints(dataset, config, image_id, instances):
+    """The image's keypoints [instances, NUM_KEYPOINTS, 3] float32; zeros where the data set has none."""
+    shape = (instances, config.NUM_KEYPOINTS, 3)
+    points = dataset.load_keypoints(image_id) if config.NUM_KEYPOINTS else None
+    if points is None:
+        return np.zeros(shape, "float32")
+    if np.shape(points) != shape:
+        raise ValueError(
+            f"{dataset.image_info[image_id].get('path')}: its keypoints are {np.shape(points)}; for {instances} "
+            f"instances and NUM_KEYPOINTS = {config.NUM_KEYPOINTS} they must be {shape}."
+        )
+    return np.asarray(points, "float32")
 
 
 class DataGenerator(PyDataset):
@@ -189,7 +208,7 @@ class DataGenerator(PyDataset):
         config = self.config
         source = self.dataset.image_info[image_id]["source"]
         augmented = source not in self.no_augmentation_sources
-        image, meta, class_ids, gt_boxes, gt_masks = load_image_gt(
+        image, meta, class_ids, gt_boxes, gt_masks, *points = load_image_gt(
             self.dataset,
             config,
             image_id,
@@ -205,6 +224,7 @@ class DataGenerator(PyDataset):
         if len(class_ids) > limit:
             chosen = rng.choice(len(class_ids), limit, replace=False)
             class_ids, gt_boxes, gt_masks = class_ids[chosen], gt_boxes[chosen], gt_masks[..., chosen]
+            points = [x[chosen] for x in points]
         spare = limit - len(class_ids)
         sample = {
             "input_image": images.mold_image(image, config.MEAN_PIXEL),
@@ -213,8 +233,11 @@ class DataGenerator(PyDataset):
             "input_rpn_bbox": rpn_bbox.astype("float32"),
             "input_gt_class_ids": np.pad(class_ids, (0, spare)).astype("int32"),
             "input_gt_boxes": np.pad(gt_boxes, ((0, spare), (0, 0))).astype("float32"),
-            "input_gt_masks": np.pad(gt_masks, ((0, 0), (0, 0), (0, spare))),
         }
+        if config.USE_MASK:
+            sample["input_gt_masks"] = np.pad(gt_masks, ((0, 0), (0, 0), (0, spare)))
+        if config.NUM_KEYPOINTS:
+            sample["input_gt_keypoints"] = np.pad(points[0], ((0, spare), (0, 0), (0, 0)))
         if not config.USE_RPN_ROIS:
             rois = generate_random_rois(image.shape, self.random_rois, class_ids, gt_boxes, rng)
             sample["input_rois"] = rois.astype("float32")

@@ -119,6 +119,16 @@ class Dataset:
         shape = (info.get("height", 0), info.get("width", 0), 0)
         return np.zeros(shape, dtype=bool), np.zeros(0, dtype="int32")
 
+    def load_keypoints(self, image_id):
+        """Override it if the objects have keypoints: those of the image's instances, in the order of `load_mask`.
+
+        Returns:
+            [N, J, 3] of (x, y, v) in pixels: (0, 0) is the centre of the upper left pixel; v is 0 for a point without
+            annotation, whose x and y do not matter, 1 for a hidden one, 2 for a visible one. None, as here, if no
+            instance has any.
+        """
+        return None
+
     def validate(self, quick=False, verbose=1):
         """Look for what is wrong in the set, and print it.
 

@@ -11,11 +11,14 @@ from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
 from tqdm.auto import tqdm
 
-from mrcnn import weights
+from mrcnn import keypoints, weights
 from mrcnn.coco import index
 from mrcnn.masks import encode_rle
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+# What is evaluated: name in tables and logs -> pycocotools' name.
+KINDS = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
 
 
 def to_coco_results(dataset, image_id, result):
@@ -24,32 +27,38 @@ def to_coco_results(dataset, image_id, result):
     Args:
         dataset: a prepared `Dataset`.
         image_id: the image's index in it.
-        result: dict with rois [n, 4] (y1, x1, y2, x2) in pixels, class_ids [n], scores [n] and masks [h, w, n].
+        result: dict with rois [n, 4] (y1, x1, y2, x2) in pixels, class_ids [n], scores [n], and where there are any
+            masks [h, w, n] and keypoints [n, J, 3] of (x, y, score).
 
     Returns:
-        n dicts with image_id and category_id as their source has them, bbox [x, y, width, height], score and
-        segmentation (compressed run lengths).
+        n dicts with image_id and category_id as their source has them, bbox [x, y, width, height], score, and
+        segmentation (compressed run lengths) and keypoints [x1, y1, score1, x2, ...].
     """
     source_id = dataset.image_info[image_id]["id"]
-    return [
+    entries = [
         {
             "image_id": source_id,
             "category_id": dataset.class_info[class_id]["id"],
             "bbox": [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)],
             "score": float(score),
-            "segmentation": encode_rle(mask),
         }
-        for (y1, x1, y2, x2), class_id, score, mask in zip(
-            result["rois"], result["class_ids"], result["scores"], np.moveaxis(result["masks"], -1, 0), strict=True
-        )
+        for (y1, x1, y2, x2), class_id, score in zip(result["rois"], result["class_ids"], result["scores"], strict=True)
     ]
+    if "masks" in result:
+        for entry, mask in zip(entries, np.moveaxis(result["masks"], -1, 0), strict=True):
+            entry["segmentation"] = encode_rle(mask)
+    if "keypoints" in result:
+        for entry, points in zip(entries, result["keypoints"], strict=True):
+            if np.any(points):  # else it is of a class without keypoints
+                entry["keypoints"] = np.ravel(points).astype(float).tolist()
+    return entries
 
 
 def ground_truth(dataset, image_ids=None):
     """A pycocotools `COCO` object of a prepared `Dataset`.
 
     It is the data set's own where there is one (`CocoDataset.coco`, with all that its files hold), else made from
-    `load_mask`, where negative class ids are crowds.
+    `load_mask`, where negative class ids are crowds, and `load_keypoints`.
 
     Args:
         dataset: any `Dataset`.
@@ -66,7 +75,8 @@ def ground_truth(dataset, image_ids=None):
         masks, class_ids = dataset.load_mask(i)
         source_id = dataset.image_info[i]["id"]
         images.append({"id": source_id, "height": masks.shape[0], "width": masks.shape[1]})
-        for class_id, mask in zip(class_ids, np.moveaxis(masks, -1, 0), strict=True):
+        points = dataset.load_keypoints(i)
+        for k, (class_id, mask) in enumerate(zip(class_ids, np.moveaxis(masks, -1, 0), strict=True)):
             code = encode_rle(mask)
             annotations.append(
                 {
@@ -79,6 +89,8 @@ def ground_truth(dataset, image_ids=None):
                     "iscrowd": int(class_id < 0),
                 }
             )
+            if points is not None:
+                annotations[-1]["keypoints"] = np.ravel(points[k]).astype(float).tolist()
     categories = [{"id": info["id"], "name": info["name"]} for info in dataset.class_info[1:]]
     for kind, entries in [("images", images), ("classes", categories)]:
         if len({entry["id"] for entry in entries}) < len(entries):
@@ -86,8 +98,8 @@ def ground_truth(dataset, image_ids=None):
     return index({"info": {}, "images": images, "annotations": annotations, "categories": categories})
 
 
-def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detections=100):
-    """COCO's twelve numbers, as pycocotools gives them for the same results.
+def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detections=100, sigmas=None):
+    """COCO's twelve numbers, or ten of keypoints, as pycocotools gives them for the same results.
 
     As there, results that have a bbox are small, medium or large by its area, for masks too.
 
@@ -95,18 +107,27 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detection
         coco: ground truth, a pycocotools `COCO` object; left as it is.
         results: list of dicts in COCO's results format, possibly empty; left as it is.
         image_ids: source ids of the images evaluated.
-        iou_type: "bbox" or "segm".
+        iou_type: "bbox", "segm", or "keypoints", where the similarity OKS takes the place of the IoU, results without
+            keypoints do not count, and an image has 20 detections at most.
         cat_ids: source ids of the classes evaluated; default all.
         max_detections: detections that count in an image; above COCO's 100 where images hold more objects.
+        sigmas: [J] of the keypoints (https://cocodataset.org/#keypoints-eval).
 
     Returns:
         dict: AP (mean over IoU 0.5:0.95), AP50, AP75, APs, APm, APl (small, medium, large), AR1, AR10, AR100 (with so
         many detections an image, the last with max_detections), ARs, ARm, ARl, each in 0..1 or -1 where there is no
-        such object; and "per_class", a dict from class name to AP, AP50 and AP75.
+        such object (with keypoints `KEYPOINT_METRICS`); and "per_class", a dict from class name to AP, AP50 and AP75.
     """
     images = set(image_ids)
     # COCOeval turns segmentations into run lengths in place, and loadRes adds fields: give them copies.
     kept = [dict(annotation) for annotation in coco.dataset["annotations"] if annotation["image_id"] in images]
+    if iou_type == "keypoints":
+        for annotation in kept:
+            points = annotation.setdefault("keypoints", [0] * (3 * len(sigmas)))
+            annotation["num_keypoints"] = sum(v > 0 for v in points[2::3])
+        # By its keypoints alone, as in the files that COCO's server takes, a result's size is that of their extent.
+        wanted = ("image_id", "category_id", "keypoints", "score")
+        results = [{key: r[key] for key in wanted} for r in results if "keypoints" in r]
     truth = index({**coco.dataset, "annotations": kept})
     with redirect_stdout(None):
         # loadRes cannot take an empty list
@@ -115,13 +136,17 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detection
         evaluation.params.imgIds = list(image_ids)
         if cat_ids is not None:
             evaluation.params.catIds = list(cat_ids)
-        evaluation.params.maxDets = [1, 10, max_detections]
+        if iou_type == "keypoints":
+            evaluation.params.kpt_oks_sigmas = np.asarray(sigmas)
+        else:
+            evaluation.params.maxDets = [1, 10, max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    metrics = {name: float(value) for name, value in zip(METRICS, evaluation.stats, strict=True)}
+    names = KEYPOINT_METRICS if iou_type == "keypoints" else METRICS
+    metrics = {name: float(value) for name, value in zip(names, evaluation.stats, strict=True)}
     precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]: all areas, max_detections
-    if max_detections != 100:  # for which alone COCOeval gives this number
+    if evaluation.params.maxDets[-1] > 100:  # for which alone COCOeval gives this number
         metrics["AP"] = float(precision[precision > -1].mean()) if (precision > -1).any() else -1.0
     rows = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
     metrics["per_class"] = {
@@ -147,7 +172,7 @@ def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose
         max_detections: detections that count in an image.
 
     Returns:
-        {"bbox": ..., "segm": ...}, each what `coco_metrics` returns.
+        {"bbox": ..., "segm": ..., "keypoints": ...}, each what `coco_metrics` returns, as far as the model has them.
 
     Raises:
         ValueError: no image to evaluate.
@@ -179,8 +204,49 @@ def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose
     results = found.finish(image_ids)
     coco = ground_truth(dataset, image_ids)
     source_ids = [dataset.image_info[i]["id"] for i in image_ids]
-    cat_ids = [info["id"] for info in dataset.class_info[1:]]
-    return {kind: coco_metrics(coco, results, source_ids, kind, cat_ids, max_detections) for kind in ("bbox", "segm")}
+    config = model.config
+    metrics = {}
+    for kind in ["bbox", *["segm"] * config.USE_MASK, *["keypoints"] * bool(config.NUM_KEYPOINTS)]:
+        classes = dataset.class_info[1:]
+        if kind == "keypoints" and config.KEYPOINT_CLASSES is not None:
+            classes = [dataset.class_info[i] for i in config.KEYPOINT_CLASSES]
+        cat_ids = [info["id"] for info in classes]
+        metrics[kind] = coco_metrics(coco, results, source_ids, kind, cat_ids, max_detections, keypoints.sigmas(config))
+    if "keypoints" in metrics:
+        metrics["keypoints"].update(count_swaps(coco, results, source_ids, config))
+    return metrics
+
+
+def count_swaps(coco, results, image_ids, config):
+    """How often left and right keypoints are mixed up.
+
+    An instance is matched with the surest detection of its class whose box has an IoU of at least 0.5 with its own. The
+    two are mixed up if the detection fits it better, by COCO's OKS, with left and right exchanged.
+
+    Args: as of `coco_metrics`; config has KEYPOINT_FLIP_PAIRS and KEYPOINT_SIGMAS.
+
+    Returns:
+        {"swapped": share of the matched instances, nan if there is none, "matched": their number}; of instances with
+        both points of a pair.
+    """
+    sigmas, pairs = keypoints.sigmas(config), config.KEYPOINT_FLIP_PAIRS
+    found, swapped = {}, []
+    for entry in sorted((r for r in results if "keypoints" in r), key=lambda r: -r["score"]):
+        found.setdefault((entry["image_id"], entry["category_id"]), []).append(entry)
+    for annotation in coco.loadAnns(coco.getAnnIds(imgIds=list(image_ids), iscrowd=False)):
+        points = np.reshape(annotation.get("keypoints") or np.zeros((len(sigmas), 3)), (-1, 3))
+        if not any(points[left, 2] > 0 and points[right, 2] > 0 for left, right in pairs):
+            continue
+        for entry in found.get((annotation["image_id"], annotation["category_id"]), []):
+            if rle.iou([entry["bbox"]], [annotation["bbox"]], [0])[0, 0] >= 0.5:
+                guess = np.reshape(entry["keypoints"], (-1, 3))
+                plain, mirrored = (
+                    keypoints.similarity(points, x, annotation["area"], sigmas)
+                    for x in (guess, keypoints.swap(guess, pairs))
+                )
+                swapped.append(mirrored > plain)
+                break
+    return {"swapped": float(np.mean(swapped)) if swapped else float("nan"), "matched": len(swapped)}
 
 
 class _Found:
@@ -231,15 +297,16 @@ def _fingerprint(model):
 class Evaluation(keras.callbacks.Callback):
     """Evaluates during training; pass it in `custom_callbacks`.
 
-    Adds box_AP, box_AP50, mask_AP and mask_AP50 to the logs, so that the progress bar and TensorBoard show them, and
-    keeps the weights of the best mask AP beside the checkpoints as mask_rcnn_<name>_best.h5.
+    Adds box_AP, box_AP50, mask_AP and mask_AP50 (and keypoint_AP and keypoint_AP50) to the logs, so that the progress
+    bar and TensorBoard show them, and keeps the weights of the best AP, that of the last of these that the model has,
+    beside the checkpoints as mask_rcnn_<name>_best.h5.
 
     Args:
         model: the `MaskRCNN` that trains.
         dataset: a prepared `Dataset` to evaluate on.
         every: epochs between evaluations.
         limit: only so many of its images; 0 for all.
-        patience: training ends after so many evaluations without a better mask AP; None never ends it.
+        patience: training ends after so many evaluations without a better AP; None never ends it.
     """
 
     adds_logs = True  # `train` runs it before what records the logs
@@ -262,8 +329,10 @@ class Evaluation(keras.callbacks.Callback):
         metrics = evaluate(self.detector, self.dataset, limit=self.limit, verbose=0)
         for name, kind in _kinds(metrics).items():
             logs.update({f"{name}_{key}": metrics[kind][key] for key in ("AP", "AP50")})
-        score = metrics["segm"]["AP"]
-        print(f"\nbox AP {logs['box_AP']:.3f}, mask AP {score:.3f} (best so far {max(self.best, score):.3f})")
+        found = {name: metrics[kind]["AP"] for name, kind in _kinds(metrics).items()}
+        score = list(found.values())[-1]
+        line = ", ".join(f"{name} AP {value:.3f}" for name, value in found.items())
+        print(f"\n{line} (best so far {max(self.best, score):.3f})")
         if score > self.best:
             self.best, self.worse = score, 0
             path = Path(self.rcnn.checkpoint_path)
@@ -271,27 +340,33 @@ class Evaluation(keras.callbacks.Callback):
             return
         self.worse += 1
         if self.patience and self.worse >= self.patience:
-            print(f"No better mask AP in {self.worse} evaluations: training ends.")
+            print(f"No better AP in {self.worse} evaluations: training ends.")
             self.model.stop_training = True
 
 
 def format_table(metrics):
-    """What `evaluate` returns as a table: a row for boxes and one for masks; "-" where there is nothing to measure."""
-    return _table(METRICS, {row: [metrics[kind][name] for name in METRICS] for row, kind in _kinds(metrics).items()})
+    """What `evaluate` returns as a table: a row for boxes and one for masks, and keypoints in a table of their own; "-"
+    where there is nothing to measure."""
+    tables = []
+    for names, kinds in ((METRICS, ("box", "mask")), (KEYPOINT_METRICS, ("keypoint",))):
+        rows = {row: [metrics[kind][name] for name in names] for row, kind in _kinds(metrics).items() if row in kinds}
+        if rows:
+            tables.append(_table(names, rows))
+    return "\n".join(tables)
 
 
 def format_classes(metrics):
-    """What `evaluate` returns for every class as a table: AP, AP50 and AP75 of boxes and of masks."""
+    """What `evaluate` returns for every class as a table: AP, AP50 and AP75 of boxes, masks and keypoints."""
     kinds = _kinds(metrics)
-    rows = {}
+    rows = {name: [] for name in metrics[next(iter(kinds.values()))]["per_class"]}
     for kind in kinds.values():
-        for name, values in metrics[kind]["per_class"].items():
-            rows.setdefault(name, []).extend(values.values())
+        for name, row in rows.items():
+            row.extend(metrics[kind]["per_class"].get(name, dict.fromkeys(("AP", "AP50", "AP75"), -1)).values())
     return _table([f"{kind} {name}" for kind in kinds for name in ("AP", "AP50", "AP75")], rows)
 
 
 def _kinds(metrics):
-    return {name: kind for name, kind in (("box", "bbox"), ("mask", "segm")) if kind in metrics}
+    return {name: kind for name, kind in KINDS.items() if kind in metrics}
 
 
 def _table(titles, rows):

@@ -25,13 +25,13 @@ class TrainingGraph(InferenceGraph):
     """The graph that trains: its outputs hold predictions beside targets, and the losses are computed from them."""
 
     mode = "training"
-    loss_names = tuple(losses.LOSSES)
 
-    def set_losses(self, loss_weights, weight_decay):
-        """Set the factor of each loss (by name; left out counts as 1) and of the L2 term."""
-        self.loss_weights = {name: loss_weights.get(name, 1.0) for name in self.loss_names}
+    def set_losses(self, loss_weights, weight_decay, outputs):
+        """Set the factors of the losses whose outputs the graph has (by name; 1 if left out) and of the L2 term."""
+        names = [name for name in losses.LOSSES if name.removesuffix("_loss") in outputs]
+        self.loss_weights = {name: loss_weights.get(name, 1.0) for name in names}
         self.weight_decay = weight_decay
-        self.loss_means = {name: keras.metrics.Mean(name=name) for name in self.loss_names}
+        self.loss_means = {name: keras.metrics.Mean(name=name) for name in names}
 
     def call(self, inputs, training=None, mask=None):
         # A data pipeline leaves the batch unknown to TensorFlow, which would then compute every shape at run time.
@@ -48,8 +48,8 @@ class TrainingGraph(InferenceGraph):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         total = self.regularization()
-        for name, loss in losses.LOSSES.items():
-            value = loss(y_pred) * self.loss_weights[name]
+        for name in self.loss_weights:
+            value = losses.LOSSES[name](y_pred) * self.loss_weights[name]
             self.loss_means[name].update_state(value)
             total = total + value
         # Each device has the mean over its images, and the gradients of all are added.

@@ -1,9 +1,10 @@
-"""Heads: what is computed for each RoI. Class and box from 7x7 cells, a mask from 14x14."""
+"""Heads: what is computed for each RoI. Class and box from 7x7 cells, a mask and keypoints from 14x14."""
 
 import keras
 from keras import layers, ops
 
 from mrcnn.backbone import BatchNorm, batch_norm
+from mrcnn.boxes import expand
 from mrcnn.roi_align import PyramidROIAlign
 
 
@@ -99,3 +100,46 @@ class MaskHead:
 def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, channels=256):
     """Mask probabilities [B, N, 2 pool_size, 2 pool_size, K] of rois [B, N, 4]; see `MaskHead`."""
     return MaskHead(pool_size, num_classes, train_bn, channels)(rois, feature_maps, image_meta)
+
+
+class KeypointHead:
+    """Keypoint head (He et al. 2017, section 5): 3x3 convolutions, a transposed 4x4 convolution, bilinear x 2.
+
+    Its layers are made once; every call adds them to a graph with the same weights. There is no BatchNorm.
+
+    Args:
+        pool_size: cells per side of a pooled RoI; heatmaps have four times as many.
+        num_keypoints: J.
+        convolutions, channels: number and width of the 3x3 convolutions.
+        roi_expand: how many times as long as the box's the sides of the RoI are.
+    """
+
+    def __init__(self, pool_size, num_keypoints, convolutions=8, channels=512, roi_expand=1.0):
+        self.roi_expand = roi_expand
+        self.align = PyramidROIAlign((pool_size, pool_size), name="roi_align_keypoint")
+        self.convolutions = [
+            layers.Conv2D(
+                channels,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer="he_normal",
+                name=f"mrcnn_keypoint_conv{i}",
+            )
+            for i in range(1, convolutions + 1)
+        ]
+        self.deconv = layers.Conv2DTranspose(num_keypoints, 4, strides=2, padding="same", name="mrcnn_keypoint_deconv")
+        self.upsample = layers.UpSampling2D(2, interpolation="bilinear", name="mrcnn_keypoint_upsample")
+        self.transpose = layers.Permute((3, 1, 2), name="mrcnn_keypoint", dtype="float32")
+
+    def flat(self, rois, feature_maps, image_meta):
+        """Logits of all RoIs of all images behind each other, [B * N, J, h, w]; N may be unknown in the graph."""
+        x = _flatten(self.align([expand(rois, self.roi_expand), image_meta, *feature_maps]))
+        for conv in self.convolutions:
+            x = conv(x)
+        return self.transpose(self.upsample(self.deconv(x)))
+
+    def __call__(self, rois, feature_maps, image_meta):
+        """Logits [B, N, J, h, w] of rois [B, N, 4] normalised, one softmax for each keypoint over its h * w cells."""
+        x = self.flat(rois, feature_maps, image_meta)
+        return ops.reshape(x, (-1, rois.shape[1], *x.shape[1:]))

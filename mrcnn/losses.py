@@ -1,4 +1,4 @@
-"""The five losses of the paper, each a mean over what it concerns; 0 where it concerns nothing.
+"""The losses of the paper, each a mean over what it concerns; 0 where it concerns nothing.
 
 The names are the original's; every function takes and returns backend tensors.
 """
@@ -98,6 +98,19 @@ def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
     return _mean(ops.mean(entropy, axis=(2, 3)), target_class_ids > 0)
 
 
+def mrcnn_keypoint_loss_graph(target_cells, pred_keypoints):
+    """Softmax cross-entropy over the cells of each heatmap, over the points that have one.
+
+    Points that are annotated but hidden (v = 1) count like visible ones.
+
+    Args:
+        target_cells: [B, P, J] int, row * columns + column; -1 where there is no point to learn.
+        pred_keypoints: [B, P, J, h, w] logits.
+    """
+    logits = ops.reshape(pred_keypoints, (*pred_keypoints.shape[:3], -1))
+    return _mean(_cross_entropy(ops.maximum(target_cells, 0), logits), target_cells >= 0)
+
+
 # Loss -> its value from the outputs of the training graph.
 LOSSES = {
     "rpn_class_loss": lambda y: rpn_class_loss_graph(y["target_rpn_match"], y["rpn_class_logits"]),
@@ -109,4 +122,5 @@ LOSSES = {
     "mrcnn_mask_loss": lambda y: mrcnn_mask_loss_graph(
         y["target_mask"], y["target_class_ids"][:, : y["target_mask"].shape[1]], y["mrcnn_mask"]
     ),
+    "mrcnn_keypoint_loss": lambda y: mrcnn_keypoint_loss_graph(y["target_keypoint"], y["mrcnn_keypoint"]),
 }

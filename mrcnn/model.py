@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from mrcnn import boxes, images, masks, weights
+from mrcnn import boxes, images, keypoints, masks, weights
 from mrcnn.backbone import build_backbone
 from mrcnn.data import DataGenerator, plain_function, pyramid_anchors
 from mrcnn.detection import DetectionLayer, refine_detections
 from mrcnn.fpn import build_fpn
 from mrcnn.graph import InferenceGraph, TrainingGraph
-from mrcnn.heads import MaskHead, fpn_classifier_graph
+from mrcnn.heads import KeypointHead, MaskHead, fpn_classifier_graph
 from mrcnn.parallel_model import machine, optimizer_class, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
@@ -31,8 +31,9 @@ LAYER_PRESETS = {
     "all": ".*",
 }
 
-# How many detections of an image the mask head is run on: the next of these, so that few graphs are compiled.
-MASK_BATCHES = (4, 16, 48)
+# How many detections of an image the mask and keypoint heads are run on: the next of these, so that few graphs are
+# compiled.
+DETECTION_BATCHES = (4, 16, 48)
 
 
 class MaskRCNN:
@@ -45,7 +46,8 @@ class MaskRCNN:
 
     Attributes:
         keras_model: the graph. For inference it takes [image, image_meta, anchors] and gives [detections, mrcnn_class,
-            mrcnn_bbox, mrcnn_mask, rpn_rois, rpn_class, rpn_bbox].
+            mrcnn_bbox, mrcnn_mask, rpn_rois, rpn_class, rpn_bbox], then mrcnn_keypoint if there are keypoints; with
+            USE_MASK False there is no mrcnn_mask.
         config, mode, model_dir: as given.
         log_dir: folder of this run.
         epoch: epochs trained so far.
@@ -86,7 +88,7 @@ class MaskRCNN:
         pyramid = build_fpn([c2, c3, c4, c5], config.TOP_DOWN_PYRAMID_SIZE)
         rpn_class_logits, rpn_class, rpn_bbox = self._rpn(pyramid)
         feature_maps = pyramid[:4]
-        mask_head = MaskHead(config.MASK_POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN, config.MASK_CHANNELS)
+        heads = self._roi_heads()
 
         if mode == "inference":
             anchors = input_anchors = keras.Input(
@@ -109,14 +111,16 @@ class MaskRCNN:
                 config.BBOX_STD_DEV,
                 name="mrcnn_detection",
             )([proposals, probs, deltas, input_image_meta])
-            mask = mask_head(detections[..., :4], feature_maps, input_image_meta)
+            found = {name: head(detections[..., :4], feature_maps, input_image_meta) for name, head in heads.items()}
             inputs = [input_image, input_image_meta, input_anchors]
-            outputs = [detections, probs, deltas, mask, proposals, rpn_class, rpn_bbox]
-            # For `detect`: the graph up to the detections, and the mask head for any number of boxes.
+            outputs = [detections, probs, deltas, found.pop("mrcnn_mask", None), proposals, rpn_class, rpn_bbox]
+            outputs = [x for x in (*outputs, *found.values()) if x is not None]
+            # For `detect`: the graph up to the detections, and the other heads for any number of boxes.
             self._detector = keras.Model(inputs, [detections, *feature_maps])
             rois = keras.Input((None, 4))
             maps = [keras.Input(x.shape[1:]) for x in feature_maps]
-            self._masker = keras.Model([rois, input_image_meta, *maps], mask_head.flat(rois, maps, input_image_meta))
+            flat = {name: head.flat(rois, maps, input_image_meta) for name, head in heads.items()}
+            self._roi_detector = keras.Model([rois, input_image_meta, *maps], flat) if flat else None
             return InferenceGraph(inputs, outputs, name="mask_rcnn")
 
         targets = self._target_inputs(shape, batch)
@@ -127,17 +131,22 @@ class MaskRCNN:
             # Zero rows are padding and stay zero.
             padding = ops.all(ops.equal(given, 0), axis=-1, keepdims=True)
             candidates = ops.where(padding, 0.0, boxes.normalize(given, shape))
-        rois, target_class_ids, target_bbox, target_mask = DetectionTargetLayer(
+        truth = [targets[name] for name in ("input_gt_masks", "input_gt_keypoints") if name in targets]
+        rois, target_class_ids, target_bbox, *roi_targets = DetectionTargetLayer(
             config.TRAIN_ROIS_PER_IMAGE,
             config.ROI_POSITIVE_RATIO,
-            config.MASK_SHAPE,
+            config.MASK_SHAPE if config.USE_MASK else None,
             config.USE_MINI_MASK,
             config.BBOX_STD_DEV,
+            keypoint_shape=config.KEYPOINT_MASK_SHAPE if config.NUM_KEYPOINTS else None,
+            image_shape=shape,
+            keypoint_classes=config.KEYPOINT_CLASSES,
+            roi_expand=config.KEYPOINT_ROI_EXPAND,
             name="proposal_targets",
-        )([candidates, targets["input_gt_class_ids"], gt_boxes, targets["input_gt_masks"]])
+        )([candidates, targets["input_gt_class_ids"], gt_boxes, *truth])
         class_logits, probs, deltas = self._box_head(rois, feature_maps, input_image_meta)
-        # Only the first slots can be positive, and only positive ones have a mask.
-        mask = mask_head(rois[:, : target_mask.shape[1]], feature_maps, input_image_meta)
+        # Only the first slots can be positive, and only positive ones have a mask and keypoints.
+        positive = rois[:, : int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO)]
 
         outputs = {
             "rpn_class_logits": rpn_class_logits,
@@ -148,17 +157,18 @@ class MaskRCNN:
             "mrcnn_class_logits": class_logits,
             "mrcnn_class": probs,
             "mrcnn_bbox": deltas,
-            "mrcnn_mask": mask,
             "target_rpn_match": targets["input_rpn_match"],
             "target_rpn_bbox": targets["input_rpn_bbox"],
             "target_class_ids": target_class_ids,
             "target_bbox": target_bbox,
-            "target_mask": target_mask,
             "active_class_ids": images.parse_image_meta(input_image_meta)["active_class_ids"],
         }
+        for (name, head), target in zip(heads.items(), roi_targets, strict=True):
+            outputs[name] = head(positive, feature_maps, input_image_meta)
+            outputs[name.replace("mrcnn", "target")] = target
         model = TrainingGraph([input_image, input_image_meta, *targets.values()], outputs, name="mask_rcnn")
         # AdamW decays the weights itself.
-        model.set_losses(config.LOSS_WEIGHTS, config.WEIGHT_DECAY if config.OPTIMIZER == "sgd" else 0.0)
+        model.set_losses(config.LOSS_WEIGHTS, config.WEIGHT_DECAY if config.OPTIMIZER == "sgd" else 0.0, outputs)
         return model
 
     def _rpn(self, pyramid):
@@ -180,6 +190,21 @@ class MaskRCNN:
             rois, feature_maps, image_meta, c.POOL_SIZE, c.NUM_CLASSES, c.TRAIN_BN, c.FPN_CLASSIF_FC_LAYERS_SIZE
         )
 
+    def _roi_heads(self):
+        """The heads that look at detections, and in training at positive RoIs: name of the output -> head."""
+        c, heads = self.config, {}
+        if c.USE_MASK:
+            heads["mrcnn_mask"] = MaskHead(c.MASK_POOL_SIZE, c.NUM_CLASSES, c.TRAIN_BN, c.MASK_CHANNELS)
+        if c.NUM_KEYPOINTS:
+            heads["mrcnn_keypoint"] = KeypointHead(
+                c.KEYPOINT_POOL_SIZE,
+                c.NUM_KEYPOINTS,
+                c.KEYPOINT_CONVOLUTIONS,
+                c.KEYPOINT_CHANNELS,
+                c.KEYPOINT_ROI_EXPAND,
+            )
+        return heads
+
     def _target_inputs(self, image_shape, batch):
         """Inputs of the training graph beside image and meta, in the original's order."""
         config = self.config
@@ -190,8 +215,11 @@ class MaskRCNN:
             "input_rpn_bbox": ((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), "float32"),
             "input_gt_class_ids": ((limit,), "int32"),
             "input_gt_boxes": ((limit, 4), "float32"),
-            "input_gt_masks": ((*mask_shape, limit), "bool"),
         }
+        if config.USE_MASK:
+            shapes["input_gt_masks"] = (*mask_shape, limit), "bool"
+        if config.NUM_KEYPOINTS:
+            shapes["input_gt_keypoints"] = (limit, config.NUM_KEYPOINTS, 3), "float32"
         if not config.USE_RPN_ROIS:
             shapes["input_rois"] = ((config.POST_NMS_ROIS_TRAINING, 4), "float32")
         return {name: keras.Input(shape, batch, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
@@ -454,8 +482,9 @@ class MaskRCNN:
             verbose: 1 prints shapes.
 
         Returns:
-            For each image a dict of rois [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, and masks
-            [h, w, n] bool.
+            For each image a dict of rois [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, masks
+            [h, w, n] bool (unless USE_MASK is False), and with NUM_KEYPOINTS keypoints [n, J, 3] float32 of (x, y,
+            score): pixels, and the point's probability in its box, all 0 for classes without keypoints.
         """
         self._need_inference()
         if any(np.issubdtype(np.asarray(image).dtype, np.floating) and np.min(image) < 0 for image in images):
@@ -505,16 +534,25 @@ class MaskRCNN:
         anchors = np.repeat(self.get_anchors(molded.shape[1:]), len(molded), axis=0)
         metas = metas.astype("float32")
         detections, *maps = self._detector.predict_on_batch([molded, metas, anchors])
-        found = int((detections[..., 4] > 0).sum(axis=1).max())
-        slots = min([n for n in (*MASK_BATCHES, detections.shape[1]) if n >= found] or [found])
-        mask = np.zeros((len(molded), 0, *self.config.MASK_SHAPE, self.config.NUM_CLASSES), "float32")
-        if found:
-            flat = self._masker.predict_on_batch([detections[:, :slots, :4], metas, *maps])
-            mask = flat.reshape(len(molded), slots, *flat.shape[1:])
+        count = int((detections[..., 4] > 0).sum(axis=1).max())
+        slots = min([n for n in (*DETECTION_BATCHES, detections.shape[1]) if n >= count] or [count])
+        flat = {}
+        if self._roi_detector is not None and count:
+            flat = self._roi_detector.predict_on_batch([detections[:, :slots, :4], metas, *maps])
+        elif self._roi_detector is not None:
+            flat = {name: np.zeros((0, *x.shape[1:]), "float32") for name, x in self._roi_detector.output.items()}
+        found = {name: x.reshape(len(molded), slots if count else 0, *x.shape[1:]) for name, x in flat.items()}
         results = []
         for i, (shape, window) in enumerate(zip(original_shapes, windows, strict=True)):
-            values = self.unmold_detections(detections[i], mask[i], shape, molded.shape[1:], window)
-            results.append(dict(zip(("rois", "class_ids", "scores", "masks"), values, strict=True)))
+            place = shape, molded.shape[1:], window
+            mask = found["mrcnn_mask"][i] if "mrcnn_mask" in found else None
+            values = self.unmold_detections(detections[i], mask, *place)
+            result = dict(zip(("rois", "class_ids", "scores", "masks"), values, strict=True))
+            if mask is None:
+                del result["masks"]
+            if "mrcnn_keypoint" in found:
+                result["keypoints"] = self.unmold_keypoints(detections[i], found["mrcnn_keypoint"][i], *place)
+            results.append(result)
         return results
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
@@ -522,24 +560,34 @@ class MaskRCNN:
 
         Args:
             detections: [D, 6] of (y1, x1, y2, x2 normalised, class id, score), zero-padded.
-            mrcnn_mask: [at least n, h, w, K] probabilities.
+            mrcnn_mask: [at least n, h, w, K] probabilities, or None.
             original_image_shape, image_shape: (H, W, C) before and after molding.
             window: (y1, x1, y2, x2) pixels of the molded image that are image.
 
         Returns:
-            boxes [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, masks [H, W, n] bool.
+            boxes [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, masks [H, W, n] bool or None.
         """
-        count = int(np.argmin(np.append(detections[:, 4], 0) != 0))
-        class_ids, scores = detections[:count, 4].astype("int32"), detections[:count, 5]
-        wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(window), image_shape[:2])
-        scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
-        rois = (detections[:count, :4] - np.array([wy1, wx1, wy1, wx1])) / scale
-        rois = boxes.denormalize(rois, original_image_shape[:2])
-        kept = np.nonzero(boxes.area(rois) > 0)[0]
-        full = np.zeros((*original_image_shape[:2], len(kept)), bool)
-        for slot, i in enumerate(kept):
-            full[..., slot] = masks.unmold_mask(mrcnn_mask[i, :, :, class_ids[i]], rois[i], original_image_shape)
-        return rois[kept], class_ids[kept], scores[kept], full
+        kept, normalized = _place(detections, original_image_shape, image_shape, window)
+        rois = boxes.denormalize(normalized, original_image_shape[:2])
+        class_ids, full = detections[kept, 4].astype("int32"), None
+        if mrcnn_mask is not None:
+            full = [
+                masks.unmold_mask(mrcnn_mask[i, :, :, k], box, original_image_shape)
+                for i, k, box in zip(kept, class_ids, rois, strict=True)
+            ]
+            full = masks.stack_masks(full, *original_image_shape[:2])
+        return rois, class_ids, detections[kept, 5], full
+
+    def unmold_keypoints(self, detections, heatmaps, original_image_shape, image_shape, window):
+        """Keypoints [n, J, 3] float32 of (x, y, score), in pixels of the original image, of the boxes that
+        `unmold_detections` gives; heatmaps are [at least n, J, h, w] logits."""
+        kept, normalized = _place(detections, original_image_shape, image_shape, window)
+        rois = boxes.to_pixels(boxes.expand(normalized, self.config.KEYPOINT_ROI_EXPAND), original_image_shape)
+        points = np.zeros((len(kept), heatmaps.shape[1], 3), "float32")
+        for point, i, roi in zip(points, kept, rois, strict=True):
+            if self.config.KEYPOINT_CLASSES is None or detections[i, 4] in self.config.KEYPOINT_CLASSES:
+                point[:] = keypoints.decode(heatmaps[i], roi)
+        return points
 
     # For notebooks
 
@@ -587,6 +635,16 @@ def _batches(shapes, size):
     for members in groups.values():
         for start in range(0, len(members), size):
             yield members[start : start + size]
+
+
+def _place(detections, original_image_shape, image_shape, window):
+    """Rows of the detections that cover pixels of the original image, and their boxes normalised to it."""
+    count = int(np.argmin(np.append(detections[:, 4], 0) != 0))
+    wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(window), image_shape[:2])
+    scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
+    normalized = (detections[:count, :4] - np.array([wy1, wx1, wy1, wx1])) / scale
+    kept = np.nonzero(boxes.area(boxes.denormalize(normalized, original_image_shape[:2])) > 0)[0]
+    return kept, normalized[kept]
 
 
 def _has_accelerator():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from mrcnn import boxes
+from mrcnn import boxes, keypoints
 from mrcnn.roi_align import crop_and_resize
 
 # An anchor or proposal with more of its own area than this inside a crowd is neither object nor background
@@ -68,7 +68,7 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
 
 @keras.saving.register_keras_serializable("mrcnn")
 class DetectionTargetLayer(layers.Layer):
-    """Samples RoIs from the proposals and gives each its class, deltas and mask.
+    """Samples RoIs from the proposals and gives each its class and deltas, and its mask and keypoints.
 
     A proposal is positive with IoU of at least 0.5 with an instance, otherwise negative unless it lies in a crowd. At
     most `positive_ratio` of the sample is positive; positives come first, negatives fill the rest.
@@ -76,17 +76,22 @@ class DetectionTargetLayer(layers.Layer):
     Args:
         rois_per_image: T.
         positive_ratio: the first P = int(T * positive_ratio) slots may be positive.
-        mask_shape: shape of the mask targets.
+        mask_shape: shape of the mask targets; None for none.
         use_mini_mask: whether gt_masks are cut to their boxes.
         std_dev: the four numbers by which deltas are divided.
         seed: of the random choice.
+        keypoint_shape: shape of the heatmaps; None for no keypoints.
+        image_shape: (H, W) pixels, in which keypoints are given.
+        keypoint_classes: class ids that have keypoints; None for all.
+        roi_expand: how many times as long as the RoI's the sides of the heatmap are.
 
-    Inputs: [proposals [B, N, 4], gt_class_ids [B, G] (0 padding, negative crowd), gt_boxes [B, G, 4], gt_masks
-    [B, h, w, G]], boxes normalised, proposals zero-padded.
+    Inputs: [proposals [B, N, 4], gt_class_ids [B, G] (0 padding, negative crowd), gt_boxes [B, G, 4]], boxes
+    normalised, proposals zero-padded; then with masks gt_masks [B, h, w, G], and with keypoints gt_keypoints
+    [B, G, J, 3] (x, y, v) in pixels.
 
     Outputs, all constants to the gradient: rois [B, T, 4] normalised, zero-padded; class ids [B, T] int32, 0
-    background, -1 padding; deltas [B, T, 4], zero where not positive; masks [B, P, *mask_shape] of 0 and 1 for the
-    first P slots.
+    background, -1 padding; deltas [B, T, 4], zero where not positive; and for the first P slots, with masks, masks
+    [B, P, *mask_shape] of 0 and 1, and with keypoints [B, P, J] int32 the cell of each point's heatmap, or -1.
     """
 
     def __init__(
@@ -97,20 +102,28 @@ class DetectionTargetLayer(layers.Layer):
         use_mini_mask=True,
         std_dev=(0.1, 0.1, 0.2, 0.2),
         seed=None,
+        keypoint_shape=None,
+        image_shape=None,
+        keypoint_classes=None,
+        roi_expand=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.rois_per_image = rois_per_image
         self.positive_ratio = positive_ratio
         self.positive_slots = int(rois_per_image * positive_ratio)
-        self.mask_shape = tuple(mask_shape)
+        self.mask_shape = mask_shape and tuple(mask_shape)
         self.use_mini_mask = use_mini_mask
         self.std_dev = tuple(std_dev)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.keypoint_shape = keypoint_shape and tuple(keypoint_shape)
+        self.image_shape = image_shape and tuple(image_shape[:2])
+        self.keypoint_classes = keypoint_classes and tuple(keypoint_classes)
+        self.roi_expand = roi_expand
 
     def call(self, inputs):
-        proposals, gt_class_ids, gt_boxes, gt_masks = (ops.stop_gradient(x) for x in inputs)
+        proposals, gt_class_ids, gt_boxes, *others = (ops.stop_gradient(x) for x in inputs)
         proposals, gt_boxes = ops.cast(proposals, "float32"), ops.cast(gt_boxes, "float32")
         short = max(0, self.rois_per_image - proposals.shape[1])
         proposals = ops.pad(proposals, [[0, 0], [0, short], [0, 0]])
@@ -134,10 +147,19 @@ class DetectionTargetLayer(layers.Layer):
         deltas = boxes.encode(rois, matched_boxes) / ops.convert_to_tensor(self.std_dev, dtype="float32")
         deltas = ops.where(positive[..., None], deltas, 0.0)
 
+        outputs = [rois, class_ids, deltas]
         slots = self.positive_slots
-        masks = self._masks(rois[:, :slots], matched_boxes[:, :slots], match[:, :slots], gt_masks)
-        masks = ops.where(positive[:, :slots, None, None], masks, 0.0)
-        return [ops.stop_gradient(x) for x in (rois, class_ids, deltas, masks)]
+        first_rois, match, positive = rois[:, :slots], match[:, :slots], positive[:, :slots]
+        if self.mask_shape:
+            masks = self._masks(first_rois, matched_boxes[:, :slots], match, others.pop(0))
+            outputs.append(ops.where(positive[..., None, None], masks, 0.0))
+        if self.keypoint_shape:
+            cells = self._keypoints(first_rois, match, others.pop(0))
+            if self.keypoint_classes:
+                classes = ops.convert_to_tensor(self.keypoint_classes, dtype="int32")
+                positive = ops.logical_and(positive, ops.any(class_ids[:, :slots, None] == classes, axis=-1))
+            outputs.append(ops.where(positive[..., None], cells, -1))
+        return [ops.stop_gradient(x) for x in outputs]
 
     def _sample(self, positive, negative):
         """Random choice of T proposals, positives first: indices [B, T], which are positive, and which are any."""
@@ -172,14 +194,25 @@ class DetectionTargetLayer(layers.Layer):
         )
         return ops.round(masks[..., 0])
 
+    def _keypoints(self, rois, match, gt_keypoints):
+        """Cells [B, P, J] of the heatmaps in which the instances' points lie, or -1."""
+        points = ops.take_along_axis(ops.cast(gt_keypoints, "float32"), match[..., None, None], axis=1)
+        rois = boxes.to_pixels(boxes.expand(rois, self.roi_expand), self.image_shape)
+        return keypoints.encode(points, rois, self.keypoint_shape)
+
     def compute_output_shape(self, input_shape):
-        batch, total = input_shape[0][0], self.rois_per_image
-        return [(batch, total, 4), (batch, total), (batch, total, 4), (batch, self.positive_slots, *self.mask_shape)]
+        batch, total, slots = input_shape[0][0], self.rois_per_image, self.positive_slots
+        shapes = [(batch, total, 4), (batch, total), (batch, total, 4)]
+        if self.mask_shape:
+            shapes.append((batch, slots, *self.mask_shape))
+        if self.keypoint_shape:
+            shapes.append((batch, slots, input_shape[-1][2]))
+        return shapes
 
     def compute_output_spec(self, inputs):
         shapes = self.compute_output_shape([x.shape for x in inputs])
-        dtypes = ("float32", "int32", "float32", "float32")
-        return [keras.KerasTensor(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True)]
+        dtypes = ["float32", "int32", "float32", *["float32"] * bool(self.mask_shape), "int32"]
+        return [keras.KerasTensor(s, dtype=d) for s, d in zip(shapes, dtypes, strict=False)]
 
     def get_config(self):
         return {
@@ -190,4 +223,8 @@ class DetectionTargetLayer(layers.Layer):
             "use_mini_mask": self.use_mini_mask,
             "std_dev": self.std_dev,
             "seed": self.seed,
+            "keypoint_shape": self.keypoint_shape,
+            "image_shape": self.image_shape,
+            "keypoint_classes": self.keypoint_classes,
+            "roi_expand": self.roi_expand,
         }

@@ -1,7 +1,8 @@
 """Pictures of images, boxes, masks, detections, evaluations and weights.
 
-Boxes are (y1, x1, y2, x2) in pixels, masks [h, w, n], colours (r, g, b) in 0..1. Matplotlib is imported when a figure
-is made, and its global state stays as it was. A function that makes a figure returns it and
+Boxes are (y1, x1, y2, x2) in pixels, masks [h, w, n], colours (r, g, b) in 0..1, keypoints (x, y, score) in pixels, the
+centre of the upper left one being (0, 0). Matplotlib is imported when a figure is made, and its global state stays as
+it was. A function that makes a figure returns it and
 
 - draws on `ax` where one is given, and shows nothing;
 - writes the figure to the file `save` where that is given, and shows nothing;
@@ -23,6 +24,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mrcnn import utils
+from mrcnn.keypoints import COCO_NAMES, COCO_SKELETON
 
 NOTHING_FOUND = """No instances to display. The usual reasons:
 - the weights are untrained, or not those of this model;
@@ -31,6 +33,10 @@ NOTHING_FOUND = """No instances to display. The usual reasons:
 
 # Padding around a label's text as a share of the font size.
 PADDING = 0.15
+
+# A point's score is the peak of the softmax over a map of thousands of cells. Below 0.05 it is spread over more than 20
+# of them, and the point is better left out; Detectron2 has the same threshold for pictures.
+KEYPOINT_THRESHOLD = 0.05
 
 
 # Figures
@@ -177,6 +183,49 @@ def _nearest_free(wish, corners, size, taken):
     return corners[np.argmax(free)] if free.any() else None
 
 
+def _poses(keypoints, boxes, skeleton, threshold):
+    """What to draw of the points of each instance whose box has an area; large ones first, so that small ones show.
+
+    Args:
+        keypoints: [n, J, 3] of (x, y, score).
+        boxes: [n, 4].
+        skeleton: [(i, j)] the two points of each limb; None for COCO's where J is that of COCO's persons, else ().
+        threshold: lowest score to show; 0 is never shown.
+
+    Returns:
+        [(limbs, dots, width)]: [(start, end, color)], [(point, point, color)] with points (x, y), and the limbs' width
+        in pixels. A limb has one colour in all instances; dots are white if there is a skeleton, else have one each.
+
+    Raises:
+        ValueError: the shapes of keypoints and boxes disagree, or the skeleton has a point that the keypoints have not.
+    """
+    keypoints, n = np.asarray(keypoints), len(boxes)
+    if n == 0:
+        return []
+    if keypoints.ndim != 3 or keypoints.shape[::2] != (n, 3):
+        raise ValueError(f"keypoints have the shape {keypoints.shape} where {n} instances need ({n}, points, 3).")
+    count = keypoints.shape[1]
+    if skeleton is None:
+        skeleton = COCO_SKELETON if count == len(COCO_NAMES) else ()
+    if not all(0 <= j < count for limb in skeleton for j in limb):
+        raise ValueError(f"The skeleton {list(skeleton)} has points that are not among the {count} of an instance.")
+    limb_colors = _part_colors(len(skeleton))
+    dot_colors = [(1.0, 1.0, 1.0)] * count if len(skeleton) else _part_colors(count)
+    poses = []
+    for points, (y1, x1, y2, x2) in zip(keypoints, boxes, strict=True):
+        if y2 <= y1 or x2 <= x1:
+            continue
+        xy, seen = points[:, :2], (points[:, 2] > 0) & (points[:, 2] >= threshold)
+        limbs = [(xy[i], xy[j], c) for (i, j), c in zip(skeleton, limb_colors, strict=True) if seen[i] and seen[j]]
+        poses.append((limbs, [(xy[j], xy[j], dot_colors[j]) for j in np.flatnonzero(seen)], (y2 - y1 + x2 - x1) / 150))
+    return sorted(poses, key=lambda pose: -pose[2])
+
+
+def _part_colors(n):
+    """n colours a golden angle apart: those of neighbours in the list, as left and right mostly are, differ most."""
+    return [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 1.0) for i in range(n)]
+
+
 def _show_image(ax, image, title=""):
     """The picture alone, so that a data coordinate of the axes is a pixel edge of the image as in boxes."""
     height, width = image.shape[:2]
@@ -205,18 +254,40 @@ def _add_outlines(ax, mask, color):
         ax.plot(x, y, color=color, linewidth=1)
 
 
+def _scale(ax, shape):
+    """Pixels of the image per pixel of the figure."""
+    ax.figure.draw_without_rendering()  # gives the axes their final size
+    return shape[1] / ax.get_window_extent().width
+
+
+def _add_poses(ax, poses, shape):
+    from matplotlib.collections import LineCollection
+    from matplotlib.patheffects import withStroke
+
+    point = 72 / ax.figure.dpi / _scale(ax, shape)  # Matplotlib's points per pixel of the image
+    for limbs, dots, width in poses:
+        width = max(1.5, width * point)
+        rim = _rim(width)
+        lines = [np.add((start, end), 0.5) for start, end, _ in limbs]
+        effects = [withStroke(linewidth=width + 2 * rim, foreground="black", capstyle="round")]
+        style = {"colors": [color for _, _, color in limbs], "capstyle": "round", "path_effects": effects}
+        ax.add_collection(LineCollection(lines, linewidths=width, **style), autolim=False)
+        x, y = np.array([xy for xy, _, _ in dots]).reshape(-1, 2).T + 0.5
+        style = {"facecolors": [color for _, _, color in dots], "edgecolors": "black", "linewidths": rim}
+        ax.scatter(x, y, (2 * width + rim) ** 2, zorder=2, **style)  # as limbs, above boxes and below labels
+
+
 def _add_labels(ax, boxes, labels, colors, shape, size=11):
     chosen = [i for i, label in enumerate(labels) if label]
     if not chosen:
         return
-    ax.figure.draw_without_rendering()  # fixes how many points a pixel of the image has
+    scale = _scale(ax, shape)
     box = {"boxstyle": f"square,pad={PADDING}", "edgecolor": "none"}
     style = {"size": size, "ha": "left", "va": "top", "in_layout": False, "clip_on": True}
     texts = [
         ax.text(0, 0, labels[i], color=_text_color(colors[i]), bbox={**box, "facecolor": colors[i][:3]}, **style)
         for i in chosen
     ]
-    scale = shape[1] / ax.get_window_extent().width
     padding = PADDING * size * ax.figure.dpi / 72 * scale
     extents = [text.get_window_extent() for text in texts]
     sizes = [(e.height * scale + 2 * padding, e.width * scale + 2 * padding) for e in extents]
@@ -319,25 +390,96 @@ def display_instances(
     return ax.figure
 
 
-def draw_instances(image, result, class_names=None, threshold=0.0, colors=None, alpha=0.5):
-    """Draw detections into a copy of an image: masks inside their boxes, outlines, boxes and labels.
+def display_keypoints(
+    image,
+    boxes,
+    keypoints,
+    class_ids=None,
+    class_names=None,
+    scores=None,
+    skeleton=None,
+    threshold=KEYPOINT_THRESHOLD,
+    title="",
+    figsize=(16, 16),
+    ax=None,
+    save=None,
+    show_bbox=True,
+    colors=None,
+):
+    """Show an image with the points and limbs of its instances, their boxes and labels.
+
+    A limb has the same colour in all instances, so that left and right can be told apart.
+
+    Args:
+        image: [h, w, c], values 0..255.
+        boxes: [n, 4] pixels; rows of zeros are padding and skipped.
+        keypoints: [n, J, 3] of (x, y, score) in pixels, or ground truth with COCO's v of 0, 1 and 2 for the score: a
+            point with v above 0, hidden ones too, passes every threshold up to 1.
+        class_ids: [n] ints, or None for labels of scores alone, or none.
+        class_names: names by class id; without them labels read "class 3".
+        scores: [n] of the instances; None for ground truth.
+        skeleton: [(i, j)] the two points of each limb, from 0; () for dots alone. None is COCO's skeleton where there
+            are as many points as COCO's persons have, else ().
+        threshold: the lowest score of points to show, and of limbs at both ends. Points of score 0 are never shown.
+        title: above the picture.
+        figsize: inches.
+        colors: one colour for each instance's box and label instead of `random_colors`.
+
+    Returns:
+        The Matplotlib figure.
+
+    Raises:
+        ValueError: the shapes of boxes, keypoints and class_ids disagree, colors or class_names are too few, or the
+            skeleton has a point that the keypoints have not.
+    """
+    boxes = np.asarray(boxes).reshape(-1, 4)
+    poses = _poses(keypoints, boxes, skeleton, threshold)
+    if class_ids is None:
+        class_ids = np.zeros(len(boxes), int)
+        captions = [""] * len(boxes) if scores is None else [f"{score:.3f}" for score in scores]
+    else:
+        captions = _labels(class_ids, class_names, scores)
+    options = {"show_bbox": show_bbox, "colors": colors, "captions": captions}
+    with _axes(figsize, ax, save) as ax:
+        # Without the scores, whose thick lines would cover points.
+        display_instances(image, boxes, None, class_ids, class_names, title=title, ax=ax, **options)
+        _add_poses(ax, poses, np.shape(image))
+    return ax.figure
+
+
+def draw_instances(
+    image,
+    result,
+    class_names=None,
+    threshold=0.0,
+    colors=None,
+    alpha=0.5,
+    skeleton=(),
+    keypoint_threshold=KEYPOINT_THRESHOLD,
+):
+    """Draw detections into a copy of an image: masks inside their boxes, outlines, boxes, points, limbs and labels.
 
     Colours, line widths and label places are those of `display_instances`. Without detections it is a plain copy.
 
     Args:
         image: [H, W, c], values 0..255; not modified.
-        result: what `detect` returns for the image: `rois` [n, 4], `class_ids` [n], and where present `scores` [n] and
-            `masks` [H, W, n].
+        result: what `detect` returns for the image: `rois` [n, 4], `class_ids` [n], and where present `scores` [n],
+            `masks` [H, W, n] and `keypoints` [n, J, 3] of (x, y, score); not modified.
         class_names: names by class id; without them labels read "class 3".
         threshold: the score from which line widths count; it hides nothing.
         colors: one colour for each instance instead of `random_colors`.
         alpha: opacity of masks.
+        skeleton: [(i, j)] the two points of each limb, from 0, such as `keypoints.COCO_SKELETON`; () for dots
+            alone; None as in `display_keypoints`.
+        keypoint_threshold: the lowest score of points to show, and of limbs at both ends. Points of score 0 are never
+            shown.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        ValueError: the shapes of rois, masks and class_ids disagree, or colors or class_names are too few.
+        ValueError: the shapes of rois, masks, keypoints and class_ids disagree, colors or class_names are too few, or
+            the skeleton has a point that the keypoints have not.
     """
     image, boxes, class_ids = _rgb(image), np.asarray(result["rois"]), result["class_ids"]
     masks, scores = result.get("masks"), result.get("scores")
@@ -359,6 +501,9 @@ def draw_instances(image, result, class_names=None, threshold=0.0, colors=None, 
         y1, x1, y2, x2 = boxes[i].tolist()
         width = line_width(None if scores is None else scores[i], threshold)
         draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=paints[i], width=width)
+    if result.get("keypoints") is not None:
+        for pose in _poses(result["keypoints"], boxes, skeleton, keypoint_threshold):
+            _draw_pose(picture, *pose)
     font = _font(max(11, round(max(image.shape[:2]) / 60)))
     padding = round(PADDING * font.size)
     line = sum(font.getmetrics()) + 2 * padding
@@ -369,6 +514,40 @@ def draw_instances(image, result, class_names=None, threshold=0.0, colors=None, 
         ink = tuple(255 * channel for channel in _text_color(colors[i]))
         draw.text((x1 + padding, y1 + padding), labels[i], fill=ink, font=font)
     return np.array(picture)
+
+
+def _rim(width):
+    """Width of the black rim that sets limbs of `width` and their dots off from any image, in the same unit."""
+    return max(0.75, width / 5)
+
+
+def _draw_pose(picture, limbs, dots, width):
+    width = max(1.5, width)
+    for strokes, line in ((limbs, width), (dots, 2 * width)):
+        for start, end, color in strokes:
+            _stroke(picture, start, end, line, _rim(width), tuple(round(255 * channel) for channel in color))
+
+
+def _stroke(picture, start, end, width, rim, color):
+    """Draw a line with round ends and a black rim into a PIL image, anti-aliased; from a point to itself it is a dot.
+
+    Args:
+        start, end: (x, y) pixels.
+        width, rim: pixels; the rim comes on top of the width.
+        color: (r, g, b) in 0..255.
+    """
+    start, end, reach = np.asarray(start, "float32"), np.asarray(end, "float32"), width / 2 + rim + 1
+    x1, y1 = np.clip(np.minimum(start, end) - reach, 0, picture.size).astype(int).tolist()
+    x2, y2 = np.clip(np.maximum(start, end) + reach + 1, 0, picture.size).astype(int).tolist()
+    if x2 <= x1 or y2 <= y1:
+        return
+    y, x = np.ogrid[y1:y2, x1:x2]
+    x, y, (dx, dy) = np.float32(x - start[0]), np.float32(y - start[1]), end - start
+    along = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, np.float32(1e-9)), 0, 1)
+    distance = np.hypot(x - along * dx, y - along * dy)
+    for radius, paint in ((width / 2 + rim, (0, 0, 0)), (width / 2, color)):
+        cover = np.clip(radius + 0.5 - distance, 0, 1)  # about the share of the pixel that the line covers
+        picture.paste(paint, (x1, y1), Image.fromarray(np.rint(255 * cover).astype("uint8")))
 
 
 @cache

@@ -350,6 +350,8 @@ def _layout(model, mode):
     first = counts.get("activation", 0)
     # Index 3 is the classes' softmax, which the original numbered and then named.
     tail = _TAIL[mode].format(*(first + i for i in range(8))).split()
+    # The original had no keypoints; their layers follow.
+    tail += [name for name in names if name.startswith("mrcnn_keypoint")]
     return layout + [(name, ours.get(name)) for name in tail]
 
 

@@ -25,6 +25,7 @@ import ast
 import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -60,6 +61,30 @@ class CocoConfig(Config):
     NUM_CLASSES = 1 + 80
 
 
+@dataclass
+class Sample:
+    """What this script and its sister pose.py do differently.
+
+    Attributes:
+        prog, description: of the command line.
+        config: class of the settings for a data set.
+        generated, generated_config, generated_epochs: the function that gives the folder of the set that needs no
+            download, the class of its settings, and the epochs in which they learn it.
+        keypoints: whether objects have keypoints.
+    """
+
+    prog: str
+    description: str
+    config: type
+    generated: object
+    generated_config: type
+    generated_epochs: int
+    keypoints: bool = False
+
+
+COCO = Sample("coco.py", __doc__, CocoConfig, shapes.ensure, shapes.ShapesConfig, shapes.EPOCHS)
+
+
 def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
     """Detections of one image, whose source id is image_ids[0], in COCO's results format."""
     index = dataset.image_from_source_map[f"coco.{image_ids[0]}"]
@@ -75,10 +100,10 @@ def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=Non
     return metrics
 
 
-def parse_arguments(argv=None):
+def parse_arguments(argv=None, sample=COCO):
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="coco.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=sample.prog, description=sample.description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=["train", "evaluate", "detect", "validate"], help="what to do")
     parser.add_argument("--dataset", metavar="DIR", help="folder in COCO's format; default: the generated set")
@@ -95,7 +120,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images to evaluate or detect")
     parser.add_argument("--epochs", type=int, metavar="N", help="train: epoch to stop at")
     parser.add_argument("--steps", type=int, metavar="N", help="train: steps in an epoch")
-    parser.add_argument("--augment", metavar="A,B,...", help="train: of flip, scale, colour (default: flip)")
+    parser.add_argument("--augment", metavar="A,B,...", help="train: of flip, turn, scale, colour (default: flip)")
     parser.add_argument("--eval-every", type=int, metavar="N", help="train: COCO's AP after every N epochs, best kept")
     parser.add_argument(
         "--patience", type=int, metavar="N", help="train: stop after N evaluations of --eval-every without a better AP"
@@ -112,7 +137,9 @@ def parse_arguments(argv=None):
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of mrcnn.config, as BACKBONE=resnet50"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.sample = sample
+    return args
 
 
 def parse_settings(pairs):
@@ -135,13 +162,20 @@ def parse_settings(pairs):
 
 def load_dataset(args, subset):
     """The set of `subset` ("train" or "val") that the arguments ask for, prepared."""
-    folder = args.dataset or shapes.ensure()
+    folder = args.dataset or args.sample.generated()
     names = [name.strip() for name in args.classes.split(",")] if args.classes else None
     dataset = CocoDataset()
     # COCO 2014 is trained on most of its validation images too and evaluated on the rest.
     subsets = {"train": ["train", "valminusminival"], "val": ["minival"]}[subset] if args.year == "2014" else [subset]
     for name in subsets:
-        dataset.load_coco(folder, name, year=args.year, class_names=names, auto_download=args.download)
+        dataset.load_coco(
+            folder,
+            name,
+            year=args.year,
+            class_names=names,
+            auto_download=args.download,
+            keypoints=args.sample.keypoints,
+        )
     dataset.prepare()
     return dataset
 
@@ -150,7 +184,8 @@ def make_config(args, num_classes):
     """The config that was saved beside the weights, or that of the set, with the changes of --config and --steps."""
     from mrcnn.training import CONFIG, find_last
 
-    config_class = shapes.ShapesConfig if args.dataset is None and not args.image_only else CocoConfig
+    generated = args.dataset is None and not args.image_only
+    config_class = args.sample.generated_config if generated else args.sample.config
     if args.model == "last":
         args.model = find_last(args.logs, config_class.NAME)
     saved = Path(args.model).parent / CONFIG
@@ -215,7 +250,7 @@ def train(args, model, train_set, val_set):
     print(f"Training on {len(train_set.image_ids)} images of {train_set.num_classes - 1} classes.")
     rate = config.LEARNING_RATE
     if args.dataset is None or args.layers or args.epochs:
-        epochs = args.epochs or (shapes.EPOCHS if args.dataset is None else 160)
+        epochs = args.epochs or (args.sample.generated_epochs if args.dataset is None else 160)
         if args.dataset is None:
             total = epochs * config.STEPS_PER_EPOCH
             rate = CosineDecay(rate / 10, total, alpha=0.01, warmup_target=rate, warmup_steps=max(1, total // 20))
@@ -236,16 +271,18 @@ def evaluate(args, model, dataset):
     """Print COCO's table for boxes and masks, and the classes'."""
     metrics = coco_evaluate.evaluate(model, dataset, limit=args.limit or 0, results_path=args.output)
     print(coco_evaluate.format_table(metrics))
+    if "keypoints" in metrics:
+        share, count = metrics["keypoints"]["swapped"], metrics["keypoints"]["matched"]
+        print(f"Left and right exchanged in {share:.1%} of {count} people that were found.")
     print()
     print(coco_evaluate.format_classes(metrics))
 
 
 def detect_video(args, model, class_names):
     """Detect in every frame of a video and write it with what was found."""
-    threshold = model.config.DETECTION_MIN_CONFIDENCE
 
     def draw(frame):
-        return visualize.draw_instances(frame, *model.detect([frame]), class_names, threshold=threshold)
+        return draw_found(frame, *model.detect([frame]), model.config, class_names)
 
     output = Path(args.output or "detections.mp4")
     count, rate = video.convert(args.video, output, draw)
@@ -272,20 +309,34 @@ def detect(args, model, dataset, class_names):
         (result,) = model.detect([image])
         found = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
         print(f"{name}: {', '.join(found) or 'nothing found'}")
-        threshold = model.config.DETECTION_MIN_CONFIDENCE
-        pictures.append(visualize.draw_instances(*enlarge(image, result), class_names, threshold=threshold))
+        pictures.append(draw_found(*enlarge(image, result), model.config, class_names))
     output = Path(args.output or "detections.png")
     output.parent.mkdir(parents=True, exist_ok=True)
     images.write_image(output, contact_sheet(pictures))
     print(f"Wrote {output.resolve()}")
 
 
+def draw_found(image, result, config, class_names):
+    """The image with what was found in it."""
+    return visualize.draw_instances(
+        image,
+        result,
+        class_names,
+        threshold=config.DETECTION_MIN_CONFIDENCE,
+        skeleton=config.KEYPOINT_SKELETON,
+    )
+
+
 def enlarge(image, result, side=384):
     """A small image and its detections a whole number of times larger, so that labels do not cover the objects."""
     factor = max(1, side // max(image.shape[:2]))
-    masks = result["masks"].repeat(factor, axis=0).repeat(factor, axis=1)
     image = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    return image, {**result, "masks": masks, "rois": result["rois"] * factor}
+    result = {**result, "rois": result["rois"] * factor}
+    if "masks" in result:
+        result["masks"] = result["masks"].repeat(factor, axis=0).repeat(factor, axis=1)
+    if "keypoints" in result:  # the centre of pixel 0 is at 0
+        result["keypoints"] = (result["keypoints"] + (0.5, 0.5, 0)) * (factor, factor, 1) - (0.5, 0.5, 0)
+    return image, result
 
 
 def contact_sheet(pictures, columns=4):
@@ -301,9 +352,9 @@ def contact_sheet(pictures, columns=4):
     return sheet
 
 
-def main(argv=None):
+def main(argv=None, sample=COCO):
     """Run a command; the exit code is 2 for a mistake in arguments or files, 130 for Ctrl-C."""
-    args = parse_arguments(argv)
+    args = parse_arguments(argv, sample)
     if args.model is None:
         args.model = "last" if args.command != "train" else "coco" if args.dataset else "none"
     # An image for the released weights needs no data set.
@@ -334,7 +385,7 @@ def main(argv=None):
                 print(f"Training without validation: {error}")
         model = load_model(args, make_config(args, len(class_names)))
     except (ValueError, OSError, ImportError) as error:
-        print(f"coco.py: error: {error}", file=sys.stderr)
+        print(f"{sample.prog}: error: {error}", file=sys.stderr)
         return 2
     try:
         if args.command == "train":
@@ -347,10 +398,10 @@ def main(argv=None):
         print("\nStopped." + (" Go on with --model last." if args.command == "train" else ""), file=sys.stderr)
         return 130
     except FloatingPointError as error:
-        print(f"coco.py: error: {error}", file=sys.stderr)
+        print(f"{sample.prog}: error: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError, ImportError) as error:
-        print(f"coco.py: error: {error}", file=sys.stderr)
+        print(f"{sample.prog}: error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -41,6 +41,7 @@ class NucleusConfig(Config):
     STEPS_PER_EPOCH = 105  # one pass over 420 images
     VALIDATION_STEPS = 10
     BACKBONE = "resnet18"
+    BACKBONE_WIDTH = 32
     IMAGE_RESIZE_MODE = "crop"
     IMAGE_MIN_DIM = 256
     IMAGE_MAX_DIM = 256

@@ -297,13 +297,23 @@ def generate(folder, train=1000, val=100, size=128, seed=0):
     return folder
 
 
+def cache(name):
+    """Where the set `name` lives: $MRCNN_CACHE, else ~/.cache/mrcnn, then a folder of that name."""
+    return Path(os.environ.get("MRCNN_CACHE") or Path.home() / ".cache" / "mrcnn") / name
+
+
 def default_folder():
-    """Where the set lives: $MRCNN_CACHE, else ~/.cache/mrcnn, then a folder named with the generator's version."""
-    return Path(os.environ.get("MRCNN_CACHE") or Path.home() / ".cache" / "mrcnn") / f"shapes-v{VERSION}"
+    """Where the set lives: in `cache`, in a folder named with the generator's version."""
+    return cache(f"shapes-v{VERSION}")
 
 
 def ensure(folder=None, **options):
-    """Generate the set unless it is there already; `options` are those of `generate`.
+    """Generate the set unless it is there already (`make_once`); `options` are those of `generate`."""
+    return make_once(folder or default_folder(), generate, "instances_val2017.json", "shapes", **options)
+
+
+def make_once(folder, generate, last, name, **options):
+    """Call `generate(folder, **options)` unless the file that it writes last, annotations/`last`, is there already.
 
     It is drawn beside `folder` and moved there in one step when complete, so nothing half-made is ever found under that
     name, and of two processes at once the slower one takes the set of the faster.
@@ -314,12 +324,12 @@ def ensure(folder=None, **options):
     Raises:
         FileExistsError: `folder` holds something else.
     """
-    folder = Path(folder or default_folder()).expanduser()
-    complete = folder / "annotations" / "instances_val2017.json"  # written last
+    folder = Path(folder).expanduser()
+    complete = folder / "annotations" / last
     if complete.exists():
         return folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists but holds no shapes data set; name another folder or remove it.")
+        raise FileExistsError(f"{folder} exists but holds no {name} data set; name another folder or remove it.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = generate(Path(temporary) / "made", **options)

@@ -63,6 +63,7 @@ GRAPH = {
     "targets",
     "detection",
     "losses",
+    "keypoints",
     "model",
     "training",
     "parallel_model",

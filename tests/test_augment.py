@@ -182,7 +182,9 @@ def test_recipe_scale(factor, count):
     image[mask[..., 0]] = 200
     areas = []
     for seed in range(10):
-        new_image, new_mask = augment.scale(image, mask, np.random.default_rng(seed), factor, factor)
+        new_image, new_mask = augment.scale(image, mask, np.zeros((0, 2)), np.random.default_rng(seed), factor, factor)[
+            :2
+        ]
         assert new_image.shape == image.shape and new_mask.shape == mask.shape
         bright = new_image[..., 0] > 150
         assert (bright != new_mask[..., 0]).mean() < 0.02
@@ -247,6 +249,95 @@ def test_albumentations():
     assert empty.shape == (40, 60, 0)
     with pytest.raises(ValueError, match="keep the size"):
         augment.augment(image, mask, albumentations.Compose([albumentations.Resize(20, 30)]))
+
+
+# Keypoints
+
+COLOURS = np.array([[250, 20, 20], [20, 250, 20], [20, 20, 250], [250, 250, 20]], "uint8")
+
+
+def marks():
+    """An image 64 x 64 with four patches of colour, their mask, and their centres as keypoints of one object."""
+    image, mask = np.zeros((64, 64, 3), "uint8"), np.zeros((64, 64, 1), bool)
+    places = [(20, 22), (42, 26), (30, 44), (45, 41)]  # x, y
+    for (x, y), colour in zip(places, COLOURS, strict=True):
+        image[y - 3 : y + 4, x - 3 : x + 4] = colour
+        mask[y - 3 : y + 4, x - 3 : x + 4] = True
+    return image, mask, np.array([[(x, y, 2) for x, y in places]], "float32")
+
+
+def check_points(augmentation, mirrored):
+    """The points are on their colours afterwards; where the image was mirrored, those of the pair (0, 1) exchanged."""
+    image, mask, points = marks()
+    for seed in range(3):
+        new_image, new_mask, moved = augment.augment(image, mask, augmentation, RNG(seed), points, [(0, 1)])
+        assert moved.shape == points.shape and moved.dtype == np.float32
+        inside = ((moved[0, :, :2] >= 0) & (moved[0, :, :2] <= 63)).all(axis=1)
+        assert inside.sum() >= 2
+        x, y = np.round(moved[0, inside, :2]).astype(int).T
+        expected = COLOURS[[1, 0, 2, 3]] if mirrored else COLOURS
+        assert np.abs(new_image[y, x].astype(int) - expected[inside]).max() <= 60
+        assert new_mask[y, x].all()
+        # To half a pixel: the centre of the patch is where the point is.
+        for (px, py), colour in zip(moved[0, inside, :2], expected[inside], strict=True):
+            rows, columns = np.nonzero((np.abs(new_image.astype(int) - colour) <= 60).all(axis=-1))
+            if len(rows) == 49:
+                np.testing.assert_allclose([columns.mean(), rows.mean()], [px, py], atol=0.51)
+
+
+@pytest.mark.parametrize(
+    "name, arguments, mirrored",
+    [
+        ("Fliplr", {"p": 1}, True),
+        ("Flipud", {"p": 1}, True),
+        ("Rot90", {"k": 1}, False),
+        ("Rotate", {"rotate": 25, "order": 0}, False),
+        ("ScaleX", {"scale": 0.8, "order": 0}, False),
+        ("TranslateX", {"px": 9}, False),
+        ("Crop", {"px": 6}, False),
+        ("Multiply", {"mul": 0.9}, False),
+        ("PerspectiveTransform", {"scale": 0.06}, False),
+    ],
+)
+def test_keypoints_with_imgaug(iaa, name, arguments, mirrored):
+    check_points(getattr(iaa, name)(**arguments), mirrored)
+
+
+def test_two_mirrors_are_a_turn(iaa):
+    check_points(iaa.Sequential([iaa.Fliplr(1), iaa.Flipud(1)]), mirrored=False)
+
+
+@pytest.mark.parametrize(
+    "name, arguments, mirrored",
+    [
+        ("HorizontalFlip", {}, True),
+        ("VerticalFlip", {}, True),
+        ("Transpose", {}, True),
+        ("Rotate", {"limit": (25, 25), "interpolation": 0}, False),
+        ("Affine", {"translate_px": {"x": 9, "y": 0}, "scale": 1}, False),
+        ("RandomBrightnessContrast", {"brightness_limit": (0.05, 0.1)}, False),
+    ],
+)
+def test_keypoints_with_albumentations(name, arguments, mirrored):
+    albumentations = pytest.importorskip("albumentations", reason="albumentations is not installed")
+    check_points(albumentations.Compose([getattr(albumentations, name)(p=1, **arguments)]), mirrored)
+
+
+@pytest.mark.parametrize("recipe", ["turn", "scale", "colour"])
+def test_keypoints_with_recipes(recipe):
+    check_points(recipe, mirrored=False)
+
+
+def test_keypoints_with_the_recipe_flip():
+    image, mask, points = marks()
+    seen = set()
+    for seed in range(10):
+        _, _, moved = augment.augment(image, mask, "flip", RNG(seed), points, [(0, 1)])
+        flipped = bool(moved[0, 2, 0] != points[0, 2, 0])
+        expected = points[:, [1, 0, 2, 3]] * (-1, 1, 1) + (63, 0, 0) if flipped else points
+        np.testing.assert_array_equal(moved, expected)
+        seen.add(flipped)
+    assert seen == {True, False}
 
 
 def test_without_imgaug(monkeypatch):

@@ -16,6 +16,8 @@ class Toy(Config):
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_defaults_are_the_originals(name):
     value, expected = getattr(Config, name), DEFAULTS[name]
+    if name == "LOSS_WEIGHTS":  # keypoints are not the original's
+        expected = {**expected, "mrcnn_keypoint_loss": 1.0}
     assert (list(value) if isinstance(value, tuple) else value) == expected
     assert isinstance(value, type(expected)) or (isinstance(value, tuple) and isinstance(expected, list))
 
@@ -89,7 +91,7 @@ def test_derived_values():
         (
             {"LOSS_WEIGHTS": {"mask_loss": 1.0}},
             "LOSS_WEIGHTS has mask_loss; the losses are rpn_class_loss, rpn_bbox_loss, mrcnn_class_loss, "
-            "mrcnn_bbox_loss, mrcnn_mask_loss.",
+            "mrcnn_bbox_loss, mrcnn_mask_loss, mrcnn_keypoint_loss.",
         ),
         ({"BACKBONE": 50}, "BACKBONE is 50; it must be the name of a backbone or a function."),
     ],

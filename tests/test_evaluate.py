@@ -15,6 +15,7 @@ from mrcnn.coco import CocoDataset
 from mrcnn.config import Config
 from mrcnn.dataset import Dataset
 from mrcnn.evaluate import (
+    KEYPOINT_METRICS,
     METRICS,
     Evaluation,
     coco_metrics,
@@ -24,6 +25,7 @@ from mrcnn.evaluate import (
     ground_truth,
     to_coco_results,
 )
+from mrcnn.keypoints import COCO_NAMES, COCO_SIGMAS, similarity
 
 
 class Squares(Dataset):
@@ -64,12 +66,16 @@ def found(*boxes):
     }
 
 
+class SquaresConfig(Config):
+    NUM_CLASSES = 3
+
+
 class Model:
     """A detector that knows the answers; images are told apart by their first pixel."""
 
-    def __init__(self, answers, batch_size=2):
+    def __init__(self, answers, batch_size=2, **settings):
         self.answers, self.batches = answers, []
-        self.config = SimpleNamespace(BATCH_SIZE=batch_size, to_dict=dict)
+        self.config = SquaresConfig().update(IMAGES_PER_GPU=batch_size, **settings)
         self.keras_model = SimpleNamespace(weights=[])
 
     def detect(self, images, verbose=0):
@@ -323,3 +329,111 @@ def test_real_ground_truth_scores_one(names):
         metrics = coco_metrics(ground_truth(dataset), results, source_ids, kind, cat_ids)
         assert [metrics[name] for name in ("AP", "AP50", "AP75", "APs", "AR100")] == pytest.approx([1] * 5)
         assert len(metrics["per_class"]) == (80 if names is None else 2)
+
+
+# Keypoints
+
+
+class Corners(Squares):
+    """Every object has its four corners as keypoints; the lower right one of the first is not annotated."""
+
+    def load_keypoints(self, image_id):
+        boxes = self.BOXES[image_id]
+        points = [[(x1, y1, 2), (x2, y1, 1), (x2, y2, 2), (x1, y2, 2)] for y1, x1, y2, x2, _ in boxes]
+        points = np.array(points, "float32").reshape(-1, 4, 3)
+        if image_id == 0:
+            points[0, 2] = 0
+        return points
+
+
+FOUR = {"NUM_KEYPOINTS": 4, "KEYPOINT_FLIP_PAIRS": [(0, 1), (3, 2)], "KEYPOINT_SIGMAS": [0.1, 0.1, 0.1, 0.1]}
+
+
+def with_points(answers, change=lambda points: points):
+    """The answers with the corners of `Corners`, changed."""
+    dataset = Corners()
+    points = [dataset.load_keypoints(0), dataset.load_keypoints(1)[1:], dataset.load_keypoints(2)]
+    return [
+        {**answer, "keypoints": change(x[: len(answer["rois"])])} for answer, x in zip(answers, points, strict=True)
+    ]
+
+
+def test_right_keypoints():
+    metrics = evaluate(Model(with_points(PERFECT), **FOUR), Corners(), verbose=0)
+    assert list(metrics) == ["bbox", "segm", "keypoints"]
+    result = metrics["keypoints"]
+    assert [result[name] for name in KEYPOINT_METRICS if result[name] >= 0] == pytest.approx([1] * 8)
+    assert result["ARl"] == result["APl"] == -1  # no object is larger than 96 x 96
+    assert [result["per_class"][name]["AP"] for name in ("five", "nine")] == pytest.approx([1, 1])
+    assert result["swapped"] == 0 and result["matched"] == 3
+    table = format_table(metrics).splitlines()
+    assert table[3].split() == list(KEYPOINT_METRICS) and table[4].split()[:2] == ["keypoint", "1.000"]
+
+
+def test_oks_by_hand():
+    """Moved by (3, 4) pixels: exp(-25 / (2 * 0.2^2 * area)), which is .82 for 40 x 40 pixels and .46 for 20 x 20."""
+    moved = with_points(PERFECT, lambda points: points + (3, 4, 0))
+    assert np.exp(-25 / (2 * 0.04 * 1600)) == pytest.approx(0.8226, abs=1e-4)
+    truth = Corners().load_keypoints(0)[0]
+    assert similarity(truth, truth + (3, 4, 0), 1600, [0.1] * 4) == pytest.approx(0.8226, abs=1e-4)
+    metrics = evaluate(Model(moved, **FOUR), Corners(), verbose=0)["keypoints"]
+    classes = metrics["per_class"]
+    # .82 is above .5, .55 ... .80, which are seven of the ten thresholds.
+    assert classes["five"]["AP"] == pytest.approx(0.7) and classes["five"]["AP75"] == pytest.approx(1)
+    assert classes["nine"]["AP50"] == 0
+
+
+def test_left_and_right_exchanged():
+    def exchange(points):
+        return points[:, [1, 0, 3, 2]]
+
+    answers = with_points(PERFECT)
+    answers[0] = with_points(PERFECT, exchange)[0]
+    metrics = evaluate(Model(answers, **FOUR), Corners(), verbose=0)["keypoints"]
+    assert metrics["matched"] == 3 and metrics["swapped"] == pytest.approx(2 / 3)
+    nothing = evaluate(Model(with_points([found()] * 3), **FOUR), Corners(), verbose=0)["keypoints"]
+    assert nothing["matched"] == 0 and np.isnan(nothing["swapped"]) and nothing["AP"] == 0
+
+
+def test_only_the_classes_that_have_keypoints_count():
+    answers = with_points(PERFECT)
+    answers[0]["keypoints"] = answers[0]["keypoints"] * 0
+    model = Model(answers, KEYPOINT_CLASSES=[2], **FOUR)
+    metrics = evaluate(model, Corners(), verbose=0)
+    assert metrics["keypoints"]["AP"] == pytest.approx(1) and list(metrics["keypoints"]["per_class"]) == ["nine"]
+    assert "keypoints" not in to_coco_results(Corners(), 0, answers[0])[0]
+    assert format_classes(metrics).splitlines()[1].split()[-3:] == ["-", "-", "-"]
+
+
+def test_boxes_alone():
+    answers = [{name: answer[name] for name in ("rois", "class_ids", "scores")} for answer in PERFECT]
+    metrics = evaluate(Model(answers, USE_MASK=False), Squares(), verbose=0)
+    assert list(metrics) == ["bbox"] and metrics["bbox"]["AP"] == pytest.approx(1)
+    assert "segmentation" not in to_coco_results(Squares(), 0, answers[0])[0]
+
+
+def test_real_keypoints_score_one():
+    """COCO's own people through our writer, and pycocotools' numbers for the same file."""
+    dataset = CocoDataset()
+    dataset.load_coco(real_data("coco-mini"), "val", keypoints=True)
+    dataset.prepare()
+    results, people = [], 0
+    for i in dataset.image_ids:
+        masks, class_ids = dataset.load_mask(i)
+        points = dataset.load_keypoints(i)
+        assert points is None or points.shape == (len(class_ids), len(COCO_NAMES), 3)
+        if points is not None:
+            people += int((points[class_ids > 0, :, 2] > 0).any(axis=1).sum())
+            kept = np.flatnonzero(class_ids > 0)
+            answer = {"rois": np.zeros((len(kept), 4)), "class_ids": class_ids[kept], "scores": np.ones(len(kept))}
+            results += to_coco_results(dataset, i, answer | {"keypoints": points[kept]})
+    annotations = dataset.coco.dataset["annotations"]
+    assert people == sum(a["num_keypoints"] > 0 and not a["iscrowd"] for a in annotations) > 0
+    source_ids = [info["id"] for info in dataset.image_info]
+    metrics = coco_metrics(dataset.coco, results, source_ids, "keypoints", sigmas=COCO_SIGMAS)
+    assert [metrics[name] for name in KEYPOINT_METRICS] == pytest.approx([1] * 10)
+    own = COCOeval(dataset.coco, dataset.coco.loadRes([r for r in results if "keypoints" in r]), "keypoints")
+    own.evaluate()
+    own.accumulate()
+    own.summarize()
+    assert [metrics[name] for name in KEYPOINT_METRICS] == pytest.approx(own.stats.tolist())

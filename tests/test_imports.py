@@ -28,7 +28,7 @@ ALLOWED = {
     "metrics": ARRAYS,
     "utils": ARRAYS + "dataset metrics weights",  # the old names; weights for a download, within a function
     **dict.fromkeys(["backbone", "fpn", "rpn", "roi_align", "heads", "targets", "detection", "losses"], LAYERS),
-    "augment": "",
+    "augment": "keypoints",
     "download": "",
     "weights": "download",
     "training": BASE + "weights",
@@ -39,7 +39,7 @@ ALLOWED = {
     "formats": ARRAYS + "dataset",
     "coco": ARRAYS + "dataset download",
     "evaluate": ARRAYS + "dataset metrics coco weights",
-    "visualize": "utils",
+    "visualize": "utils keypoints",
 }
 
 

@@ -215,7 +215,7 @@ def traces(monkeypatch):
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs the graph as it is, without compiling")
 def test_detect_compiles_once(model, gold, traces):
-    for graph in (model._detector, model._masker):
+    for graph in (model._detector, model._roi_detector):
         graph.make_predict_function(force=True)
     for _ in range(2):
         model.detect([gold["image_0"], gold["image_1"]])
@@ -249,7 +249,7 @@ def test_mask_head_runs_on_real_detections_only(model, gold, inputs, monkeypatch
         np.testing.assert_array_equal(result["masks"], masks[..., :3])
 
     few[:] = 0
-    monkeypatch.setattr(model._masker, "predict_on_batch", lambda x: pytest.fail("no box needs a mask"))
+    monkeypatch.setattr(model._roi_detector, "predict_on_batch", lambda x: pytest.fail("no box needs a mask"))
     for result in model.detect_molded(gold["molded_images"], gold["image_metas"]):
         assert [result[key].shape for key in ("rois", "class_ids", "scores", "masks")] == [
             (0, 4),

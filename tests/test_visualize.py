@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from mrcnn import boxes as box_math
-from mrcnn import visualize
+from mrcnn import keypoints, visualize
 
 NAMES = ["BG", "balloon", "traffic light", "dog"]
 API = json.loads((Path(__file__).parent / "golden" / "api.json").read_text())["mrcnn.visualize"]
@@ -296,6 +296,208 @@ def test_both_ways_of_drawing_place_labels_with_the_same_code(monkeypatch):
     for places in calls:
         assert_inside_and_disjoint(places, image.shape, 1e-6)
     assert (calls[0] == np.round(calls[0])).all()
+
+
+# Keypoints
+
+CORNER = [(0, 1), (1, 2)]
+
+
+def people(*rois, height=120, width=160):
+    """A gray image and a result without masks: in each box three points, a corner, that `CORNER` joins."""
+    rois = np.array(rois or [(20, 20, 100, 140)], "int32")
+    y1, x1, y2, x2 = rois.T[:, :, None] + np.array([10, 10, -10, -10])[:, None, None]
+    xs, ys = np.concatenate([x1, x2, x2], axis=1), np.concatenate([y1, y1, y2], axis=1)
+    points = np.stack([xs, ys, np.full(xs.shape, 0.5)], axis=-1).astype("float32")
+    ids = np.ones(len(rois), "int32")
+    return np.full((height, width, 3), 100, "uint8"), {"rois": rois, "class_ids": ids, "keypoints": points}
+
+
+def changed(result, **options):
+    """[H, W] bool: which pixels the points change, and the picture."""
+    image = people()[0]
+    bare = visualize.draw_instances(image, {**result, "keypoints": None})
+    drawn = visualize.draw_instances(image, result, **options)
+    return (drawn != bare).any(-1), drawn
+
+
+def paint(color):
+    return [round(255 * channel) for channel in color]
+
+
+def limb_paints(n):
+    return [paint(color) for color in visualize._part_colors(n)]
+
+
+def test_limbs_and_dots_land_on_their_pixels():
+    image, r = people()
+    marks, drawn = changed(r, skeleton=CORNER)
+    assert drawn.dtype == np.uint8 and drawn.shape == image.shape
+    across, down = limb_paints(2)
+    assert (drawn[30, 36:125] == across).all() and (drawn[36:85, 130] == down).all()
+    for x, y in ((30, 30), (130, 30), (130, 90)):
+        assert drawn[y, x].tolist() == [255, 255, 255]
+    # pixel centres are whole numbers: what is above and below, left and right of a limb is the same
+    assert (drawn[25:30, 60:80] == drawn[35:30:-1, 60:80]).all()
+    assert (drawn[50:70, 125:130] == drawn[50:70, 135:130:-1]).all()
+    marks[25:36, 25:136] = marks[25:96, 125:136] = False
+    assert not marks.any()
+
+
+def test_draw_instances_with_keypoints_changes_neither_image_nor_result():
+    image, r = people()
+    before = image.copy(), {key: value.copy() for key, value in r.items()}
+    assert (visualize.draw_instances(image, r, skeleton=CORNER) != image).any()
+    assert (image == before[0]).all() and r.keys() == before[1].keys()
+    assert all((r[key] == before[1][key]).all() for key in r)
+    with_masks = {**r, "masks": np.ones((*image.shape[:2], 1), bool)}
+    drawn = visualize.draw_instances(image, with_masks, skeleton=CORNER)
+    assert drawn[30, 80].tolist() == limb_paints(2)[0]  # above the mask
+
+
+def test_points_between_pixels_and_slanted_limbs_are_smooth():
+    _, r = people()
+    r["keypoints"][0] = [(30.5, 40, 1), (99, 83, 1), (0, 0, 0)]
+    _, drawn = changed(r, skeleton=CORNER)
+    assert (drawn[30:50, 25:31] == drawn[30:50, 36:30:-1])[:8].all()  # the limb leaves downwards
+    middle = drawn[40:83, 45:85].reshape(-1, 3)
+    assert len(np.unique(middle, axis=0)) > 20
+
+
+def test_points_below_the_threshold_and_their_limbs_are_left_out():
+    _, r = people()
+    r["keypoints"][0, :, 2] = (0.3, 0.2, 0.0)
+    seen = changed(r, skeleton=CORNER, keypoint_threshold=0.2)[0]
+    assert seen[30, 30] and seen[30, 80] and seen[30, 130] and not seen[50:].any()
+    one = changed(r, skeleton=CORNER, keypoint_threshold=0.25)[0]
+    assert one[30, 30] and not one[:, 50:].any()
+    assert not changed(r, skeleton=CORNER, keypoint_threshold=0.31)[0].any()
+    assert not changed(r, skeleton=CORNER, keypoint_threshold=0)[0][85:95, 125:135].any()  # a score of 0 never shows
+    r["keypoints"][0, :, 2] = visualize.KEYPOINT_THRESHOLD
+    assert changed(r)[0][90, 130]
+    r["keypoints"][0, :, 2] = 0.9 * visualize.KEYPOINT_THRESHOLD, np.nan, -1
+    assert not changed(r)[0].any()
+
+
+def test_without_a_skeleton_dots_have_colors():
+    _, r = people()
+    marks, drawn = changed(r)
+    assert [drawn[y, x].tolist() for x, y in ((30, 30), (130, 30), (130, 90))] == limb_paints(3)
+    assert not marks[:, 40:120].any() and not marks[40:80].any()
+    # as many points as COCO's persons have are no reason to take them for COCO's, unless asked
+    person = np.resize(r["keypoints"], (1, len(keypoints.COCO_NAMES), 3))
+    assert not changed({**r, "keypoints": person})[0][:, 40:120].any()
+    assert changed({**r, "keypoints": person}, skeleton=None)[0][:, 40:120].any()
+
+
+@pytest.mark.parametrize("points", [np.zeros((0, 3, 3), "float32"), np.zeros(0), None])
+def test_without_people_there_is_nothing_to_draw(points):
+    image, r = people()
+    nobody = {"rois": r["rois"][:0], "class_ids": r["class_ids"][:0], "keypoints": points}
+    assert (visualize.draw_instances(image, nobody, skeleton=CORNER) == image).all()
+    if points is not None:
+        ax = visualize.display_keypoints(image, nobody["rois"], points, skeleton=CORNER).axes[0]
+        assert len(ax.collections) == 0 and "No instances" in ax.texts[0].get_text()
+
+
+def test_limbs_are_as_wide_as_people_are_large_and_small_people_are_in_front():
+    image, r = people((0, 0, 60, 60), (0, 0, 900, 900), (30, 450, 30, 480), height=900, width=900)
+    r["keypoints"][2] = r["keypoints"][1]
+    r["keypoints"][0] = [(400, 2, 1), (400, 200, 1), (0, 0, 0)]
+    r["keypoints"][1] = [(300, 100, 1), (500, 100, 1), (0, 0, 0)]
+    drawn = visualize.draw_instances(image, r, skeleton=[(0, 1)])
+    limb = limb_paints(1)[0]
+    thin, thick = ((line == limb).all(-1).sum() for line in (drawn[150, 380:420], drawn[80:120, 350]))
+    assert (thin, thick) == (1, 11)  # of 1.5 and 12 pixels, those that the limb covers wholly
+    assert (drawn[95:105, 399] != limb).any(-1).all()  # the rim of the small person's limb
+
+
+def test_left_and_right_have_clearly_different_colors():
+    limbs = [frozenset(limb) for limb in keypoints.COCO_SKELETON]
+    mirror = dict([*keypoints.COCO_FLIP_PAIRS, *((j, i) for i, j in keypoints.COCO_FLIP_PAIRS)])
+    colors = np.array(visualize._part_colors(len(limbs)))
+    assert len({tuple(color) for color in colors}) == len(limbs)
+    for limb, color in zip(limbs, colors, strict=True):
+        other = limbs.index(frozenset(mirror.get(j, j) for j in limb))
+        assert limbs[other] == limb or np.abs(color - colors[other]).max() > 0.5
+
+
+def test_points_far_outside_the_image_do_no_harm():
+    _, r = people()
+    r["keypoints"][0, 0, :2] = (-1e6, 30)
+    r["keypoints"][0, 2, :2] = (1e9, 1e9)
+    assert changed(r, skeleton=[(0, 1)])[0][30, :120].all()
+
+
+@pytest.mark.parametrize(
+    ("change", "skeleton", "message"),
+    [
+        (lambda points: points[:1], CORNER, "keypoints have the shape"),
+        (lambda points: points[..., :2], CORNER, "keypoints have the shape"),
+        (lambda points: points.reshape(len(points), -1), (), "keypoints have the shape"),
+        (lambda points: points, [(1, 3)], "The skeleton"),
+        (lambda points: points, [(-1, 2)], "The skeleton"),
+    ],
+)
+def test_keypoints_that_do_not_fit_are_named(change, skeleton, message):
+    image, r = people((0, 0, 60, 60), (50, 50, 110, 110))
+    r["keypoints"] = change(r["keypoints"])
+    with pytest.raises(ValueError, match=message):
+        visualize.draw_instances(image, r, skeleton=skeleton)
+    with pytest.raises(ValueError, match=message):
+        visualize.display_keypoints(image, r["rois"], r["keypoints"], skeleton=skeleton)
+
+
+def limbs_and_dots(figure):
+    """Of each person's limbs and dots in the pixels of the image."""
+    collections = figure.axes[0].collections
+    return [
+        ([(line - 0.5).tolist() for line in limbs.get_segments()], (np.array(dots.get_offsets()) - 0.5).tolist())
+        for limbs, dots in zip(collections[::2], collections[1::2], strict=True)
+    ]
+
+
+def test_display_keypoints_lands_on_the_same_pixels():
+    image, r = people()
+    before = image.copy(), r["keypoints"].copy()
+    figure = visualize.display_keypoints(image, r["rois"], r["keypoints"], skeleton=CORNER, title="one")
+    assert (image == before[0]).all() and (r["keypoints"] == before[1]).all()
+    corners = [[30, 30], [130, 30], [130, 90]]
+    assert limbs_and_dots(figure) == [([corners[:2], corners[1:]], corners)]
+    ax = figure.axes[0]
+    assert ax.get_title() == "one" and len(ax.texts) == 0 and len(rectangles(ax)) == 1
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 160), (120, 0))
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())
+    for place, color in zip([(80, 30), (130, 60), *corners], [*limb_paints(2), *[[255] * 3] * 3], strict=True):
+        x, y = ax.transData.transform(np.add(place, 0.5))
+        assert pixels[len(pixels) - int(y) - 1, int(x), :3].tolist() == color
+
+
+def test_display_keypoints_takes_ground_truth_and_knows_cocos_skeleton():
+    image, r = people((10, 10, 110, 110), (0, 0, 0, 0))
+    points = np.zeros((2, len(keypoints.COCO_NAMES), 3))
+    points[:, 5:8] = (40, 40, 2), (60, 40, 1), (30, 60, 2)  # shoulders and the left elbow; the second row is padding
+    ((limbs, dots),) = limbs_and_dots(visualize.display_keypoints(image, r["rois"], points, threshold=1))
+    assert dots == [[40, 40], [60, 40], [30, 60]]
+    assert limbs == [[[40, 40], [60, 40]], [[40, 40], [30, 60]]]
+    assert limbs_and_dots(visualize.display_keypoints(image, r["rois"], points, skeleton=())) == [([], dots)]
+    three = visualize.display_keypoints(image, r["rois"], points[:, 5:8], [1, 1], NAMES)
+    assert limbs_and_dots(three) == [([], dots)] and [text.get_text() for text in three.axes[0].texts] == ["balloon"]
+
+
+def test_display_keypoints_draws_on_given_axes_with_labels_on_top(tmp_path):
+    image, r = people((20, 20, 100, 70), (20, 80, 100, 140))
+    ax = Figure().add_subplot(1, 2, 2)
+    options = {"skeleton": CORNER, "show_bbox": False, "colors": [(1, 0, 0), (0, 1, 0)], "ax": ax}
+    visualize.display_keypoints(
+        image, r["rois"], r["keypoints"], scores=[0.9, 0.75], save=tmp_path / "p.png", **options
+    )
+    assert [text.get_text() for text in ax.texts] == ["0.900", "0.750"] and rectangles(ax) == []
+    assert [text.get_bbox_patch().get_facecolor()[:3] for text in ax.texts] == options["colors"]
+    assert len(ax.collections) == 4 and (tmp_path / "p.png").exists()
+    assert max(part.get_zorder() for part in ax.collections) < min(text.get_zorder() for text in ax.texts)
+    assert (ax.collections[0].get_colors() == ax.collections[2].get_colors()).all()
 
 
 # The other pictures

@@ -1,0 +1,351 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from mrcnn import keypoints, losses
+from mrcnn.boxes import expand
+from mrcnn.config import Config
+from mrcnn.data import DataGenerator, load_image_gt
+from mrcnn.dataset import Dataset
+from mrcnn.evaluate import evaluate, format_classes, format_table
+from mrcnn.model import MaskRCNN
+from mrcnn.targets import DetectionTargetLayer
+
+SHAPE = (56, 56)
+
+
+# Cells and points
+
+
+@pytest.mark.parametrize(
+    "box, point, cell",
+    [
+        # 56 x 56 pixels: a cell is a pixel. Pixel 20 is the first of columns 20 to 75, pixel 10 of rows 10 to 65.
+        ((10, 20, 66, 76), (20, 10, 2), 0),
+        ((10, 20, 66, 76), (75, 65, 2), 55 * 56 + 55),
+        ((10, 20, 66, 76), (21, 10, 1), 1),
+        ((10, 20, 66, 76), (20, 11, 2), 56),
+        # On the far edge, which is half a pixel beyond the last one's centre: the last cell.
+        ((10, 20, 66, 76), (75.5, 65.5, 2), 55 * 56 + 55),
+        ((10, 20, 66, 76), (75.5, 30, 2), 20 * 56 + 55),
+        # Outside on each side.
+        ((10, 20, 66, 76), (76, 30, 2), -1),
+        ((10, 20, 66, 76), (19.4, 30, 2), -1),
+        ((10, 20, 66, 76), (30, 66, 2), -1),
+        ((10, 20, 66, 76), (30, 9.4, 2), -1),
+        # No annotation, wherever the point says it is.
+        ((10, 20, 66, 76), (30, 30, 0), -1),
+        ((0, 0, 66, 76), (0, 0, 0), -1),
+        # Cells of 2 rows and of half a column: the centre of pixel 3 is 3.5 / 0.5 = 7 columns in.
+        ((0, 0, 112, 28), (3, 5, 2), 2 * 56 + 7),
+        # A box without area, as padding has.
+        ((0, 0, 0, 0), (0, 0, 2), -1),
+    ],
+)
+def test_encode_by_hand(box, point, cell):
+    points, boxes = np.array([[point]], "float32"), np.array([box], "float32")
+    assert keypoints.encode(points, boxes, SHAPE).tolist() == [[cell]]
+    tensors = keypoints.encode(ops.convert_to_tensor(points), ops.convert_to_tensor(boxes), SHAPE)
+    assert ops.convert_to_numpy(tensors).tolist() == [[cell]]
+    assert keypoints.encode(points, boxes, SHAPE).dtype == np.int32
+
+
+def peaks(cells, shape=SHAPE, height=8.0):
+    """Heatmaps [J, rows, columns] with one cell above the others."""
+    maps = np.zeros((len(cells), shape[0] * shape[1]), "float32")
+    maps[np.arange(len(cells)), cells] = height
+    return maps.reshape(len(cells), *shape)
+
+
+def test_decode_by_hand():
+    """Cells of 2 pixels from (0, 0): the centre of cell (3, 7) is at (7, 15) on the axis of boxes, half a pixel less as
+    a point. The softmax of 8 among 3135 zeros is e^8 / (e^8 + 3135)."""
+    ((x, y, score),) = keypoints.decode(peaks([3 * 56 + 7]), (0, 0, 112, 112))
+    assert (x, y) == (14.5, 6.5) and score == pytest.approx(2980.958 / (2980.958 + 3135), abs=1e-6)
+    # Cells of a quarter of a row and of one column.
+    ((x, y, _),) = keypoints.decode(peaks([3 * 56 + 7]), (10, 20, 24, 76))
+    assert (x, y) == (27, 10 + 3.5 / 4 - 0.5)
+
+
+def test_decode_finds_the_top_between_cells():
+    """Two equal cells beside each other: the point lies between them, to half of a third of a cell."""
+    heatmap = peaks([20 * 56 + 30]) + peaks([20 * 56 + 31])
+    ((x, y, _),) = keypoints.decode(heatmap, (0, 0, 168, 168))
+    assert abs(x - (31 * 3 - 0.5)) <= 0.5 and y == 20.5 * 3 - 0.5
+
+
+side = st.floats(2, 900)
+share = st.floats(0, 1)
+
+
+@settings(deadline=None)
+@given(st.floats(-50, 500), st.floats(-50, 500), side, side, st.lists(st.tuples(share, share), min_size=1, max_size=4))
+def test_decode_inverts_encode_to_half_a_cell(y, x, height, width, places):
+    box = np.array([y, x, y + height, x + width])
+    points = np.array([(x + u * width - 0.5, y + v * height - 0.5, 2) for u, v in places])
+    # Rounding may put a point on the edge outside the box.
+    points[:, 0] = points[:, 0].clip(box[1] - 0.5, box[3] - 0.5)
+    points[:, 1] = points[:, 1].clip(box[0] - 0.5, box[2] - 0.5)
+    cells = keypoints.encode(points, box, SHAPE)
+    assert (cells >= 0).all()
+    found = keypoints.decode(peaks(cells), box)
+    assert (np.abs(found[:, :2] - points[:, :2]) <= 0.5 * np.array([width, height]) / 56 + 1e-3).all()
+
+
+def test_swap_and_mirror():
+    points = np.array([[[1, 2, 2], [3, 4, 1], [5, 6, 2]]], "float32")
+    swapped = keypoints.swap(points, [(1, 2)])
+    assert swapped[0].tolist() == [[1, 2, 2], [5, 6, 2], [3, 4, 1]]
+    np.testing.assert_array_equal(keypoints.swap(points, []), points)
+    # Column 0 of 10 becomes column 9.
+    mirrored = keypoints.mirror(points, 10, [(1, 2)])
+    assert mirrored[0].tolist() == [[8, 2, 2], [4, 6, 2], [6, 4, 1]]
+    np.testing.assert_array_equal(keypoints.mirror(mirrored, 10, [(1, 2)]), points)
+
+
+def test_resize():
+    """Twice the size: pixel 3 covers pixels 6 and 7, whose middle is 6.5; then padding is added or a crop taken."""
+    points = np.array([[3, 5, 2]], "float32")
+    none = [(0, 0), (0, 0), (0, 0)]
+    assert keypoints.resize(points, (20, 30), 2, none).tolist() == [[6.5, 10.5, 2]]
+    assert keypoints.resize(points, (20, 30), 2, [(4, 4), (1, 0), (0, 0)]).tolist() == [[7.5, 14.5, 2]]
+    assert keypoints.resize(points, (20, 30), 2, none, (3, 2, 16, 16)).tolist() == [[4.5, 7.5, 2]]
+
+
+def test_drop_outside():
+    points = np.array([[-0.5, 3, 2], [-0.6, 3, 2], [19.4, 9.4, 1], [19.5, 3, 2], [3, 9.5, 2], [3, 3, 0]])
+    kept = keypoints.drop_outside(points, (10, 20, 3))
+    assert kept[:, 2].tolist() == [2, 0, 1, 0, 0, 0] and not kept[kept[:, 2] == 0].any()
+
+
+def test_cocos_person():
+    assert len(keypoints.COCO_NAMES) == len(keypoints.COCO_SIGMAS) == 17 and len(keypoints.COCO_SKELETON) == 19
+    for left, right in keypoints.COCO_FLIP_PAIRS:
+        assert keypoints.COCO_NAMES[left].replace("left", "right") == keypoints.COCO_NAMES[right]
+    assert sum(name.startswith("left") for name in keypoints.COCO_NAMES) == len(keypoints.COCO_FLIP_PAIRS)
+
+
+def test_expand():
+    np.testing.assert_allclose(expand(np.array([[10.0, 20, 30, 60]]), 1.5), [[5, 10, 35, 70]])
+
+
+# Targets and loss
+
+
+def target_layer(**options):
+    return DetectionTargetLayer(
+        rois_per_image=6, positive_ratio=0.5, mask_shape=None, keypoint_shape=SHAPE, image_shape=(101, 201), **options
+    )
+
+
+def targets(layer, points, class_ids=(1, 2)):
+    """Cells [J] by class id of two instances that are their own proposals: (0, 0, 56, 56) and (10, 100, 66, 156)."""
+    pixels = np.array([[[0, 0, 56, 56], [10, 100, 66, 156]]], "float32")
+    normalized = (pixels - [0, 0, 1, 1]) / [100, 200, 100, 200]
+    inputs = [normalized.astype("float32"), np.array([class_ids], "int32"), normalized.astype("float32"), points]
+    _, ids, _, cells = (ops.convert_to_numpy(x) for x in layer([ops.convert_to_tensor(x) for x in inputs]))
+    assert cells.shape == (1, 3, points.shape[2]) and cells.dtype == np.int32
+    assert (cells[0, 2] == -1).all()  # the third slot is empty
+    return dict(zip(ids[0, :2].tolist(), cells[0, :2].tolist(), strict=True))
+
+
+POINTS = np.array([[[[0, 0, 2], [55, 1, 1], [60, 1, 2]], [[100, 10, 2], [101, 10, 0], [0, 0, 0]]]], "float32")
+
+
+def test_targets_are_the_cells_of_the_matched_instance():
+    assert targets(target_layer(), POINTS) == {1: [0, 56 + 55, -1], 2: [0, -1, -1]}
+
+
+def test_targets_only_of_classes_with_keypoints():
+    assert targets(target_layer(keypoint_classes=[2]), POINTS) == {1: [-1, -1, -1], 2: [0, -1, -1]}
+
+
+def test_targets_in_a_larger_roi():
+    """Twice the normalised box, that is from pixel -27.5 to 82.5 + 1 on both axes: 111 pixels on 56 cells."""
+    cell = int((27.5 + 0.5) * 56 / 111)
+    found = targets(target_layer(roi_expand=2.0), POINTS)
+    assert found[1][0] == cell * 56 + cell
+    assert found[1][2] == int((27.5 + 1.5) * 56 / 111) * 56 + int((27.5 + 60.5) * 56 / 111)  # inside now
+
+
+def test_loss_by_hand():
+    logits = np.zeros((1, 2, 2, 4, 4), "float32")
+    logits[0, 0, 0, 1, 2] = 3
+    cells = np.array([[[6, -1], [-1, -1]]])
+    value = losses.mrcnn_keypoint_loss_graph(ops.convert_to_tensor(cells), ops.convert_to_tensor(logits))
+    assert float(value) == pytest.approx(-np.log(np.exp(3) / (np.exp(3) + 15)), rel=1e-5)
+    # The mean over the points that there are: one right as above, one on a flat map of 16 cells.
+    cells = np.array([[[6, -1], [0, -1]]])
+    both = losses.mrcnn_keypoint_loss_graph(ops.convert_to_tensor(cells), ops.convert_to_tensor(logits))
+    assert float(both) == pytest.approx((float(value) + np.log(16)) / 2, rel=1e-5)
+    none = losses.mrcnn_keypoint_loss_graph(
+        ops.convert_to_tensor(np.full((1, 2, 2), -1)), ops.convert_to_tensor(logits)
+    )
+    assert float(none) == 0
+
+
+# A class of our own with four points
+
+
+class Kites(Dataset):
+    """Dark images with one or two bright rectangles. Their corners are the points: a blue, a green, a red and a white
+    one, clockwise from the upper left."""
+
+    def __init__(self, count=12, keypoints=True):
+        super().__init__()
+        self.keypoints = keypoints
+        self.add_class("kites", 1, "kite")
+        for i in range(count):
+            self.add_image("kites", i, None, height=64, width=64)
+        self.prepare()
+
+    def boxes(self, image_id):
+        rng = np.random.default_rng(image_id)
+        for x in (2, 34)[: 1 + image_id % 2]:
+            y1, x1 = rng.integers(0, 28), x + rng.integers(0, 6)
+            yield y1, x1, y1 + rng.integers(18, 30), x1 + rng.integers(16, 24)
+
+    def load_image(self, image_id):
+        image = np.full((64, 64, 3), 20, "uint8")
+        for y1, x1, y2, x2 in self.boxes(image_id):
+            image[y1:y2, x1:x2] = 110
+            image[y1 : y1 + 6, x1 : x1 + 6] = 20, 20, 255
+            image[y1 : y1 + 6, x2 - 6 : x2] = 20, 255, 20
+            image[y2 - 6 : y2, x2 - 6 : x2] = 255, 20, 20
+            image[y2 - 6 : y2, x1 : x1 + 6] = 255
+        return image
+
+    def load_mask(self, image_id):
+        boxes = list(self.boxes(image_id))
+        mask = np.zeros((64, 64, len(boxes)), bool)
+        for i, (y1, x1, y2, x2) in enumerate(boxes):
+            mask[y1:y2, x1:x2, i] = True
+        return mask, np.ones(len(boxes), "int32")
+
+    def load_keypoints(self, image_id):
+        if not self.keypoints:
+            return None
+        corners = [[(x1, y1), (x2 - 1, y1), (x2 - 1, y2 - 1), (x1, y2 - 1)] for y1, x1, y2, x2 in self.boxes(image_id)]
+        points = np.concatenate([np.array(corners), np.full((len(corners), 4, 1), 2)], axis=2)
+        points[..., :2] += (np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * 3).astype(int)
+        return points
+
+
+class KiteConfig(Config):
+    NAME = "kites"
+    NUM_CLASSES = 2
+    IMAGES_PER_GPU = 4
+    STEPS_PER_EPOCH = 3
+    VALIDATION_STEPS = 0
+    BACKBONE = "resnet18"
+    BACKBONE_WIDTH = 8
+    TOP_DOWN_PYRAMID_SIZE = 16
+    RPN_CHANNELS = 16
+    MASK_CHANNELS = 8
+    FPN_CLASSIF_FC_LAYERS_SIZE = 32
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 64
+    RPN_ANCHOR_SCALES = (12, 24, 48, 64, 64)
+    PRE_NMS_LIMIT = 200
+    POST_NMS_ROIS_TRAINING = 60
+    POST_NMS_ROIS_INFERENCE = 20
+    TRAIN_ROIS_PER_IMAGE = 12
+    MAX_GT_INSTANCES = 4
+    DETECTION_MAX_INSTANCES = 6
+    DETECTION_MIN_CONFIDENCE = 0.0
+    TRAIN_BN = True
+    OPTIMIZER = "adamw"
+    NUM_KEYPOINTS = 4
+    KEYPOINT_FLIP_PAIRS = [(0, 1), (3, 2)]
+    KEYPOINT_POOL_SIZE = 7
+    KEYPOINT_MASK_SHAPE = (28, 28)
+    KEYPOINT_CONVOLUTIONS = 2
+    KEYPOINT_CHANNELS = 24
+
+
+def test_data_of_a_batch():
+    config = KiteConfig()
+    dataset = Kites()
+    image, _, class_ids, boxes, _, points = load_image_gt(dataset, config, 1)
+    assert points.shape == (2, 4, 3) and points.dtype == np.float32 and len(class_ids) == 2
+    (batch,) = DataGenerator(dataset, config, shuffle=False)[0]
+    assert batch["input_gt_keypoints"].shape == (4, 4, 4, 3)
+    np.testing.assert_array_equal(batch["input_gt_keypoints"][1, :2], points)
+    assert not batch["input_gt_keypoints"][1, 2:].any()
+    # A mirror makes the blue corner, a left one, a right one: its pair, the green one, takes its name.
+    colours = np.array([[20, 20, 255], [20, 255, 20], [255, 20, 20], [255, 255, 255]])
+    seen = set()
+    for seed in range(8):
+        image, *_, points = load_image_gt(dataset, config, 1, augment=True, rng=np.random.default_rng(seed))
+        mirrored = not np.array_equal(image, dataset.load_image(1))
+        columns, rows = np.round(points[..., :2]).astype(int).reshape(-1, 2).T
+        named = colours[[1, 0, 3, 2]] if mirrored else colours
+        np.testing.assert_array_equal(image[rows, columns], [*named, *named])
+        assert (points[:, 0, 0] < points[:, 1, 0]).all()
+        seen.add(mirrored)
+    assert seen == {False, True}
+
+
+def test_wrong_number_of_points():
+    with pytest.raises(ValueError, match=r"its keypoints are \(1, 4, 3\); for 1 .* NUM_KEYPOINTS = 5 .* \(1, 5, 3\)"):
+        load_image_gt(Kites(), KiteConfig().update(NUM_KEYPOINTS=5, KEYPOINT_FLIP_PAIRS=[]), 0)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("points", [4, 0])
+def test_every_combination_trains_and_detects(masks, points, tmp_path):
+    config = KiteConfig().update(NUM_KEYPOINTS=points, USE_MASK=masks, KEYPOINT_FLIP_PAIRS=[])
+    model = MaskRCNN("training", config, tmp_path)
+    kept = keras.callbacks.History()
+    model.train(Kites(), None, 0.001, 1, "all", custom_callbacks=[kept])
+    assert ("mrcnn_keypoint_loss" in kept.history) == (points > 0)
+    assert ("mrcnn_mask_loss" in kept.history) == masks
+    assert np.isfinite(kept.history["loss"][0])
+    detector = MaskRCNN("inference", config, tmp_path)
+    detector.load_weights(model.find_last())
+    assert not detector.load_report.left
+    detector.keras_model.get_layer("mrcnn_class_logits").bias.assign([-9.0, 9.0])  # all is a kite
+    (result,) = detector.detect([Kites().load_image(1)])
+    count = len(result["rois"])
+    assert count and ("masks" in result) == masks and ("keypoints" in result) == (points > 0)
+    if masks:
+        assert result["masks"].shape == (64, 64, count)
+    if points:
+        assert result["keypoints"].shape == (count, 4, 3) and result["keypoints"].dtype == np.float32
+        assert (result["keypoints"][..., 2] > 0).all()
+    outputs = detector.keras_model.outputs
+    assert len(outputs) == 6 + masks + (points > 0)
+    if points:
+        assert tuple(outputs[-1].shape) == (None, 6, 4, 28, 28)
+    metrics = evaluate(detector, Kites(2), verbose=0)
+    assert list(metrics) == ["bbox", *["segm"] * masks, *["keypoints"] * (points > 0)]
+    assert ("keypoint" in format_table(metrics)) == (points > 0) and "kite" in format_classes(metrics)
+
+
+def test_images_without_points_train_boxes_and_masks(tmp_path):
+    model = MaskRCNN("training", KiteConfig(), tmp_path)
+    kept = keras.callbacks.History()
+    model.train(Kites(keypoints=False), None, 0.001, 1, "all", custom_callbacks=[kept])
+    assert kept.history["mrcnn_keypoint_loss"] == [0.0] and kept.history["mrcnn_mask_loss"][0] > 0
+
+
+def test_classes_without_keypoints(tmp_path):
+    config = KiteConfig().update(NUM_CLASSES=3, KEYPOINT_CLASSES=[2])
+    detector = MaskRCNN("inference", config, tmp_path)
+    detections = np.array([[0, 0, 0.5, 0.5, 1, 0.9], [0.2, 0.2, 0.8, 0.8, 2, 0.8], [0] * 6], "float32")
+    heatmaps = np.stack([peaks([30] * 4, (28, 28))] * 2)
+    found = detector.unmold_keypoints(detections, heatmaps, (64, 64, 3), (64, 64, 3), (0, 0, 64, 64))
+    assert found.shape == (2, 4, 3) and not found[0].any() and (found[1, :, 2] > 0.3).all()
+
+
+def test_four_points_are_learnt(tmp_path):
+    """160 steps put most corners of the kites seen in training near the right place."""
+    keras.utils.set_random_seed(0)
+    model = MaskRCNN("training", KiteConfig().update(STEPS_PER_EPOCH=160), tmp_path)
+    model.train(Kites(), None, 0.004, 1, "all")
+    detector = MaskRCNN("inference", KiteConfig(), tmp_path)
+    detector.load_weights(model.find_last())
+    metrics = evaluate(detector, Kites(), verbose=0)
+    assert metrics["keypoints"]["AP50"] > 0.5
