@@ -55,25 +55,40 @@ class OverfitConfig(Config):
 
 
 class Until(keras.callbacks.Callback):
-    """Evaluates after every epoch and ends training at the bar."""
+    """Evaluates after every epoch and ends training when AP50 of every kind ("bbox" ...) is above the bar."""
 
-    def __init__(self, model, dataset):
+    def __init__(self, model, dataset, kinds):
         super().__init__()
-        self.detector, self.dataset = model, dataset
+        self.detector, self.dataset, self.kinds = model, dataset, kinds
         self.start = time.time()
 
     def on_epoch_end(self, epoch, logs=None):
         weights.copy(self.model, self.detector.keras_model)
         metrics = evaluate.evaluate(self.detector, self.dataset, verbose=0)
-        box, mask = metrics["bbox"]["AP50"], metrics["segm"]["AP50"]
+        found = [metrics[kind]["AP50"] for kind in self.kinds]
         steps = int(self.model.optimizer.iterations.numpy())
         minutes = (time.time() - self.start) / 60
-        print(
-            f"\n{steps} steps, {minutes:.1f} minutes: loss {logs['loss']:.3f}, box AP50 {box:.3f}, mask AP50 {mask:.3f}"
-        )
-        if box > BAR and mask > BAR:
+        line = ", ".join(f"{kind} AP50 {value:.3f}" for kind, value in zip(self.kinds, found, strict=True))
+        print(f"\n{steps} steps, {minutes:.1f} minutes: loss {logs['loss']:.3f}, {line}")
+        if min(found) > BAR:
             print(evaluate.format_table(metrics))
             self.model.stop_training = True
+
+
+def take(dataset, image_ids):
+    """Leave only these images in a data set."""
+    dataset.image_info = [dataset.image_info[i] for i in image_ids]
+    dataset.prepare()
+    count = sum(len(info["annotations"]) for info in dataset.image_info)
+    print(f"Images {[info['id'] for info in dataset.image_info]} with {count} objects")
+
+
+def overfit(config, dataset, kinds, logs):
+    """Train on a data set from random weights until it is known by heart."""
+    detector = MaskRCNN("inference", config, logs)
+    MaskRCNN("training", config, logs).train(
+        dataset, None, config.LEARNING_RATE, 200, "all", custom_callbacks=[Until(detector, dataset, kinds)]
+    )
 
 
 def main():
@@ -88,15 +103,8 @@ def main():
     dataset.prepare()
     objects = [dataset.coco.imgToAnns[info["id"]] for info in dataset.image_info]
     fit = [i for i, found in enumerate(objects) if 2 <= len(found) <= 8 and not any(a["iscrowd"] for a in found)]
-    dataset.image_info = [dataset.image_info[i] for i in fit[:8]]
-    dataset.prepare()
-    count = sum(len(dataset.coco.imgToAnns[info["id"]]) for info in dataset.image_info)
-    print(f"Images {[info['id'] for info in dataset.image_info]} with {count} objects")
-    config = OverfitConfig().update(NUM_CLASSES=dataset.num_classes)
-    detector = MaskRCNN("inference", config, args.logs)
-    MaskRCNN("training", config, args.logs).train(
-        dataset, None, config.LEARNING_RATE, 200, "all", custom_callbacks=[Until(detector, dataset)]
-    )
+    take(dataset, fit[:8])
+    overfit(OverfitConfig().update(NUM_CLASSES=dataset.num_classes), dataset, ("bbox", "segm"), args.logs)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,21 @@ def _image(dataset, image_id):
     empty = np.flatnonzero(~masks.any(axis=(0, 1))) if masks.shape[-1] else []
     if len(empty):
         yield "mask without a pixel", f"instances {', '.join(map(str, empty))}"
+    try:
+        points = dataset.load_keypoints(image_id)
+    except Exception as error:
+        yield "keypoints cannot be loaded", str(error)
+        return
+    if points is None:
+        return
+    points = np.asarray(points)
+    if points.ndim != 3 or points.shape[::2] != (len(class_ids), 3):
+        yield "keypoints of another shape", f"{points.shape}, not ({len(class_ids)}, keypoints, 3)"
+        return
+    x, y, known = points[..., 0], points[..., 1], points[..., 2] > 0
+    outside = (x < -0.5) | (y < -0.5) | (x > image.shape[1] - 0.5) | (y > image.shape[0] - 0.5) | ~np.isfinite(x + y)
+    if (outside & known).any():
+        yield "keypoint outside the image", f"instances {', '.join(map(str, np.flatnonzero((outside & known).any(1))))}"
 
 
 def format_problems(problems, images):

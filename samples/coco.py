@@ -358,7 +358,7 @@ def main(argv=None, sample=COCO):
     if args.model is None:
         args.model = "last" if args.command != "train" else "coco" if args.dataset else "none"
     # An image for the released weights needs no data set.
-    args.image_only = args.command == "detect" and args.model == "coco" and args.dataset is None
+    args.image_only = args.command == "detect" and args.model == "coco" and not (args.dataset or sample.keypoints)
     try:
         if args.machines and args.eval_every:
             raise ValueError("--eval-every does not go with --machines; evaluate the checkpoints afterwards.")

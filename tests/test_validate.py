@@ -89,6 +89,11 @@ class Own(Dataset):
     def load_mask(self, image_id):
         return self.given
 
+    def load_keypoints(self, image_id):
+        return self.points
+
+    points = None
+
 
 @pytest.mark.parametrize(
     "masks, class_ids, expected",
@@ -111,6 +116,26 @@ def test_masks(masks, class_ids, expected):
     assert found(dataset) == expected
 
 
+@pytest.mark.parametrize(
+    "points, expected",
+    [
+        (np.ones((1, 5, 3)), []),
+        ([[[29, 19, 2], [99, 99, 0]]], []),
+        ([[[30, 19, 2]]], ["keypoint outside the image"]),
+        ([[[float("nan"), 19, 1]]], ["keypoint outside the image"]),
+        (np.ones((2, 5, 3)), ["keypoints of another shape"]),
+        (np.ones((1, 15)), ["keypoints of another shape"]),
+    ],
+)
+def test_keypoints(points, expected):
+    dataset = Own()
+    dataset.add_class("own", 1, "cat")
+    dataset.add_image("own", 0, None)
+    dataset.prepare()
+    dataset.given, dataset.points = (np.ones((20, 30, 1)), np.array([1])), points
+    assert found(dataset) == expected
+
+
 def test_table(tmp_path):
     dataset = coco(tmp_path, {**GOOD, "bbox": [1, 1, 0, 4]}, {**GOOD, "id": 2, "bbox": [1, 1, 4, 0]})
     path = tmp_path / "val2017" / "a b.png"
@@ -123,7 +148,8 @@ def test_table(tmp_path):
 
 
 def test_real_sets():
-    dataset = CocoDataset()
-    dataset.load_coco(real_data("coco-mini"), "val")
-    dataset.prepare()
-    assert found(dataset) == []
+    for keypoints in (False, True):
+        dataset = CocoDataset()
+        dataset.load_coco(real_data("coco-mini"), "val", keypoints=keypoints)
+        dataset.prepare()
+        assert found(dataset) == []
