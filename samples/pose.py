@@ -20,6 +20,7 @@ import sys
 
 import coco
 import figures
+import shapes
 
 from mrcnn import keypoints
 from mrcnn.config import Config
@@ -37,39 +38,15 @@ class PoseConfig(Config):
     KEYPOINT_SIGMAS = keypoints.COCO_SIGMAS
 
 
-class FiguresConfig(PoseConfig):
-    """A light network for the generated figures of 128x128 pixels, trained from scratch on a CPU."""
+class FiguresConfig(PoseConfig, shapes.ShapesConfig):
+    """The light network of the generated shapes with a keypoint head, trained from scratch on a CPU."""
 
     NAME = "figures"
-    IMAGES_PER_GPU = 8
     STEPS_PER_EPOCH = 125  # one pass over 1000 images
-    VALIDATION_STEPS = 5
-
-    BACKBONE = "resnet18"
-    BACKBONE_WIDTH = 24
-    TOP_DOWN_PYRAMID_SIZE = 48
-    RPN_CHANNELS = 48
-    MASK_CHANNELS = 32
     KEYPOINT_CHANNELS = 64
-    FPN_CLASSIF_FC_LAYERS_SIZE = 256
-
-    IMAGE_MIN_DIM = 128
-    IMAGE_MAX_DIM = 128
     RPN_ANCHOR_SCALES = (16, 32, 64, 128, 128)
     RPN_ANCHOR_RATIOS = [0.5, 1]  # people are not wide
-    MINI_MASK_SHAPE = (28, 28)
-
-    MAX_GT_INSTANCES = 10
-    RPN_TRAIN_ANCHORS_PER_IMAGE = 128
-    PRE_NMS_LIMIT = 1000
-    POST_NMS_ROIS_TRAINING = 256
-    POST_NMS_ROIS_INFERENCE = 128
-    TRAIN_ROIS_PER_IMAGE = 32
     DETECTION_MAX_INSTANCES = 20
-
-    TRAIN_BN = True
-    OPTIMIZER = "adamw"
-    LEARNING_RATE = 0.002
 
 
 # Passes over the generated set in which it is learnt, in under ten minutes on two cores.
