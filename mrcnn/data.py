@@ -60,7 +60,7 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
         min_dim=config.IMAGE_MIN_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
         max_dim=config.IMAGE_MAX_DIM,
-        mode=config.IMAGE_RESIZE_MODE,
+        mode="square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE,  # one shape for a batch
         rng=random.Random(rng.random()),
     )
     mask = masks.resize_mask(mask, scale, padding, crop)

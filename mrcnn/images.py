@@ -135,11 +135,12 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
         image: [H, W, C].
         min_dim: the shorter side is scaled up to this many pixels; larger images are not scaled down to it. In mode
             "crop" it is the side of the crop.
-        max_dim: in mode "square", the longer side is at most this and the image is padded to [max_dim, max_dim].
+        max_dim: in modes "square" and "rect", the longer side is at most this.
         min_scale: scale up at least by this factor, even if min_dim asks for less.
         mode: "none": as it is; whether the network can take it is for the model to say.
-            "square": scaled, then padded with zeros to a square.
-            "pad64": scaled, then padded with zeros to multiples of 64.
+            "square": scaled, then padded with zeros to a square of side max_dim.
+            "rect": scaled the same way, then padded with zeros to multiples of 64.
+            "pad64": scaled without regard to max_dim, then padded with zeros to multiples of 64.
             "crop": scaled, then a square cut out at random; for training only.
         rng: `random.Random` for the place of the crop; default is Python's global state.
 
@@ -158,11 +159,11 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
     padding, crop, scale = [(0, 0), (0, 0), (0, 0)], None, 1
     if mode == "none":
         return image, (0, 0, height, width), scale, padding, crop
-    if mode not in ("square", "pad64", "crop"):
-        raise ValueError(f"Resize mode {mode!r} is unknown; choose square, pad64, crop or none.")
-    needed = "max_dim" if mode == "square" else "min_dim"
-    if not (max_dim if mode == "square" else min_dim):
-        raise ValueError(f"Resize mode {mode!r} needs {needed}.")
+    if mode not in ("square", "rect", "pad64", "crop"):
+        raise ValueError(f"Resize mode {mode!r} is unknown; choose square, rect, pad64, crop or none.")
+    bounded = mode in ("square", "rect")
+    if not (max_dim if bounded else min_dim):
+        raise ValueError(f"Resize mode {mode!r} needs {'max_dim' if bounded else 'min_dim'}.")
     if mode == "pad64" and min_dim % 64:
         raise ValueError(f"Resize mode 'pad64' needs a min_dim that is a multiple of 64, not {min_dim}.")
 
@@ -170,7 +171,7 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
         scale = max(1, min_dim / min(height, width))
     if min_scale and scale < min_scale:
         scale = min_scale
-    if mode == "square" and round(max(height, width) * scale) > max_dim:
+    if bounded and round(max(height, width) * scale) > max_dim:
         scale = max_dim / max(height, width)
     if scale != 1:
         size = max(1, round(height * scale)), max(1, round(width * scale))

@@ -76,7 +76,7 @@ class MaskRCNN:
         """The graph of `mode`, from the image to detections or to losses."""
         config.validate()
         shape = list(config.IMAGE_SHAPE)
-        if mode == "inference" and config.IMAGE_RESIZE_MODE in ("pad64", "none"):
+        if mode == "inference" and config.IMAGE_RESIZE_MODE in ("rect", "pad64", "none"):
             shape[:2] = None, None
         # One device trains on batches of one size; a batch that is split over several has another on each.
         batch = config.BATCH_SIZE if mode == "training" and config.GPU_COUNT == 1 else None
@@ -456,7 +456,7 @@ class MaskRCNN:
     def _mold(self, image):
         config = self.config
         if config.IMAGE_RESIZE_MODE == "crop":
-            raise ValueError("IMAGE_RESIZE_MODE 'crop' is for training; set 'square' or 'pad64' to detect.")
+            raise ValueError("IMAGE_RESIZE_MODE 'crop' is for training; set 'square' or 'rect' to detect.")
         image = images.convert_channels(image, config.IMAGE_CHANNEL_COUNT)
         molded, window, scale, _, _ = images.resize_image(
             image,
@@ -468,7 +468,7 @@ class MaskRCNN:
         if molded.shape[0] % 64 or molded.shape[1] % 64:
             raise ValueError(
                 f"The image is {molded.shape[1]}x{molded.shape[0]} after resizing; the network wants multiples of 64. "
-                "Use IMAGE_RESIZE_MODE 'square' or 'pad64'."
+                "Use IMAGE_RESIZE_MODE 'square' or 'rect'."
             )
         active = np.zeros(config.NUM_CLASSES, "int32")
         meta = images.compose_image_meta(0, image.shape, molded.shape, window, scale, active)

@@ -86,7 +86,7 @@ def test_mini_masks_of_full_boxes(x, mini):
     np.testing.assert_array_equal(masks.expand_mask(found, small, x.shape), full)
 
 
-@given(shapes, st.sampled_from(["square", "pad64", "none"]), st.integers(1, 2), st.integers(0, 3))
+@given(shapes, st.sampled_from(["square", "rect", "pad64", "none"]), st.integers(1, 2), st.integers(0, 3))
 def test_resize_image(shape, mode, scale, seed):
     """The window holds the whole image at the scale that is given back, and masks follow it exactly."""
     image = np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype="uint8")
@@ -94,7 +94,12 @@ def test_resize_image(shape, mode, scale, seed):
     y1, x1, y2, x2 = window
     if mode == "square":
         assert resized.shape == (128, 128, 3)
-    if mode == "pad64":
+    if mode == "rect":
+        square, (top, left, _, _), *same = images.resize_image(image, 64 * scale, 128)
+        assert same[0] == factor and max(resized.shape) <= 128
+        height, width = y2 - y1, x2 - x1
+        np.testing.assert_array_equal(resized[y1:y2, x1:x2], square[top : top + height, left : left + width])
+    if mode in ("rect", "pad64"):
         assert resized.shape[0] % 64 == resized.shape[1] % 64 == 0
     assert abs(y2 - y1 - shape[0] * factor) <= 1 and abs(x2 - x1 - shape[1] * factor) <= 1
     outside = np.ones(resized.shape[:2], bool)
