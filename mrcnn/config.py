@@ -95,7 +95,7 @@ class Config:
 
     # How images come to one size (mrcnn.images.resize_image):
     # square: scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE, never above IMAGE_MAX_DIM, and pad to a square of that side.
-    # rect:   the same scale, padded only to multiples of 64: a photo takes a third less time to detect. Not equal to the
+    # rect:   the same scale, padded only to multiples of 64: less to compute for a photo. Not equal to the
     #         last bit, as a network that saw squares knows their padding. Training pads to the square.
     # pad64:  scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE alone, pad the sides to multiples of 64.
     # crop:   the same scale, then a random square of side IMAGE_MIN_DIM; training only.
