@@ -6,6 +6,7 @@ ResNet-50 and -101 carry the layer names of the original, so that its weights (a
 from functools import partial
 
 import keras
+import numpy as np
 from keras import layers
 
 
@@ -16,11 +17,15 @@ class BatchNorm(layers.BatchNormalization):
     Args:
         frozen: True for that. Building a graph with `BatchNorm(...)(x, training=False)`, as old code does, sets it: a
             Keras 3 model in training overrides the argument of the call.
+
+    Attributes:
+        folded: the layer does nothing, as its numbers are in the convolution before it; see `fold`.
     """
 
     def __init__(self, frozen=False, **kwargs):
         super().__init__(**kwargs)
         self.frozen = frozen
+        self.folded = False
 
     def __call__(self, inputs, training=None, **kwargs):
         if training is False and keras.backend.is_keras_tensor(inputs):
@@ -28,10 +33,37 @@ class BatchNorm(layers.BatchNormalization):
         return super().__call__(inputs, training=training, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
+        if self.folded:
+            return inputs
         return super().call(inputs, training=False if self.frozen else training, mask=mask)
 
     def get_config(self):
         return {**super().get_config(), "frozen": self.frozen}
+
+    def fold(self):
+        """Move the stored statistics, gamma and beta into the convolution before, if that has a bias; for inference.
+
+        The weights, now those of an identity here, can be saved and loaded as ever.
+
+        Returns:
+            whether that was done.
+        """
+        conv = self._inbound_nodes[0].input_tensors[0]._keras_history.operation
+        if self.folded or not isinstance(conv, layers.Conv2D) or conv.bias is None:
+            return False
+        if any(node.operation is not self for node in conv._outbound_nodes):
+            return False  # others see the convolution's own output
+        gamma, beta, mean, variance = (
+            w.numpy() for w in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        )
+        scale = gamma / np.sqrt(variance + self.epsilon)
+        conv.kernel.assign(conv.kernel.numpy() * scale)
+        conv.bias.assign((conv.bias.numpy() - mean) * scale + beta)
+        identity = {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1 - self.epsilon}
+        for name, value in identity.items():
+            getattr(self, name).assign(np.full(mean.shape, value, "float32"))
+        self.folded = True
+        return True
 
 
 def batch_norm(x, name, train_bn):

@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 from tiny import WEIGHTS, TinyConfig, tiny_model
 
+from mrcnn.backbone import BatchNorm
 from mrcnn.config import Config
 from mrcnn.model import MaskRCNN
 from mrcnn.roi_align import PyramidROIAlign
@@ -413,3 +414,26 @@ def test_find_last_without_checkpoint(model, tmp_path, monkeypatch):
         monkeypatch.setattr(model, "model_dir", str(folder))
         with pytest.raises(FileNotFoundError, match="No checkpoint of 'tiny' under .*; train first, or give"):
             model.find_last()
+
+
+def test_batch_norm_folds_into_the_convolutions(tmp_path, gold, inputs):
+    model = tiny_model("inference", tmp_path)
+    plain = [np.array(x) for x in model.keras_model.predict_on_batch(inputs)]
+    detected = model.detect([gold["image_0"]])
+    count = sum(isinstance(layer, BatchNorm) for layer in model.get_trainable_layers())
+    assert model.fold_batch_norm() == count > 5
+    assert model.fold_batch_norm() == 0
+    folded = [np.array(x) for x in model.keras_model.predict_on_batch(inputs)]
+    for one, other in zip(plain, folded, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+    check_same(model.detect([gold["image_0"]])[0], detected[0])
+    # Saved and loaded into a model that still has its BatchNorm, the numbers are the same.
+    model.save_weights(tmp_path / "folded.h5")
+    other = tiny_model("inference", tmp_path)
+    other.load_weights(tmp_path / "folded.h5")
+    for one, again in zip(plain, other.keras_model.predict_on_batch(inputs), strict=True):
+        np.testing.assert_allclose(one, np.array(again), rtol=0, atol=1e-4)
+    model.load_weights(WEIGHTS)
+    check_same(model.detect([gold["image_0"]])[0], detected[0])
+    with pytest.raises(ValueError, match="built for training"):
+        tiny_model("training", tmp_path).fold_batch_norm()
