@@ -273,7 +273,9 @@ def evaluate(args, model, dataset):
     print(coco_evaluate.format_table(metrics))
     if "keypoints" in metrics:
         share, count = metrics["keypoints"]["swapped"], metrics["keypoints"]["matched"]
-        print(f"Left and right exchanged in {share:.1%} of {count} people that were found.")
+        print(
+            f"Left and right exchanged in {share:.1%} of {count} people that were found." if count else "Nobody found."
+        )
     print()
     print(coco_evaluate.format_classes(metrics))
 
