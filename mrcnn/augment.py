@@ -36,7 +36,7 @@ def augment(image, mask, augmentation, rng=None, points=None, flip_pairs=()):
 
     Returns:
         image and mask of the same shapes and dtypes; then, if points were given, float32 points, which may have left
-        the image.
+        the image; v is 0 for those that the augmenter lost.
 
     Raises:
         ValueError: an unknown recipe, or the augmenter changed the size of the image.
@@ -60,7 +60,8 @@ def augment(image, mask, augmentation, rng=None, points=None, flip_pairs=()):
         return new_image, new_mask
     moved = np.array(points, "float32")
     moved[..., :2] = flat[3:].reshape(*moved.shape[:-1], 2)
-    (ax, ay), (bx, by) = flat[1] - flat[0], flat[2] - flat[0]
+    moved[~np.isfinite(moved).all(axis=-1)] = 0
+    (ax, ay), (bx, by) = flat[1] - flat[0], flat[2] - flat[0]  # a probe that was lost is no mirror
     return new_image, new_mask, swap(moved, flip_pairs) if ax * by < ay * bx else moved
 
 
@@ -88,14 +89,19 @@ def _albumentations(image, mask, points, augmentation, rng):
     given = {"image": image, "masks": [*np.moveaxis(mask, -1, 0).astype("uint8")]}
     if points is not None:
         whole = albumentations.KeypointParams(format="xy", remove_invisible=False)
-        augmentation = albumentations.Compose(augmentation.transforms, keypoint_params=whole, p=augmentation.p)
-        given["keypoints"] = points
+        augmentation = albumentations.Compose([augmentation], keypoint_params=whole)
+        # Some augmenters drop points all the same: the third column tells which are left.
+        given["keypoints"] = np.column_stack([points, np.arange(len(points))])
     if rng is not None:
         augmentation.set_random_seed(int(rng.random() * 2**31))
     changed = augmentation(**given)
     masks = changed["masks"]
     mask = np.stack(masks, axis=-1).astype(bool) if len(masks) else mask
-    return changed["image"], mask, np.asarray(changed["keypoints"])[:, :2] if points is not None else None
+    if points is not None:
+        left = np.reshape(changed["keypoints"], (-1, 3))
+        points = np.full(points.shape, np.nan)
+        points[left[:, 2].astype(int)] = left[:, :2]
+    return changed["image"], mask, points
 
 
 # Recipes: image [H, W, C], mask [H, W, n] and points [m, 2] of (x, y), which the functions below never get as None.

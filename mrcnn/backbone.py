@@ -41,7 +41,9 @@ class BatchNorm(layers.BatchNormalization):
         return {**super().get_config(), "frozen": self.frozen}
 
     def fold(self):
-        """Move the stored statistics, gamma and beta into the convolution before, if that has a bias; for inference.
+        """Move the stored statistics, gamma and beta into the convolution before, for inference.
+
+        That convolution must have a bias and no activation, and be followed by nothing else.
 
         The weights, now those of an identity here, can be saved and loaded as ever.
 
@@ -50,6 +52,8 @@ class BatchNorm(layers.BatchNormalization):
         """
         conv = self._inbound_nodes[0].input_tensors[0]._keras_history.operation
         if self.folded or not isinstance(conv, layers.Conv2D) or conv.bias is None:
+            return False
+        if conv.activation is not keras.activations.linear or not (self.scale and self.center):
             return False
         if any(node.operation is not self for node in conv._outbound_nodes):
             return False  # others see the convolution's own output

@@ -130,11 +130,12 @@ class CocoDataset(Dataset):
             return super().load_keypoints(image_id)
         if "kept" not in info:
             self.load_mask(image_id)
-        given = [annotation.get("keypoints") or [] for annotation in info["kept"]]
+        kept = info.get("kept", info["annotations"])  # of a subclass with its own load_mask all
+        given = [annotation.get("keypoints") or [] for annotation in kept]
         count = max(map(len, given), default=0)
         if not count:
             return None
-        wrong = [a["id"] for a, x in zip(info["kept"], given, strict=True) if len(x) not in (0, count - count % 3)]
+        wrong = [a["id"] for a, x in zip(kept, given, strict=True) if len(x) not in (0, count - count % 3)]
         if wrong:
             raise ValueError(f"{info['path']}: annotations {wrong} have more or fewer keypoint values than others.")
         return np.array([x or [0] * count for x in given], "float32").reshape(len(given), -1, 3)

@@ -290,8 +290,10 @@ class Config:
         for name in ("KEYPOINT_FLIP_PAIRS", "KEYPOINT_SKELETON"):
             wrong = [pair for pair in getattr(self, name) if not all(0 <= i < count for i in pair)]
             require(not wrong, f"{name} has {wrong}; the indices of {count} keypoints are 0 to {count - 1}.")
-        wrong = [i for i in self.KEYPOINT_CLASSES or () if not 0 < i < self.NUM_CLASSES]
-        require(not wrong, f"KEYPOINT_CLASSES has {wrong}; the ids of the classes are 1 to {self.NUM_CLASSES - 1}.")
+        if self.KEYPOINT_CLASSES is not None:
+            wrong = [i for i in self.KEYPOINT_CLASSES if not 0 < i < self.NUM_CLASSES]
+            require(not wrong, f"KEYPOINT_CLASSES has {wrong}; the ids of the classes are 1 to {self.NUM_CLASSES - 1}.")
+            require(len(self.KEYPOINT_CLASSES) > 0, "KEYPOINT_CLASSES is empty; None stands for all classes.")
         shape = (4 * self.KEYPOINT_POOL_SIZE,) * 2
         require(
             tuple(self.KEYPOINT_MASK_SHAPE) == shape,

@@ -68,8 +68,11 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
     if augment and rng.random() < 0.5:
         image, mask = np.fliplr(image), np.fliplr(mask)
         points = keypoints.mirror(points, image.shape[1], config.KEYPOINT_FLIP_PAIRS)
-    if augmentation is not None:
-        image, mask, points = apply_augmentation(image, mask, augmentation, rng, points, config.KEYPOINT_FLIP_PAIRS)
+    if augmentation is not None and config.NUM_KEYPOINTS:
+        pairs = config.KEYPOINT_FLIP_PAIRS
+        image, mask, points = apply_augmentation(image, mask, augmentation, rng, points, pairs)
+    elif augmentation is not None:
+        image, mask = apply_augmentation(image, mask, augmentation, rng)
 
     present = mask.any(axis=(0, 1))
     mask, class_ids = mask[..., present], np.asarray(class_ids, "int32")[present]

@@ -123,8 +123,10 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detection
     kept = [dict(annotation) for annotation in coco.dataset["annotations"] if annotation["image_id"] in images]
     if iou_type == "keypoints":
         for annotation in kept:
-            points = annotation.setdefault("keypoints", [0] * (3 * len(sigmas)))
-            annotation["num_keypoints"] = sum(v > 0 for v in points[2::3])
+            points = annotation.get("keypoints") or [0] * (3 * len(sigmas))
+            if len(points) != 3 * len(sigmas):
+                raise ValueError(f"Annotation {annotation['id']} has {len(points) // 3} keypoints, not {len(sigmas)}.")
+            annotation.update(keypoints=points, num_keypoints=sum(v > 0 for v in points[2::3]))
         # By its keypoints alone, as in the files that COCO's server takes, a result's size is that of their extent.
         wanted = ("image_id", "category_id", "keypoints", "score")
         results = [{key: r[key] for key in wanted} for r in results if "keypoints" in r]
@@ -180,7 +182,7 @@ def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
         raise ValueError("The data set has no images to evaluate.")
-    found = _Found(results_path, model)
+    found = _Found(results_path, model, dataset)
     waiting = [i for i in image_ids if i not in found.results]
     with tqdm(
         total=len(image_ids),
@@ -252,13 +254,13 @@ def count_swaps(coco, results, image_ids, config):
 class _Found:
     """Results by image, kept in a file as they come: a line for the model, then one an image."""
 
-    def __init__(self, path, model):
+    def __init__(self, path, model, dataset):
         self.path = Path(path) if path is not None else None
         self.results = {}
         if self.path is None:
             return
         self.part = self.path.with_name(self.path.name + ".part")
-        head = json.dumps(_fingerprint(model))
+        head = json.dumps(_fingerprint(model, dataset))
         lines = self.part.read_text().splitlines() if self.part.exists() else []
         if lines[:1] == [head]:
             for line in lines[1:]:
@@ -286,9 +288,11 @@ class _Found:
         return results
 
 
-def _fingerprint(model):
-    """What tells one model's results from another's: a digest of its weights and settings."""
-    digest = hashlib.sha1(json.dumps(model.config.to_dict(), default=str).encode())
+def _fingerprint(model, dataset):
+    """What tells results of one model on one data set from others: a digest of weights, settings and images."""
+    images = [(info["source"], info["id"], info["path"]) for info in dataset.image_info]
+    settings = json.dumps([model.config.to_dict(), images], default=lambda x: getattr(x, "__name__", str(x)))
+    digest = hashlib.sha1(settings.encode())
     for weight in model.keras_model.weights:
         digest.update(np.ascontiguousarray(weight.numpy()))
     return digest.hexdigest()

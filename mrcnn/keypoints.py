@@ -107,6 +107,20 @@ def resize(points, shape, scale, padding, crop=None):
     return points
 
 
+def restore(points, shape, window):
+    """The inverse of `resize`: points [..., 3] of a molded image, in pixels of the original.
+
+    Args:
+        points: (x, y, anything).
+        shape: (H, W, ...) of the original image.
+        window: (y1, x1, y2, x2) pixels of the molded image that are image.
+    """
+    y1, x1, y2, x2 = window
+    factor = np.array([shape[1] / (x2 - x1), shape[0] / (y2 - y1), 1])
+    half = np.array([0.5, 0.5, 0])
+    return ((points - (x1, y1, 0) + half) * factor - half).astype("float32")
+
+
 def mirror(points, width, pairs):
     """Points [..., J, 3] of an image `width` pixels wide, left and right exchanged."""
     return swap(points * (-1, 1, 1) + (width - 1, 0, 0), pairs).astype("float32")
@@ -116,7 +130,7 @@ def drop_outside(points, shape):
     """Points [..., 3] with those outside an image of `shape` (H, W) set to zero: they are not annotated any more."""
     x, y, v = np.moveaxis(points, -1, 0)
     inside = (x >= -0.5) & (y >= -0.5) & (x < shape[1] - 0.5) & (y < shape[0] - 0.5) & (v > 0)
-    return points * inside[..., None]
+    return np.where(inside[..., None], points, 0)
 
 
 def swap(points, pairs):
@@ -129,7 +143,8 @@ def swap(points, pairs):
 
 def sigmas(config):
     """[J] the config's KEYPOINT_SIGMAS, or `DEFAULT_SIGMA` for each point."""
-    return np.array(config.KEYPOINT_SIGMAS or [DEFAULT_SIGMA] * config.NUM_KEYPOINTS)
+    given = config.KEYPOINT_SIGMAS
+    return np.array(given if len(given) else [DEFAULT_SIGMA] * config.NUM_KEYPOINTS)
 
 
 def similarity(truth, points, area, sigmas):

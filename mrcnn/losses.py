@@ -107,7 +107,8 @@ def mrcnn_keypoint_loss_graph(target_cells, pred_keypoints):
         target_cells: [B, P, J] int, row * columns + column; -1 where there is no point to learn.
         pred_keypoints: [B, P, J, h, w] logits.
     """
-    logits = ops.reshape(pred_keypoints, (*pred_keypoints.shape[:3], -1))
+    _, slots, points, rows, columns = pred_keypoints.shape
+    logits = ops.reshape(pred_keypoints, (-1, slots, points, rows * columns))
     return _mean(_cross_entropy(ops.maximum(target_cells, 0), logits), target_cells >= 0)
 
 

@@ -574,26 +574,25 @@ class MaskRCNN:
         rois = boxes.denormalize(normalized, original_image_shape[:2])
         class_ids, full = detections[kept, 4].astype("int32"), None
         if mrcnn_mask is not None:
-            full = [
-                masks.unmold_mask(mrcnn_mask[i, :, :, k], box, original_image_shape)
-                for i, k, box in zip(kept, class_ids, rois, strict=True)
-            ]
-            full = masks.stack_masks(full, *original_image_shape[:2])
+            planes = np.zeros((len(kept), *original_image_shape[:2]), bool)
+            for plane, i, k, box in zip(planes, kept, class_ids, rois, strict=True):
+                plane[:] = masks.unmold_mask(mrcnn_mask[i, :, :, k], box, original_image_shape)
+            full = np.moveaxis(planes, 0, -1)
         return rois, class_ids, detections[kept, 5], full
 
     def unmold_keypoints(self, detections, heatmaps, original_image_shape, image_shape, window):
         """Keypoints [n, J, 3] float32 of (x, y, score), in pixels of the original image, of the boxes that
         `unmold_detections` gives; heatmaps are [at least n, J, h, w] logits."""
-        kept, normalized = _place(detections, original_image_shape, image_shape, window)
-        rois = boxes.to_pixels(boxes.expand(normalized, self.config.KEYPOINT_ROI_EXPAND), original_image_shape)
+        kept, _ = _place(detections, original_image_shape, image_shape, window)
+        rois = boxes.to_pixels(boxes.expand(detections[:, :4], self.config.KEYPOINT_ROI_EXPAND), image_shape)
         points = np.zeros((len(kept), heatmaps.shape[1], 3), "float32")
-        for point, i, roi in zip(points, kept, rois, strict=True):
+        for point, i in zip(points, kept, strict=True):
             if self.config.KEYPOINT_CLASSES is None or detections[i, 4] in self.config.KEYPOINT_CLASSES:
-                point[:] = keypoints.decode(heatmaps[i], roi)
+                point[:] = keypoints.restore(keypoints.decode(heatmaps[i], rois[i]), original_image_shape, window)
         return points
 
     def fold_batch_norm(self):
-        """Move every BatchNorm into the convolution before it: the same results with less to compute.
+        """Move BatchNorm into the convolution before it, where that has a bias: the same results, less to compute.
 
         Call it after the weights are loaded; loading others undoes it.
 

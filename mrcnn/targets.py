@@ -119,7 +119,7 @@ class DetectionTargetLayer(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.keypoint_shape = keypoint_shape and tuple(keypoint_shape)
         self.image_shape = image_shape and tuple(image_shape[:2])
-        self.keypoint_classes = keypoint_classes and tuple(keypoint_classes)
+        self.keypoint_classes = None if keypoint_classes is None else tuple(int(i) for i in keypoint_classes)
         self.roi_expand = roi_expand
 
     def call(self, inputs):

@@ -305,6 +305,8 @@ def copy(source, target):
     """Copy the weights of one graph to another that has the same layers, as from training to inference."""
     ours = {layer.name: layer for layer in weighted_layers(source)}
     for layer in weighted_layers(target):
+        if getattr(layer, "folded", False):
+            raise ValueError(f"{layer.name} is folded (fold_batch_norm) and would not use these weights; build anew.")
         for name, weight in _named_weights(layer).items():
             weight.assign(_named_weights(ours[layer.name])[name])
 

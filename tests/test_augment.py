@@ -323,6 +323,25 @@ def test_keypoints_with_albumentations(name, arguments, mirrored):
     check_points(albumentations.Compose([getattr(albumentations, name)(p=1, **arguments)]), mirrored)
 
 
+def test_points_that_albumentations_drops():
+    albumentations = pytest.importorskip("albumentations", reason="albumentations is not installed")
+    image, mask, points = marks()
+    points[0, 3] = 63, 63, 2
+    for seed in range(5):
+        pipeline = albumentations.Compose([albumentations.OpticalDistortion(distort_limit=(0.8, 0.9), p=1)])
+        *_, moved = augment.augment(image, mask, pipeline, RNG(seed), points, [(0, 1)])
+        assert moved.shape == points.shape and np.isfinite(moved).all() and (moved[0, :3, 2] == 2).all()
+
+
+def test_one_of_albumentations_stays_one():
+    albumentations = pytest.importorskip("albumentations", reason="albumentations is not installed")
+    image, mask, points = marks()
+    either = albumentations.OneOf([albumentations.HorizontalFlip(p=1), albumentations.VerticalFlip(p=1)], p=1)
+    for seed in range(5):
+        *_, moved = augment.augment(image, mask, albumentations.Compose([either]), RNG(seed), points)
+        assert ((moved[..., 0] == points[..., 0]).all()) != ((moved[..., 1] == points[..., 1]).all())
+
+
 @pytest.mark.parametrize("recipe", ["turn", "scale", "colour"])
 def test_keypoints_with_recipes(recipe):
     check_points(recipe, mirrored=False)

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -5,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from mrcnn import keypoints, losses
-from mrcnn.boxes import expand
+from mrcnn import boxes, images, keypoints, losses
 from mrcnn.config import Config
 from mrcnn.data import DataGenerator, load_image_gt
 from mrcnn.dataset import Dataset
@@ -46,11 +47,11 @@ SHAPE = (56, 56)
     ],
 )
 def test_encode_by_hand(box, point, cell):
-    points, boxes = np.array([[point]], "float32"), np.array([box], "float32")
-    assert keypoints.encode(points, boxes, SHAPE).tolist() == [[cell]]
-    tensors = keypoints.encode(ops.convert_to_tensor(points), ops.convert_to_tensor(boxes), SHAPE)
+    points, rois = np.array([[point]], "float32"), np.array([box], "float32")
+    assert keypoints.encode(points, rois, SHAPE).tolist() == [[cell]]
+    tensors = keypoints.encode(ops.convert_to_tensor(points), ops.convert_to_tensor(rois), SHAPE)
     assert ops.convert_to_numpy(tensors).tolist() == [[cell]]
-    assert keypoints.encode(points, boxes, SHAPE).dtype == np.int32
+    assert keypoints.encode(points, rois, SHAPE).dtype == np.int32
 
 
 def peaks(cells, shape=SHAPE, height=8.0):
@@ -78,7 +79,7 @@ def test_decode_finds_the_top_between_cells():
 
 
 side = st.floats(2, 900)
-share = st.floats(0, 1)
+share = st.floats(1e-6, 1 - 1e-6)  # on the edge itself rounding may put a point outside
 
 
 @settings(deadline=None)
@@ -86,13 +87,37 @@ share = st.floats(0, 1)
 def test_decode_inverts_encode_to_half_a_cell(y, x, height, width, places):
     box = np.array([y, x, y + height, x + width])
     points = np.array([(x + u * width - 0.5, y + v * height - 0.5, 2) for u, v in places])
-    # Rounding may put a point on the edge outside the box.
-    points[:, 0] = points[:, 0].clip(box[1] - 0.5, box[3] - 0.5)
-    points[:, 1] = points[:, 1].clip(box[0] - 0.5, box[2] - 0.5)
     cells = keypoints.encode(points, box, SHAPE)
     assert (cells >= 0).all()
     found = keypoints.decode(peaks(cells), box)
     assert (np.abs(found[:, :2] - points[:, :2]) <= 0.5 * np.array([width, height]) / 56 + 1e-3).all()
+
+
+@pytest.mark.parametrize("size", [(64, 96), (200, 200), (427, 640), (1500, 2000)])
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_from_the_image_to_the_network_and_back(size, factor):
+    """A point of an image that is resized and padded, its cell in a box there, and back: within half a cell."""
+    model = SimpleNamespace(config=KiteConfig().update(KEYPOINT_ROI_EXPAND=factor))
+    config = {"min_dim": 256, "max_dim": 256, "mode": "square"}
+    molded, window, scale, padding, _ = images.resize_image(np.zeros((*size, 3), "uint8"), **config)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        y1, x1, y2, x2 = window
+        box = np.sort(rng.uniform((y1, x1), (y2, x2), (2, 2)), axis=0).ravel() + (0, 0, 4, 4)
+        roi = boxes.to_pixels(boxes.expand(boxes.normalize(box, molded.shape), factor), molded.shape)
+        low, high = np.maximum(roi[:2], (y1, x1)), np.minimum(roi[2:], (y2, x2))
+        places = rng.uniform(low, high, (4, 2)) - 0.5
+        points = keypoints.restore(np.column_stack([places[:, ::-1], np.full(4, 2)]), size, window)
+        again = keypoints.resize(points, size, scale, padding)
+        np.testing.assert_allclose(again[:, :2], places[:, ::-1], atol=1e-3)
+        cells = keypoints.encode(again, roi, (28, 28))
+        assert (cells >= 0).all()
+        detection = np.array([[*boxes.normalize(box, molded.shape), 1, 0.9]], "float32")
+        found = MaskRCNN.unmold_keypoints(
+            model, detection, peaks(cells, (28, 28))[None], (*size, 3), molded.shape, window
+        )
+        cell = (roi[2:] - roi[:2])[::-1] / 28 / scale
+        assert (np.abs(found[0, :, :2] - points[:, :2]) <= 0.5 * cell + 0.02).all()
 
 
 def test_swap_and_mirror():
@@ -117,8 +142,9 @@ def test_resize():
 
 def test_drop_outside():
     points = np.array([[-0.5, 3, 2], [-0.6, 3, 2], [19.4, 9.4, 1], [19.5, 3, 2], [3, 9.5, 2], [3, 3, 0]])
+    points = np.concatenate([points, [[np.nan, np.nan, 0]]])
     kept = keypoints.drop_outside(points, (10, 20, 3))
-    assert kept[:, 2].tolist() == [2, 0, 1, 0, 0, 0] and not kept[kept[:, 2] == 0].any()
+    assert kept[:, 2].tolist() == [2, 0, 1, 0, 0, 0, 0] and not kept[kept[:, 2] == 0].any()
 
 
 def test_cocos_person():
@@ -129,7 +155,7 @@ def test_cocos_person():
 
 
 def test_expand():
-    np.testing.assert_allclose(expand(np.array([[10.0, 20, 30, 60]]), 1.5), [[5, 10, 35, 70]])
+    np.testing.assert_allclose(boxes.expand(np.array([[10.0, 20, 30, 60]]), 1.5), [[5, 10, 35, 70]])
 
 
 # Targets and loss
@@ -169,6 +195,23 @@ def test_targets_in_a_larger_roi():
     found = targets(target_layer(roi_expand=2.0), POINTS)
     assert found[1][0] == cell * 56 + cell
     assert found[1][2] == int((27.5 + 1.5) * 56 / 111) * 56 + int((27.5 + 60.5) * 56 / 111)  # inside now
+
+
+def test_settings():
+    config = KiteConfig().update(KEYPOINT_SIGMAS=np.full(4, 0.1), KEYPOINT_CLASSES=np.array([1]))
+    assert keypoints.sigmas(config).tolist() == [0.1] * 4
+    assert keypoints.sigmas(KiteConfig()).tolist() == [keypoints.DEFAULT_SIGMA] * 4
+    for name, value, message in [
+        ("KEYPOINT_SIGMAS", [0.1], "KEYPOINT_SIGMAS has 1 entries for NUM_KEYPOINTS = 4; give 4 or none."),
+        ("KEYPOINT_FLIP_PAIRS", [(0, 4)], r"KEYPOINT_FLIP_PAIRS has \[\(0, 4\)\]; the indices of 4 .* 0 to 3."),
+        ("KEYPOINT_SKELETON", [0, 1], "KEYPOINT_SKELETON is .*; it must be a sequence of pairs of indices."),
+        ("KEYPOINT_CLASSES", [2], r"KEYPOINT_CLASSES has \[2\]; the ids of the classes are 1 to 1."),
+        ("KEYPOINT_CLASSES", [], "KEYPOINT_CLASSES is empty; None stands for all classes."),
+        ("KEYPOINT_MASK_SHAPE", (56, 56), r"KEYPOINT_POOL_SIZE = 7, so it must be \(28, 28\)."),
+        ("KEYPOINT_ROI_EXPAND", 0.5, "KEYPOINT_ROI_EXPAND is 0.5; it must be at least 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            KiteConfig().update(**{name: value})
 
 
 def test_loss_by_hand():
