@@ -151,4 +151,5 @@ def test_losses_by_name():
         "mrcnn_class_loss",
         "mrcnn_bbox_loss",
         "mrcnn_mask_loss",
+        "mrcnn_keypoint_loss",
     ]

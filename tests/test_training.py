@@ -81,7 +81,7 @@ def inputs_of(gold, case):
 def predict(model, gold, case):
     """Outputs of the training graph as NumPy arrays, and the five losses."""
     outputs = model.keras_model(inputs_of(gold, case), training=True)
-    values = {name: float(ops.convert_to_numpy(loss(outputs))) for name, loss in losses.LOSSES.items()}
+    values = {name: float(ops.convert_to_numpy(losses.LOSSES[name](outputs))) for name in LOSSES}
     return {name: ops.convert_to_numpy(x) for name, x in outputs.items()}, values
 
 
