@@ -4,10 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from data import real_data
+from kites import KiteConfig, Kites, train_and_detect
 from PIL import Image
+
+from mrcnn.evaluate import evaluate
+from mrcnn.model import MaskRCNN
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
@@ -67,3 +72,30 @@ def test_a_set_without_keypoints_is_named(tmp_path, capsys):
     (tmp_path / "annotations").mkdir()
     code, _, err = run(capsys, "train", "--dataset", tmp_path)
     assert code == 2 and "person_keypoints_train2017.json" in err and err.count("\n") == 1
+
+
+# Other objects with other points
+
+
+@pytest.mark.parametrize("masks, points", [(False, 4), (False, 0)])
+def test_heads_can_be_left_out(masks, points, tmp_path):
+    train_and_detect(tmp_path, masks, points)
+
+
+def test_images_without_points_train_boxes_and_masks(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = MaskRCNN("training", KiteConfig().update(STEPS_PER_EPOCH=10), tmp_path)
+    kept = keras.callbacks.History()
+    model.train(Kites(keypoints=False), None, 0.001, 1, "all", custom_callbacks=[kept])
+    assert kept.history["mrcnn_keypoint_loss"] == [0.0] and kept.history["mrcnn_mask_loss"][0] > 0
+
+
+def test_four_points_are_learnt(tmp_path):
+    """160 steps put most corners of the kites seen in training near the right place."""
+    keras.utils.set_random_seed(0)
+    model = MaskRCNN("training", KiteConfig().update(STEPS_PER_EPOCH=160), tmp_path)
+    model.train(Kites(), None, 0.004, 1, "all")
+    detector = MaskRCNN("inference", KiteConfig(), tmp_path)
+    detector.load_weights(model.find_last())
+    metrics = evaluate(detector, Kites(), verbose=0)
+    assert metrics["keypoints"]["AP50"] > 0.5
