@@ -7,10 +7,11 @@ from skimage.transform import resize
 
 from mrcnn.keypoints import swap
 
-# imgaug 0.4.0 reads np.sctypes at import and np.complex in its clouds and fog, which NumPy removed; imgaug has had no
-# release since. Set here, and so by `import mrcnn.model`, they also serve old code that imports imgaug after that.
-if not hasattr(np, "complex"):
-    np.complex = complex
+# imgaug 0.4.0 reads names that NumPy removed: np.sctypes at import, np.bool and np.complex in its weather. It has had
+# no release since. Set here, and so by `import mrcnn.model`, they also serve old code that imports imgaug after that.
+for name, kind in {"bool": bool, "complex": complex}.items():
+    if not hasattr(np, name):
+        setattr(np, name, kind)
 if not hasattr(np, "sctypes"):
     np.sctypes = {
         "int": [np.int8, np.int16, np.int32, np.int64],
