@@ -91,17 +91,23 @@ def overfit(config, dataset, kinds, logs):
     )
 
 
-def main():
-    """Pick the images, train, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def load(description, **options):
+    """The arguments of the command line, and `val` of the folder that they name; options are those of `load_coco`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="folder in COCO's format")
     parser.add_argument("--logs", default="logs")
     args = parser.parse_args()
     keras.utils.set_random_seed(0)
     dataset = CocoDataset()
-    dataset.load_coco(args.dataset, "val")
+    dataset.load_coco(args.dataset, "val", **options)
     dataset.prepare()
-    objects = [dataset.coco.imgToAnns[info["id"]] for info in dataset.image_info]
+    return args, dataset
+
+
+def main():
+    """Pick the images, train, report."""
+    args, dataset = load(__doc__)
+    objects = [info["annotations"] for info in dataset.image_info]
     fit = [i for i, found in enumerate(objects) if 2 <= len(found) <= 8 and not any(a["iscrowd"] for a in found)]
     take(dataset, fit[:8])
     overfit(OverfitConfig().update(NUM_CLASSES=dataset.num_classes), dataset, ("bbox", "segm"), args.logs)

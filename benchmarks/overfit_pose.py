@@ -6,13 +6,9 @@ The folder is in COCO's format, with annotations/person_keypoints_val2017.json; 
 with one to four people, each with at least five keypoints, and no crowd.
 """
 
-import argparse
-
-import keras
-from overfit import OverfitConfig, overfit, take
+from overfit import OverfitConfig, load, overfit, take
 
 from mrcnn import keypoints
-from mrcnn.coco import CocoDataset
 
 
 class OverfitPoseConfig(OverfitConfig):
@@ -29,14 +25,7 @@ class OverfitPoseConfig(OverfitConfig):
 
 def main():
     """Pick the images, train, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="folder in COCO's format")
-    parser.add_argument("--logs", default="logs")
-    args = parser.parse_args()
-    keras.utils.set_random_seed(0)
-    dataset = CocoDataset()
-    dataset.load_coco(args.dataset, "val", keypoints=True)
-    dataset.prepare()
+    args, dataset = load(__doc__, keypoints=True)
     fit = []
     for i, info in enumerate(dataset.image_info):
         people = info["annotations"]

@@ -9,9 +9,10 @@ from mrcnn.keypoints import swap
 
 # imgaug 0.4.0 reads names that NumPy removed: np.sctypes at import, np.bool and np.complex in its weather. It has had
 # no release since. Set here, and so by `import mrcnn.model`, they also serve old code that imports imgaug after that.
-for name, kind in {"bool": bool, "complex": complex}.items():
-    if not hasattr(np, name):
-        setattr(np, name, kind)
+if not hasattr(np, "bool"):
+    np.bool = bool
+if not hasattr(np, "complex"):
+    np.complex = complex
 if not hasattr(np, "sctypes"):
     np.sctypes = {
         "int": [np.int8, np.int16, np.int32, np.int64],

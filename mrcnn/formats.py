@@ -219,9 +219,8 @@ class LabelImageDataset(Dataset):
         for value, i in zip(values, own, strict=True):
             if i not in ids:
                 raise ValueError(f"{info['labels']}: label {value} is of class {i}; there are {len(ids)} classes.")
-        return stack_masks([labels == value for value in values], *labels.shape), np.array(
-            [ids[i] for i in own], "int32"
-        )
+        masks = stack_masks([labels == value for value in values], *labels.shape)
+        return masks, np.array([ids[i] for i in own], "int32")
 
 
 def _images(folder):

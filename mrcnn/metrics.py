@@ -159,11 +159,8 @@ def compute_ap_per_class(images, iou_threshold=0.5, max_detections=100):
         gt_rows, pred_rows = _rows(gt_boxes), _rows(pred_boxes)
         gt_ids, pred_ids = np.asarray(gt_class_ids)[gt_rows], np.asarray(pred_class_ids)[pred_rows]
         for class_id in {*gt_ids[gt_ids > 0].tolist(), *pred_ids.tolist()}:
-            gt, crowds, pred = (
-                gt_rows[gt_ids == class_id],
-                gt_rows[gt_ids == -class_id],
-                pred_rows[pred_ids == class_id],
-            )
+            gt, crowds = gt_rows[gt_ids == class_id], gt_rows[gt_ids == -class_id]
+            pred = pred_rows[pred_ids == class_id]
             pred = pred[np.argsort(-np.asarray(pred_scores)[pred], kind="stable")][:max_detections]
             found = pred_masks[..., pred] > 0.5
             matches = compute_matches(

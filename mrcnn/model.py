@@ -19,7 +19,15 @@ from mrcnn.heads import KeypointHead, MaskHead, fpn_classifier_graph
 from mrcnn.parallel_model import machine, optimizer_class, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
-from mrcnn.training import Checkpoints, SampleSeed, StopOnNonFiniteLoss, find_last, restore_optimizer, tensorboard
+from mrcnn.training import (
+    Checkpoints,
+    SampleSeed,
+    StopOnNonFiniteLoss,
+    find_last,
+    keep_freed_memory,
+    restore_optimizer,
+    tensorboard,
+)
 from mrcnn.validate import format_problems
 
 # Which layers the presets of train(layers=...) train.
@@ -132,7 +140,7 @@ class MaskRCNN:
             padding = ops.all(ops.equal(given, 0), axis=-1, keepdims=True)
             candidates = ops.where(padding, 0.0, boxes.normalize(given, shape))
         truth = [targets[name] for name in ("input_gt_masks", "input_gt_keypoints") if name in targets]
-        rois, target_class_ids, target_bbox, *roi_targets = DetectionTargetLayer(
+        sampler = DetectionTargetLayer(
             config.TRAIN_ROIS_PER_IMAGE,
             config.ROI_POSITIVE_RATIO,
             config.MASK_SHAPE if config.USE_MASK else None,
@@ -143,10 +151,13 @@ class MaskRCNN:
             keypoint_classes=config.KEYPOINT_CLASSES,
             roi_expand=config.KEYPOINT_ROI_EXPAND,
             name="proposal_targets",
-        )([candidates, targets["input_gt_class_ids"], gt_boxes, *truth])
+        )
+        rois, target_class_ids, target_bbox, *roi_targets = sampler(
+            [candidates, targets["input_gt_class_ids"], gt_boxes, *truth]
+        )
         class_logits, probs, deltas = self._box_head(rois, feature_maps, input_image_meta)
         # Only the first slots can be positive, and only positive ones have a mask and keypoints.
-        positive = rois[:, : int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO)]
+        positive = rois[:, : sampler.positive_slots]
 
         outputs = {
             "rpn_class_logits": rpn_class_logits,
@@ -240,9 +251,11 @@ class MaskRCNN:
         Raises:
             FileNotFoundError, ValueError: see `mrcnn.weights.load`.
         """
-        for layer in (folded := [layer for layer in self._batch_norms() if layer.folded]):
+        folded = [layer for layer in self._batch_norms() if layer.folded]
+        for layer in folded:
             layer.folded = False  # an identity until its weights are loaded
-        self._compile_anew(len(folded))
+        if folded:
+            self._forget_compiled()
         self.load_report = weights.load(self.keras_model, filepath, exclude or (), strict=not by_name and not exclude)
         print(self.load_report)
         if self.mode == "inference" and self.load_report.left:
@@ -373,6 +386,7 @@ class MaskRCNN:
         if problems:
             print(format_problems(problems[:5], len(train_dataset.image_info)))
             print(f"{len(problems)} problems in all; train_dataset.validate() lists them. Training goes on.")
+        keep_freed_memory()
         part = machine()
         generator = DataGenerator(
             train_dataset,
@@ -538,13 +552,13 @@ class MaskRCNN:
         metas = metas.astype("float32")
         detections, *maps = self._detector.predict_on_batch([molded, metas, anchors])
         count = int((detections[..., 4] > 0).sum(axis=1).max())
-        slots = min([n for n in (*DETECTION_BATCHES, detections.shape[1]) if n >= count] or [count])
+        slots = min(n for n in (0, *DETECTION_BATCHES, detections.shape[1]) if n >= count)
         flat = {}
-        if self._roi_detector is not None and count:
-            flat = self._roi_detector.predict_on_batch([detections[:, :slots, :4], metas, *maps])
-        elif self._roi_detector is not None:
+        if self._roi_detector is not None:
             flat = {name: np.zeros((0, *x.shape[1:]), "float32") for name, x in self._roi_detector.output.items()}
-        found = {name: x.reshape(len(molded), slots if count else 0, *x.shape[1:]) for name, x in flat.items()}
+        if flat and slots:
+            flat = self._roi_detector.predict_on_batch([detections[:, :slots, :4], metas, *maps])
+        found = {name: x.reshape(len(molded), slots, *x.shape[1:]) for name, x in flat.items()}
         results = []
         for i, (shape, window) in enumerate(zip(original_shapes, windows, strict=True)):
             place = shape, molded.shape[1:], window
@@ -603,16 +617,17 @@ class MaskRCNN:
             ValueError: built for training.
         """
         self._need_inference()
-        return self._compile_anew(sum(layer.fold() for layer in self._batch_norms()))
+        count = sum(layer.fold() for layer in self._batch_norms())
+        self._forget_compiled()
+        return count
 
     def _batch_norms(self):
         return [layer for layer in self.get_trainable_layers() if isinstance(layer, BatchNorm)]
 
-    def _compile_anew(self, needed):
-        for graph in (self.keras_model, self._detector, self._roi_detector) if needed else ():
+    def _forget_compiled(self):
+        for graph in (self.keras_model, self._detector, self._roi_detector):
             if graph is not None:
                 graph.predict_function = None
-        return needed
 
     # For notebooks
 

@@ -211,8 +211,9 @@ class DetectionTargetLayer(layers.Layer):
 
     def compute_output_spec(self, inputs):
         shapes = self.compute_output_shape([x.shape for x in inputs])
-        dtypes = ["float32", "int32", "float32", *["float32"] * bool(self.mask_shape), "int32"]
-        return [keras.KerasTensor(s, dtype=d) for s, d in zip(shapes, dtypes, strict=False)]
+        heads = ["float32"] * bool(self.mask_shape) + ["int32"] * bool(self.keypoint_shape)
+        dtypes = ["float32", "int32", "float32", *heads]
+        return [keras.KerasTensor(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True)]
 
     def get_config(self):
         return {

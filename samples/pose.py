@@ -50,7 +50,7 @@ class FiguresConfig(PoseConfig, shapes.ShapesConfig):
 
 
 # Passes over the generated set in which it is learnt, in under ten minutes on two cores.
-EPOCHS = 10
+EPOCHS = 9
 
 POSE = coco.Sample("pose.py", __doc__, PoseConfig, figures.ensure, FiguresConfig, EPOCHS, keypoints=True)
 
