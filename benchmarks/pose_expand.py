@@ -7,9 +7,11 @@ Trains samples/pose.py's network from random weights once for every factor of KE
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable("mrcnn")
@@ -19,7 +19,7 @@ class BatchNorm(layers.BatchNormalization):
             Keras 3 model in training overrides the argument of the call.
 
     Attributes:
-        folded: the layer does nothing, as its numbers are in the convolution before it; see `fold`.
+        folded: the layer adds beta at most, as its other numbers are in the convolution before it; see `fold`.
     """
 
     def __init__(self, frozen=False, **kwargs):
@@ -34,7 +34,7 @@ class BatchNorm(layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         if self.folded:
-            return inputs
+            return inputs if self._before().use_bias else inputs + ops.cast(self.beta, inputs.dtype)
         return super().call(inputs, training=False if self.frozen else training, mask=mask)
 
     def get_config(self):
@@ -43,15 +43,14 @@ class BatchNorm(layers.BatchNormalization):
     def fold(self):
         """Move the stored statistics, gamma and beta into the convolution before, for inference.
 
-        That convolution must have a bias and no activation, and be followed by nothing else.
-
-        The weights, now those of an identity here, can be saved and loaded as ever.
+        That convolution must have no activation, and be followed by nothing else. If it has no bias, beta stays here
+        as one. The weights can be saved and loaded as ever.
 
         Returns:
             whether that was done.
         """
-        conv = self._inbound_nodes[0].input_tensors[0]._keras_history.operation
-        if self.folded or not isinstance(conv, layers.Conv2D) or conv.bias is None:
+        conv = self._before()
+        if self.folded or not isinstance(conv, layers.Conv2D):
             return False
         if conv.activation is not keras.activations.linear or not (self.scale and self.center):
             return False
@@ -62,12 +61,20 @@ class BatchNorm(layers.BatchNormalization):
         )
         scale = gamma / np.sqrt(variance + self.epsilon)
         conv.kernel.assign(conv.kernel.numpy() * scale)
-        conv.bias.assign((conv.bias.numpy() - mean) * scale + beta)
-        identity = {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1 - self.epsilon}
-        for name, value in identity.items():
-            getattr(self, name).assign(np.full(mean.shape, value, "float32"))
+        if conv.use_bias:
+            conv.bias.assign((conv.bias.numpy() - mean) * scale + beta)
+            beta = np.zeros_like(beta)
+        else:
+            beta = beta - mean * scale
+        self.gamma.assign(np.ones_like(gamma))
+        self.beta.assign(beta)
+        self.moving_mean.assign(np.zeros_like(mean))
+        self.moving_variance.assign(np.full_like(variance, 1 - self.epsilon))
         self.folded = True
         return True
+
+    def _before(self):
+        return self._inbound_nodes[0].input_tensors[0]._keras_history.operation
 
 
 def batch_norm(x, name, train_bn):

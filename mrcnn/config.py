@@ -17,6 +17,7 @@ import warnings
 
 RESIZE_MODES = ("square", "rect", "pad64", "crop", "none")
 OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class Config:
@@ -192,6 +193,11 @@ class Config:
     # The global norm of the gradients is clipped to this.
     GRADIENT_CLIP_NORM = 5.0
 
+    # What the convolutions compute in: "float32", or "bfloat16" or "float16" where the machine is faster at it (GPUs;
+    # CPUs with AVX512_BF16 or AMX; others are many times slower). Weights, boxes, suppression, softmax and losses stay
+    # in float32; with float16 the loss is scaled, so that small gradients survive (Micikevicius et al. 2018).
+    PRECISION = "float32"
+
     def __init__(self):
         for name in settings(self):
             if not hasattr(Config, name) and name not in DERIVED:
@@ -247,6 +253,10 @@ class Config:
         require(
             self.OPTIMIZER in OPTIMIZERS,
             f"OPTIMIZER is {self.OPTIMIZER!r}; choose one of {', '.join(OPTIMIZERS)}.",
+        )
+        require(
+            self.PRECISION in PRECISIONS,
+            f"PRECISION is {self.PRECISION!r}; choose one of {', '.join(PRECISIONS)}.",
         )
         for name in POSITIVE:
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")

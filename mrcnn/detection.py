@@ -42,7 +42,7 @@ class DetectionLayer(layers.Layer):
     def __init__(
         self, max_instances=100, min_confidence=0.7, nms_threshold=0.3, std_dev=(0.1, 0.1, 0.2, 0.2), **kwargs
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.max_instances = max_instances
         self.min_confidence = min_confidence
         self.nms_threshold = nms_threshold

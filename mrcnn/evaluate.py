@@ -28,7 +28,7 @@ def to_coco_results(dataset, image_id, result):
         dataset: a prepared `Dataset`.
         image_id: the image's index in it.
         result: dict with rois [n, 4] (y1, x1, y2, x2) in pixels, class_ids [n], scores [n], and where there are any
-            masks [h, w, n] and keypoints [n, J, 3] of (x, y, score).
+            masks ([h, w, n], or a list of n run lengths) and keypoints [n, J, 3] of (x, y, score).
 
     Returns:
         n dicts with image_id and category_id as their source has them, bbox [x, y, width, height], score, and
@@ -45,8 +45,10 @@ def to_coco_results(dataset, image_id, result):
         for (y1, x1, y2, x2), class_id, score in zip(result["rois"], result["class_ids"], result["scores"], strict=True)
     ]
     if "masks" in result:
-        for entry, mask in zip(entries, np.moveaxis(result["masks"], -1, 0), strict=True):
-            entry["segmentation"] = encode_rle(mask)
+        masks = result["masks"]
+        codes = masks if isinstance(masks, list) else map(encode_rle, np.moveaxis(masks, -1, 0))
+        for entry, code in zip(entries, codes, strict=True):
+            entry["segmentation"] = code
     if "keypoints" in result:
         for entry, points in zip(entries, result["keypoints"], strict=True):
             if np.any(points):  # else it is of a class without keypoints
@@ -200,7 +202,7 @@ def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose
                 except Exception as error:  # whatever a broken file or a user's class raises, the other images count
                     print(f"\nNothing is found in image {i} ({dataset.image_info[i].get('path')}): {error}")
                     found.add(i, [])
-            for i, result in zip(read, model.detect(list(read.values())), strict=True):
+            for i, result in zip(read, model.detect(list(read.values()), rle=True), strict=True):
                 found.add(i, to_coco_results(dataset, i, result))
             progress.update(len(batch))
     results = found.finish(image_ids)

@@ -1,10 +1,23 @@
 """The two Keras models of Mask R-CNN: one detects, the other computes its losses and trains."""
 
+from contextlib import contextmanager
+
 import keras
 from keras import ops
 
 from mrcnn import losses, weights
 from mrcnn.parallel_model import replicas
+
+
+@contextmanager
+def precision(name):
+    """While it lasts, layers that are made compute in "float32", "bfloat16" or "float16"; their weights are float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @keras.saving.register_keras_serializable("mrcnn")

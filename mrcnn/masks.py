@@ -3,7 +3,7 @@
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mrcnn.images import resize
+from mrcnn.images import resized_blocks
 
 
 def extract_bboxes(mask):
@@ -46,7 +46,7 @@ def minimize_mask(bbox, mask, mini_shape):
         part = mask[y1:y2, x1:x2, i] != 0
         if not part.size:
             raise ValueError(f"Instance {i} has the box {[int(v) for v in bbox[i][:4]]}, which covers no pixel.")
-        mini[:, :, i] = _binary(resize(part, mini_shape))
+        mini[:, :, i] = _resize(part, mini_shape)
     return mini
 
 
@@ -81,12 +81,33 @@ def unmold_mask(mask, bbox, image_shape):
     y1, x1, y2, x2 = bbox
     full = np.zeros(image_shape[:2], dtype=bool)
     if y2 > y1 and x2 > x1:
-        full[y1:y2, x1:x2] = _binary(resize(mask, (y2 - y1, x2 - x1)))
+        full[y1:y2, x1:x2] = _resize(mask, (y2 - y1, x2 - x1))
     return full
 
 
-def _binary(mask):
-    return mask >= 0.5
+def unmold_mask_rle(mask, bbox, image_shape):
+    """As `unmold_mask`, but the run lengths of `encode_rle`, made without the whole image's mask."""
+    y1, x1, y2, x2 = (int(v) for v in bbox)
+    height, width = image_shape[:2]
+    changes = np.zeros(0, int)
+    if y2 > y1 and x2 > x1:
+        # Runs go down the columns: where does a pixel differ from the one before?
+        columns = np.pad(_resize(mask, (y2 - y1, x2 - x1)).T, [(0, 0), (1, 1)])
+        column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
+        changes, times = np.unique((x1 + column) * height + y1 + row, return_counts=True)
+        changes = changes[times == 1]  # a run that ends a column goes on at the top of the next
+    counts = np.diff(changes, prepend=0, append=height * width)
+    if len(changes) and changes[-1] == height * width:
+        counts = counts[:-1]
+    return _plain(coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width))
+
+
+def _resize(mask, shape):
+    """A mask [h, w] of 0..1 or bool in another size, bool."""
+    resized = np.empty(shape, dtype=bool)
+    for rows, block in resized_blocks(mask, shape):
+        resized[rows] = block >= 0.5
+    return resized
 
 
 def resize_mask(mask, scale, padding, crop=None):
@@ -120,7 +141,10 @@ def stack_masks(masks, height, width):
 
 def encode_rle(mask):
     """COCO's run-length encoding of one mask [H, W]: {"size": [H, W], "counts": str}, ready for JSON."""
-    rle = coco_mask.encode(np.asfortranarray(np.asarray(mask) != 0, dtype="uint8"))
+    return _plain(coco_mask.encode(np.asfortranarray(np.asarray(mask) != 0, dtype="uint8")))
+
+
+def _plain(rle):
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 

@@ -14,7 +14,7 @@ from mrcnn.backbone import BatchNorm, build_backbone
 from mrcnn.data import DataGenerator, plain_function, pyramid_anchors
 from mrcnn.detection import DetectionLayer, refine_detections
 from mrcnn.fpn import build_fpn
-from mrcnn.graph import InferenceGraph, TrainingGraph
+from mrcnn.graph import InferenceGraph, TrainingGraph, precision
 from mrcnn.heads import KeypointHead, MaskHead, fpn_classifier_graph
 from mrcnn.parallel_model import machine, optimizer_class, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
@@ -73,9 +73,10 @@ class MaskRCNN:
         self._resume_from = None
         self.load_report = None
         self.set_log_dir()
+        keep_freed_memory()
         # Only training is split over devices; detection takes one.
         self._strategy = strategy(config.GPU_COUNT if mode == "training" else 1)
-        with self._strategy.scope():
+        with self._strategy.scope(), precision(config.PRECISION):
             self.keras_model = self.build(mode=mode, config=config)
 
     # Building
@@ -126,7 +127,7 @@ class MaskRCNN:
             # For `detect`: the graph up to the detections, and the other heads for any number of boxes.
             self._detector = keras.Model(inputs, [detections, *feature_maps])
             rois = keras.Input((None, 4))
-            maps = [keras.Input(x.shape[1:]) for x in feature_maps]
+            maps = [keras.Input(x.shape[1:], dtype=x.dtype) for x in feature_maps]
             flat = {name: head.flat(rois, maps, input_image_meta) for name, head in heads.items()}
             self._roi_detector = keras.Model([rois, input_image_meta, *maps], flat) if flat else None
             return InferenceGraph(inputs, outputs, name="mask_rcnn")
@@ -330,6 +331,8 @@ class MaskRCNN:
         """
         with self._strategy.scope():
             optimizer = self._optimizer(learning_rate, momentum)
+            if self.config.PRECISION == "float16":
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(self.keras_model.trainable_variables)
         # On a CPU, TensorFlow is faster without XLA; JAX without it is not compiled at all.
         plain = keras.backend.backend() == "tensorflow" and not _has_accelerator()
@@ -386,7 +389,6 @@ class MaskRCNN:
         if problems:
             print(format_problems(problems[:5], len(train_dataset.image_info)))
             print(f"{len(problems)} problems in all; train_dataset.validate() lists them. Training goes on.")
-        keep_freed_memory()
         part = machine()
         generator = DataGenerator(
             train_dataset,
@@ -491,17 +493,19 @@ class MaskRCNN:
         meta = images.compose_image_meta(0, image.shape, molded.shape, window, scale, active)
         return images.mold_image(molded, config.MEAN_PIXEL), meta, np.array(window)
 
-    def detect(self, images, verbose=0):
+    def detect(self, images, verbose=0, rle=False):
         """Find the instances in images.
 
         Args:
             images: list of any number of [h, w, C] arrays of 0..255, of any sizes.
             verbose: 1 prints shapes.
+            rle: True gives masks as COCO's run lengths, which need little memory where images are large.
 
         Returns:
-            For each image a dict of rois [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, masks
-            [h, w, n] bool (unless USE_MASK is False), and with NUM_KEYPOINTS keypoints [n, J, 3] float32 of (x, y,
-            score): pixels, and the point's probability in its box, all 0 for classes without keypoints.
+            For each image a dict of rois [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32; unless USE_MASK
+            is False masks [h, w, n] bool, or a list of n run lengths as of `masks.encode_rle`; and with NUM_KEYPOINTS
+            keypoints [n, J, 3] float32 of (x, y, score): pixels, and the point's probability in its box, all 0 for
+            classes without keypoints.
         """
         self._need_inference()
         if any(np.issubdtype(np.asarray(image).dtype, np.floating) and np.min(image) < 0 for image in images):
@@ -519,7 +523,7 @@ class MaskRCNN:
         for members in _batches([image.shape for image, _, _ in molded], self.config.BATCH_SIZE):
             batch, metas, windows = (np.stack(values) for values in zip(*(molded[i] for i in members), strict=True))
             shapes = [np.shape(images[i]) for i in members]
-            for i, result in zip(members, self._detect_batch(batch, metas, shapes, windows), strict=True):
+            for i, result in zip(members, self._detect_batch(batch, metas, shapes, windows, rle), strict=True):
                 results[i] = result
         return results
 
@@ -547,7 +551,7 @@ class MaskRCNN:
         if self.mode != "inference":
             raise ValueError("This model was built for training; make one with mode='inference'.")
 
-    def _detect_batch(self, molded, metas, original_shapes, windows):
+    def _detect_batch(self, molded, metas, original_shapes, windows, rle=False):
         anchors = np.repeat(self.get_anchors(molded.shape[1:]), len(molded), axis=0)
         metas = metas.astype("float32")
         detections, *maps = self._detector.predict_on_batch([molded, metas, anchors])
@@ -563,7 +567,7 @@ class MaskRCNN:
         for i, (shape, window) in enumerate(zip(original_shapes, windows, strict=True)):
             place = shape, molded.shape[1:], window
             mask = found["mrcnn_mask"][i] if "mrcnn_mask" in found else None
-            values = self.unmold_detections(detections[i], mask, *place)
+            values = self.unmold_detections(detections[i], mask, *place, rle)
             result = dict(zip(("rois", "class_ids", "scores", "masks"), values, strict=True))
             if mask is None:
                 del result["masks"]
@@ -572,7 +576,7 @@ class MaskRCNN:
             results.append(result)
         return results
 
-    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
+    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window, rle=False):
         """Detections of one molded image in terms of the original one.
 
         Args:
@@ -580,18 +584,23 @@ class MaskRCNN:
             mrcnn_mask: [at least n, h, w, K] probabilities, or None.
             original_image_shape, image_shape: (H, W, C) before and after molding.
             window: (y1, x1, y2, x2) pixels of the molded image that are image.
+            rle: True for masks as run lengths.
 
         Returns:
-            boxes [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, masks [H, W, n] bool or None.
+            boxes [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, masks [H, W, n] bool, or a list of n
+            run lengths, or None.
         """
         kept, normalized = _place(detections, original_image_shape, image_shape, window)
         rois = boxes.denormalize(normalized, original_image_shape[:2])
         class_ids, full = detections[kept, 4].astype("int32"), None
         if mrcnn_mask is not None:
-            planes = np.zeros((len(kept), *original_image_shape[:2]), bool)
-            for plane, i, k, box in zip(planes, kept, class_ids, rois, strict=True):
-                plane[:] = masks.unmold_mask(mrcnn_mask[i, :, :, k], box, original_image_shape)
-            full = np.moveaxis(planes, 0, -1)
+            unmold = masks.unmold_mask_rle if rle else masks.unmold_mask
+            full = [
+                unmold(mrcnn_mask[i, :, :, k], box, original_image_shape)
+                for i, k, box in zip(kept, class_ids, rois, strict=True)
+            ]
+            if not rle:
+                full = masks.stack_masks(full, *original_image_shape[:2])
         return rois, class_ids, detections[kept, 5], full
 
     def unmold_keypoints(self, detections, heatmaps, original_image_shape, image_shape, window):

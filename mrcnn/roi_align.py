@@ -24,28 +24,29 @@ def crop_and_resize(flat_maps, offsets, heights, widths, boxes, shape):
         shape: (rows, columns) of the grid, at least 2 each.
 
     Returns:
-        [B, N, rows, columns, C].
+        [B, N, rows, columns, C], of the maps' dtype; the weights are float32 whatever that is.
     """
     batch, length, channels = ops.shape(flat_maps)
     rows, columns = shape
     y, top, bottom, inside_y = _grid(boxes[..., 0], boxes[..., 2], heights, rows)
     x, left, right, inside_x = _grid(boxes[..., 1], boxes[..., 3], widths, columns)
-    inside = ops.cast(ops.logical_and(inside_y[..., :, None], inside_x[..., None, :]), flat_maps.dtype)
-    weight_y = ops.cast(y - ops.cast(top, y.dtype), flat_maps.dtype)[..., :, None]
-    weight_x = ops.cast(x - ops.cast(left, x.dtype), flat_maps.dtype)[..., None, :]
+    inside = ops.cast(ops.logical_and(inside_y[..., :, None], inside_x[..., None, :]), "float32")
+    weight_y = (y - ops.cast(top, "float32"))[..., :, None]
+    weight_x = (x - ops.cast(left, "float32"))[..., None, :]
     first = offsets + length * ops.arange(batch, dtype="int32")[:, None]
     cells = ops.reshape(flat_maps, (-1, channels))
 
     def corner(row, column, weight):
         index = first[..., None, None] + row[..., :, None] * widths[..., None, None] + column[..., None, :]
-        return ops.take(cells, index, axis=0) * (weight * inside)[..., None]
+        return ops.cast(ops.take(cells, index, axis=0), "float32") * (weight * inside)[..., None]
 
-    return (
+    sampled = (
         corner(top, left, (1 - weight_y) * (1 - weight_x))
         + corner(top, right, (1 - weight_y) * weight_x)
         + corner(bottom, left, weight_y * (1 - weight_x))
         + corner(bottom, right, weight_y * weight_x)
     )
+    return ops.cast(sampled, flat_maps.dtype)
 
 
 def _grid(start, end, sizes, count):
@@ -89,7 +90,8 @@ class PyramidROIAlign(layers.Layer):
     """
 
     def __init__(self, pool_shape, **kwargs):
-        super().__init__(**kwargs)
+        # Boxes and image sizes need float32 in a network of lower precision too.
+        super().__init__(autocast=False, **kwargs)
         self.pool_shape = tuple(pool_shape)
 
     def call(self, inputs):

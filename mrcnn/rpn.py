@@ -52,7 +52,7 @@ class ProposalLayer(layers.Layer):
     """
 
     def __init__(self, proposal_count, nms_threshold, pre_nms_limit=6000, std_dev=(0.1, 0.1, 0.2, 0.2), **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.proposal_count = proposal_count
         self.nms_threshold = nms_threshold
         self.pre_nms_limit = pre_nms_limit
@@ -100,7 +100,7 @@ class Anchors(layers.Layer):
     """
 
     def __init__(self, anchors, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.anchors = np.asarray(anchors, "float32")
 
     def call(self, inputs):

@@ -108,7 +108,7 @@ class DetectionTargetLayer(layers.Layer):
         roi_expand=1.0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.rois_per_image = rois_per_image
         self.positive_ratio = positive_ratio
         self.positive_slots = int(rois_per_image * positive_ratio)

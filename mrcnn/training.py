@@ -103,8 +103,8 @@ def restore_optimizer(model, checkpoint):
 def keep_freed_memory():
     """Let glibc keep the memory that is freed, for the rest of the process.
 
-    It hands large blocks back to the system at once, and every training step faults them in anew, page by page: on a
-    CPU that is up to half of the step. MALLOC_ variables of the environment go before.
+    It hands large blocks back to the system at once, and every step faults them in anew, page by page: on a CPU that is
+    up to half of a training step and a fifth of a detection. MALLOC_ variables of the environment go before.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return

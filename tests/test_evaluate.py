@@ -78,7 +78,7 @@ class Model:
         self.config = SquaresConfig().update(IMAGES_PER_GPU=batch_size, **settings)
         self.keras_model = SimpleNamespace(weights=[])
 
-    def detect(self, images, verbose=0):
+    def detect(self, images, verbose=0, rle=False):
         self.batches.append(len(images))
         return [self.answers[image[0, 0, 0]] for image in images]
 
@@ -216,7 +216,7 @@ def test_more_objects_than_coco_counts(limit, expected):
 class Interrupted(Model):
     """Ctrl-C comes with its second batch."""
 
-    def detect(self, images, verbose=0):
+    def detect(self, images, verbose=0, rle=False):
         if len(self.batches) == 1:
             raise KeyboardInterrupt
         return super().detect(images)
@@ -278,7 +278,7 @@ class Trained:
         assert (mode, config.GPU_COUNT, config.DETECTION_MIN_CONFIDENCE) == ("inference", 1, 0.05)
         self.config, self.keras_model = config, None
 
-    def detect(self, images, verbose=0):
+    def detect(self, images, verbose=0, rle=False):
         return Model(self.rounds[0]).detect(images)
 
 

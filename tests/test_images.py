@@ -92,6 +92,21 @@ def test_resize_interpolates_bilinearly_and_sees_zero_beyond_the_border(dtype):
     np.testing.assert_allclose(images.resize(image, (1, 4)), np.array([[0, 0.25, 0.75, 0.75]]) / scale)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+@pytest.mark.parametrize("size", [(7, 5), (31, 44), (200, 150), (1, 1), (31, 200), (64, 3)])
+@pytest.mark.parametrize("preserve_range", [False, True])
+def test_resize_is_equal_to_scikit_image(dtype, size, preserve_range):
+    image = np.random.default_rng(4).uniform(0.1, 1, (31, 44, 3))
+    image = image.astype(dtype) if dtype.startswith("float") else (image * np.iinfo(dtype).max).astype(dtype)
+    for x in (image, image[..., 0]):
+        expected = skimage.transform.resize(
+            x, size, order=1, mode="constant", anti_aliasing=False, preserve_range=preserve_range
+        )
+        result = images.resize(x, size, preserve_range=preserve_range)
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_resize_hands_its_options_to_scikit_image():
     image = np.random.default_rng(4).integers(0, 255, (40, 40, 3), dtype="uint8")
     expected = skimage.transform.resize(image, (10, 12), order=1, mode="edge", anti_aliasing=True)

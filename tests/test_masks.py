@@ -76,6 +76,16 @@ def test_unmold_mask_of_a_box_without_area():
     assert masks.unmold_mask(np.ones((28, 28)), (4, 4, 4, 9), (20, 30, 3)).sum() == 0
 
 
+@pytest.mark.parametrize(
+    "box", [(3, 4, 17, 25), (0, 0, 20, 30), (0, 5, 20, 9), (5, 0, 20, 30), (19, 29, 20, 30), (0, 0, 1, 1), (4, 4, 4, 9)]
+)
+@pytest.mark.parametrize("fill", [None, 0.0, 1.0])
+def test_unmold_mask_rle(box, fill):
+    mask = np.random.default_rng(0).random((28, 28)) if fill is None else np.full((28, 28), fill)
+    expected = masks.encode_rle(masks.unmold_mask(mask, box, (20, 30, 3)))
+    assert masks.unmold_mask_rle(mask.astype("float32"), np.array(box, "int32"), (20, 30, 3)) == expected
+
+
 @pytest.mark.parametrize("case", RESIZED)
 def test_resize_mask(golden, case):
     image, data = (golden("utils_golden.npz", f"{kind}_{case}") for kind in ("resize_image", "resize_mask"))
