@@ -201,6 +201,8 @@ def make_config(args, num_classes):
     if args.command == "evaluate":
         # COCO's AP counts every detection, however unsure.
         changes = {"DETECTION_MIN_CONFIDENCE": 0.05, **changes}
+    if args.command == "detect" and config.IMAGE_RESIZE_MODE == "square":
+        changes = {"IMAGE_RESIZE_MODE": "rect", **changes}  # no padding to compute
     return config.update(**changes)
 
 
@@ -231,6 +233,8 @@ def load_model(args, config):
     elif path == "imagenet":
         path = model.get_imagenet_weights()
     model.load_weights(path, by_name=True)
+    if args.command == "detect":
+        model.fold_batch_norm()
     return model
 
 

@@ -7,10 +7,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from kites import KiteConfig
 from tiny import WEIGHTS, TinyConfig, tiny_model
 
 from mrcnn.backbone import BatchNorm
 from mrcnn.config import Config
+from mrcnn.masks import encode_rle
 from mrcnn.model import MaskRCNN
 from mrcnn.roi_align import PyramidROIAlign
 
@@ -214,6 +216,14 @@ def test_detect_in_rectangles(tmp_path, gold):
     check_result(model.detect(images)[0], gold, 0)
 
 
+def test_detect_gives_run_lengths(model, gold):
+    images = [gold["image_0"], gold["image_1"]]
+    for result, expected in zip(model.detect(images, rle=True), model.detect(images), strict=True):
+        assert result["masks"] == [encode_rle(mask) for mask in np.moveaxis(expected["masks"], -1, 0)] != []
+        for name in ("rois", "class_ids", "scores"):
+            np.testing.assert_array_equal(result[name], expected[name])
+
+
 @pytest.fixture
 def traces(monkeypatch):
     """Grows each time that a graph with RoIAlign is traced, which is once for each compilation."""
@@ -414,6 +424,23 @@ def test_find_last_without_checkpoint(model, tmp_path, monkeypatch):
         monkeypatch.setattr(model, "model_dir", str(folder))
         with pytest.raises(FileNotFoundError, match="No checkpoint of 'tiny' under .*; train first, or give"):
             model.find_last()
+
+
+def test_batch_norm_folds_into_convolutions_without_bias(tmp_path):
+    """Those of resnet18: what is added to their outputs stays a layer."""
+    keras.utils.set_random_seed(0)
+    config = KiteConfig().update(DETECTION_MIN_CONFIDENCE=0.0)
+    model = MaskRCNN("inference", config, tmp_path)
+    rng = np.random.default_rng(0)
+    norms = [layer for layer in model.get_trainable_layers() if isinstance(layer, BatchNorm)]
+    for layer in norms:
+        for weight in layer.weights:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    inputs = [rng.normal(0, 50, (1, 64, 64, 3)), np.zeros((1, config.IMAGE_META_SIZE)), model.get_anchors((64, 64, 3))]
+    plain = [np.array(x) for x in model._detector.predict_on_batch(inputs)[1:]]
+    assert model.fold_batch_norm() == len(norms)
+    for one, other in zip(plain, model._detector.predict_on_batch(inputs)[1:], strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
 
 
 def test_batch_norm_folds_into_the_convolutions(tmp_path, gold, inputs):
