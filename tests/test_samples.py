@@ -174,3 +174,18 @@ def test_names_of_the_released_weights_are_cocos():
     folder = real_data("coco-mini")
     content = json.loads((folder / "annotations" / "instances_val2017.json").read_text())
     assert [c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])] == coco.COCO_CLASSES
+
+
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        (["detect"], "rect"),
+        (["evaluate"], "square"),
+        (["detect", "--config", "IMAGE_RESIZE_MODE=square"], "square"),
+        (["detect", "--config", "IMAGE_RESIZE_MODE=pad64"], "pad64"),
+    ],
+)
+def test_detect_computes_no_padding(words, mode):
+    args = coco.parse_arguments([*words, "--model", "none"])
+    args.image_only = False
+    assert coco.make_config(args, 6).IMAGE_RESIZE_MODE == mode
