@@ -188,4 +188,4 @@ def test_names_of_the_released_weights_are_cocos():
 def test_detect_computes_no_padding(words, mode):
     args = coco.parse_arguments([*words, "--model", "none"])
     args.image_only = False
-    assert coco.make_config(args, 6).IMAGE_RESIZE_MODE == mode
+    assert coco.make_config(args, 6).to_dict()["IMAGE_RESIZE_MODE"] == mode
