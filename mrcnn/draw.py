@@ -18,6 +18,12 @@ from mrcnn.keypoints import COCO_NAMES, COCO_SKELETON
 # Padding around a label's text as a share of the font size.
 PADDING = 0.15
 
+# A label covers no box of less than this many times its own area: it would hide much of what it names.
+SMALL = 2
+
+# Config's DETECTION_MIN_CONFIDENCE, the score from which the lines of boxes get thicker.
+SCORE_THRESHOLD = 0.7
+
 # A point's score is the peak of the softmax over a map of thousands of cells. Below 0.05 it is spread over more than 20
 # of them, and the point is better left out; Detectron2 has the same threshold for pictures.
 KEYPOINT_THRESHOLD = 0.05
@@ -96,7 +102,12 @@ def text_color(color):
     return (0, 0, 0) if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else (1, 1, 1)
 
 
-def line_width(score, threshold=0.0):
+def back_to_front(boxes, chosen):
+    """The indices `chosen` of boxes [n, 4] in an order to paint them: large ones first, so that small ones show."""
+    return sorted(chosen, key=lambda i: -np.prod(boxes[i][2:] - boxes[i][:2]))
+
+
+def line_width(score, threshold=SCORE_THRESHOLD):
     """Width of a box's line: score above `threshold` in steps of 0.1, rounded up, at least 1; 2 without a score.
 
     Rounding first keeps 0.8 - 0.7 from being a little more than 0.1.
@@ -105,7 +116,7 @@ def line_width(score, threshold=0.0):
 
 
 def place_labels(boxes, sizes, shape):
-    """Places for labels: left-aligned above their boxes, moved as little as needed to be inside and not on another.
+    """Places for labels: left-aligned above their boxes, or the nearest place that hides no small object or label.
 
     Args:
         boxes: [n, 4]; the first of them choose first.
@@ -113,32 +124,34 @@ def place_labels(boxes, sizes, shape):
         shape: (H, W, ...) of the image.
 
     Returns:
-        [n, 4] float64 boxes of the labels. They lie inside the image and are disjoint, except that a label larger than
-        the image starts at its edge, and that a label stays where it wanted to be when the image has no room left.
+        [n, 4] float64 boxes of the labels, cut to the size of the image, inside it, disjoint, and off every box that is
+        smaller than `SMALL` labels; zeros for a label that has no such place.
     """
-    placed = np.zeros((len(sizes), 4))
-    for i, (box, size) in enumerate(zip(boxes, np.asarray(sizes, dtype="float64"), strict=True)):
-        room = np.maximum(np.array(shape[:2]) - size, 0)
-        wish = np.clip([box[0] - size[0], box[1]], 0, room)
-        taken = placed[:i]
-        # The nearest free place touches other labels, so their edges are all the candidates there are.
-        ys = np.unique(np.clip(np.concatenate([wish[:1], taken[:, 0] - size[0], taken[:, 2]]), 0, room[0]))
-        xs = np.unique(np.clip(np.concatenate([wish[1:], taken[:, 1] - size[1], taken[:, 3]]), 0, room[1]))
-        straight = [(y, wish[1]) for y in ys] + [(wish[0], x) for x in xs]
-        best = _nearest_free(wish, np.array(straight), size, taken)
-        if best is None:  # rare, and the only part whose cost grows with the cube of n
-            best = _nearest_free(wish, np.stack(np.meshgrid(ys, xs), axis=-1).reshape(-1, 2), size, taken)
-        corner = wish if best is None else best
-        placed[i] = *corner, *(corner + size)
-    return placed
+    boxes, image = np.reshape(boxes, (-1, 4)), np.array(shape[:2], "float64")
+    sizes, places = np.minimum(np.reshape(sizes, (-1, 2)), image), np.zeros(boxes.shape)
+    small = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) < SMALL * sizes.prod(axis=1)
+    taken = boxes[small]
+    for i, (box, size) in enumerate(zip(boxes, sizes, strict=True)):
+        corner = np.clip((box[0] - size[0], box[1]), 0, image - size)
+        if ((corner < taken[:, 2:]) & (corner + size > taken[:, :2])).all(axis=1).any():
+            corner = _nearest_free(corner, size, taken, image)
+        if corner is not None:
+            places[i] = *corner, *(corner + size)
+            taken = np.concatenate([taken, places[i : i + 1]])
+    return places
 
 
-def _nearest_free(wish, corners, size, taken):
-    """The one of `corners` [m, 2] nearest to `wish` where a label of `size` hits none of `taken` [k, 4], or None."""
-    corners = corners[np.argsort(np.abs(corners - wish).sum(axis=1), kind="stable")]
-    first, last = corners[:, None, :] + 1e-6, corners[:, None, :] + size - 1e-6
-    free = ~((first < taken[:, 2:]) & (last > taken[:, :2])).all(axis=-1).any(axis=-1)
-    return corners[np.argmax(free)] if free.any() else None
+def _nearest_free(wish, size, taken, image):
+    """The corner (y, x) nearest to `wish` where a label of `size` lies in the image [2] and hits none of the boxes
+    `taken` [k, 4], or None; on a grid with cells of a quarter of the label's height."""
+    cell = size[0] / 4
+    count = np.zeros(1 + (image // cell).astype(int))
+    for y1, x1, y2, x2 in np.concatenate([taken[:, :2] // cell + 1, -(-taken[:, 2:] // cell) + 1], axis=1).astype(int):
+        count[y1:y2, x1:x2] = 1
+    count = count.cumsum(axis=0).cumsum(axis=1)  # of the taken cells above and left of each corner of a cell
+    h, w = -(-size // cell).astype(int)
+    free = np.argwhere(count[h:, w:] - count[:-h, w:] - count[h:, :-w] + count[:-h, :-w] == 0) * cell
+    return free[np.abs(free - wish).sum(axis=1).argmin()] if len(free) else None
 
 
 def poses(keypoints, boxes, skeleton, threshold):
@@ -191,7 +204,7 @@ def draw_instances(
     image,
     result,
     class_names=None,
-    threshold=0.0,
+    threshold=SCORE_THRESHOLD,
     colors=None,
     alpha=0.5,
     skeleton=(),
@@ -225,30 +238,34 @@ def draw_instances(
     masks, scores = result.get("masks"), result.get("scores")
     check(image, boxes, masks, class_ids)
     colors, labels = instance_colors(colors, len(class_ids)), label_texts(class_ids, class_names, scores)
-    height, width = image.shape[:2]
-    boxes = np.clip(boxes.reshape(-1, 4).astype(int), 0, (height, width, height, width))
+    limits = np.tile(image.shape[:2], 2)
+    boxes = np.clip(boxes.reshape(-1, 4).astype(int), 0, limits)
     shown = [i for i, (y1, x1, y2, x2) in enumerate(boxes) if y2 > y1 and x2 > x1]
+    layers = back_to_front(boxes, shown)
     paints = [tuple(round(255 * channel) for channel in color[:3]) for color in colors]
     if masks is not None:
-        for i in shown:
+        for i in layers:
             y1, x1, y2, x2 = boxes[i]
             region, mask = image[y1:y2, x1:x2], np.ascontiguousarray(masks[y1:y2, x1:x2, i], dtype=bool)
             apply_mask(region, mask, colors[i], alpha)
             region[_border(mask)] = paints[i]
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
-    for i in shown:
-        y1, x1, y2, x2 = boxes[i].tolist()
-        width = line_width(None if scores is None else scores[i], threshold)
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=paints[i], width=width)
+    for i in layers:
+        line = line_width(None if scores is None else scores[i], threshold)
+        # Outwards from the first pixel of the box, so that thick lines do not cover small objects.
+        y1, x1, y2, x2 = np.clip(boxes[i] + (1 - line, 1 - line, line - 1, line - 1), 0, limits).tolist()
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=paints[i], width=line)
     if result.get("keypoints") is not None:
         for pose in poses(result["keypoints"], boxes, skeleton, keypoint_threshold):
             _draw_pose(picture, *pose)
     font = _font(max(11, round(max(image.shape[:2]) / 60)))
     padding = round(PADDING * font.size)
-    line = sum(font.getmetrics()) + 2 * padding
-    sizes = [(line, math.ceil(font.getlength(labels[i])) + 2 * padding) for i in shown]
+    height = sum(font.getmetrics()) + 2 * padding
+    sizes = [(height, math.ceil(font.getlength(labels[i])) + 2 * padding) for i in shown]
     for i, place in zip(shown, place_labels(boxes[shown], sizes, image.shape), strict=True):
+        if not place.any():
+            continue
         y1, x1, y2, x2 = (int(edge) for edge in place)
         draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=paints[i])
         ink = tuple(255 * channel for channel in text_color(colors[i]))

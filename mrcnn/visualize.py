@@ -20,7 +20,7 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 
 from mrcnn import draw, utils
-from mrcnn.draw import KEYPOINT_THRESHOLD, apply_mask, draw_box, draw_instances, random_colors  # noqa: F401
+from mrcnn.draw import apply_mask, draw_box, draw_instances, random_colors  # noqa: F401  (old names)
 
 NOTHING_FOUND = """No instances to display. The usual reasons:
 - the weights are untrained, or not those of this model;
@@ -151,8 +151,9 @@ def _add_labels(ax, boxes, labels, colors, shape, size=11):
     padding = draw.PADDING * size * ax.figure.dpi / 72 * scale
     extents = [text.get_window_extent() for text in texts]
     sizes = [(e.height * scale + 2 * padding, e.width * scale + 2 * padding) for e in extents]
-    for text, (y1, x1, _, _) in zip(texts, draw.place_labels(boxes[chosen], sizes, shape), strict=True):
-        text.set_position((x1 + padding, y1 + padding))
+    for text, place in zip(texts, draw.place_labels(boxes[chosen], sizes, shape), strict=True):
+        text.set_position(place[1::-1] + padding)
+        text.set_visible(place.any())
 
 
 # Instances
@@ -173,7 +174,7 @@ def display_instances(
     colors=None,
     captions=None,
     save=None,
-    threshold=0.0,
+    threshold=draw.SCORE_THRESHOLD,
 ):
     """Show an image with its instances, each with one colour for mask, box and label.
 
@@ -203,14 +204,15 @@ def display_instances(
     colors = draw.instance_colors(colors, len(class_ids))
     labels = draw.label_texts(class_ids, class_names, scores) if captions is None else captions
     shown = [i for i in range(len(class_ids)) if boxes[i].any()]
+    layers = draw.back_to_front(boxes, shown)
     with _axes(figsize, ax, save) as ax:
         if show_mask and masks is not None:
-            for i in shown:
+            for i in layers:
                 apply_mask(image, masks[..., i], colors[i])
                 _add_outlines(ax, masks[..., i], colors[i])
         _show_image(ax, image, title)
         if show_bbox:
-            for i in shown:
+            for i in layers:
                 _add_box(ax, boxes[i], colors[i], draw.line_width(None if scores is None else scores[i], threshold))
         _add_labels(ax, boxes[shown], [labels[i] for i in shown], [colors[i] for i in shown], image.shape)
         if not shown:
@@ -226,7 +228,7 @@ def display_keypoints(
     class_names=None,
     scores=None,
     skeleton=None,
-    threshold=KEYPOINT_THRESHOLD,
+    threshold=draw.KEYPOINT_THRESHOLD,
     title="",
     figsize=(16, 16),
     ax=None,

@@ -24,6 +24,24 @@ def scene(n, height=120, width=160, side=24):
     return image, {"rois": rois, "class_ids": class_ids, "scores": scores, "masks": masks}
 
 
+def crowd(n, height, width):
+    """As `scene`, with `n` ellipses in boxes of 8 to 180 pixels, most of them small, half of them at the borders."""
+    rng = np.random.default_rng(n)
+    image, result = scene(n, height, width)
+    sides = np.exp(rng.uniform(np.log(8), np.log(180), (n, 1)) + rng.uniform(-0.3, 0.3, (n, 2))).astype(int)
+    room = (height, width) - sides
+    corners = rng.integers(0, room + 1)
+    for side in range(4):  # top, left, bottom, right
+        some, axis = slice(side, None, 8), side % 2
+        corners[some, axis] = room[some, axis] if side > 1 else 0
+    result["rois"] = np.concatenate([corners, corners + sides], axis=1).astype("int32")
+    y, x = np.ogrid[:height, :width]
+    for i, (y1, x1, y2, x2) in enumerate(result["rois"]):
+        across, down = (2 * x + 1 - x1 - x2) / (x2 - x1), (2 * y + 1 - y1 - y2) / (y2 - y1)
+        result["masks"][..., i] = across**2 + down**2 <= 1
+    return image, result
+
+
 def people(*rois, height=120, width=160):
     """A gray image and a result without masks: in each box three points, a corner, that `CORNER` joins."""
     rois = np.array(rois or [(20, 20, 100, 140)], "int32")

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
-from scenes import CORNER, NAMES, assert_inside_and_disjoint, limb_paints, people, scene
+from scenes import CORNER, NAMES, assert_inside_and_disjoint, crowd, limb_paints, people, scene
 
+from mrcnn import boxes as box_math
 from mrcnn import draw, keypoints
+from mrcnn.config import Config
 
 # Colours and masks
 
@@ -51,9 +53,14 @@ def test_line_width_counts_tenths_of_score_above_the_threshold(score, threshold,
     assert draw.line_width(score, threshold) == width
 
 
+def test_line_width_counts_from_the_default_confidence():
+    assert draw.SCORE_THRESHOLD == Config.DETECTION_MIN_CONFIDENCE
+    assert [draw.line_width(score) for score in (0.3, 0.75, 0.85, 0.95)] == [1, 1, 2, 3]
+
+
 def test_labels_want_to_be_above_their_boxes():
-    places = draw.place_labels([[50, 20, 80, 60], [5, 90, 30, 99]], [[10, 30], [10, 30]], (100, 100))
-    assert places.tolist() == [[40, 20, 50, 50], [0, 70, 10, 100]]
+    places = draw.place_labels([[50, 20, 80, 60], [5, 60, 60, 99]], [[10, 30], [10, 30]], (100, 100))
+    assert places.tolist() == [[40, 20, 50, 50], [0, 60, 10, 90]]
 
 
 def test_labels_of_equal_boxes_are_stacked():
@@ -62,10 +69,33 @@ def test_labels_of_equal_boxes_are_stacked():
     assert places[:, 1].tolist() == [20, 20, 20]
 
 
-def test_crowded_labels_fill_the_image_before_they_overlap():
-    places = draw.place_labels([[40, 40, 60, 60]] * 30, [[10, 30]] * 30, (100, 100))
-    assert_inside_and_disjoint(places[:25], (100, 100), 1e-6)
-    assert draw.place_labels([[5, 5, 9, 9]], [[20, 30]], (10, 10)).tolist() == [[0, 0, 20, 30]]
+def test_a_label_at_the_edge_leaves_its_small_object_free():
+    large, small = draw.place_labels([[0, 20, 40, 60], [0, 70, 8, 78]], [[12, 30], [12, 30]], (100, 100))
+    assert large.tolist() == [0, 20, 12, 50]  # a quarter of the object
+    assert small.tolist() == [9, 69, 21, 99]  # on the grid of three pixels
+
+
+def test_crowded_labels_hide_neither_each_other_nor_small_objects():
+    image, r = crowd(40, 480, 640)
+    places = draw.place_labels(r["rois"], [[16, 100]] * 40, image.shape)
+    assert places.any(axis=1).all()
+    assert_inside_and_disjoint(places, image.shape)
+    areas = np.prod(r["rois"][:, 2:] - r["rois"][:, :2], axis=1)
+    small = r["rois"][areas < draw.SMALL * 16 * 100]
+    assert len(small) == 29 and (small[:, 0] == 0).any() and (small[:, 3] == 640).any()
+    assert box_math.overlaps(places, small).max() == 0
+    moved = np.abs(places[:, :2] - r["rois"][:, :2] + (16, 0)).sum(axis=1)
+    assert np.median(moved) < 40 and moved.max() < 160
+
+
+def test_labels_without_room_are_left_out():
+    places = draw.place_labels([[40, 40, 90, 90]] * 40, [[10, 30]] * 40, (100, 100))
+    there = places.any(axis=1)
+    assert 25 <= there.sum() <= 30 and there[:25].all() and not there[30:].any()
+    assert_inside_and_disjoint(places[there], (100, 100))
+    everywhere = [[y, x, y + 10, x + 10] for y in range(0, 100, 10) for x in range(0, 100, 10)]
+    assert not draw.place_labels(everywhere, [[10, 30]] * 100, (100, 100)).any()
+    assert draw.place_labels([[0, 0, 40, 90]], [[12, 300]], (40, 90)).tolist() == [[0, 0, 12, 90]]  # cut
     assert draw.place_labels(np.zeros((0, 4)), [], (10, 10)).shape == (0, 4)
 
 
@@ -91,13 +121,49 @@ def test_draw_instances_blends_masks_and_leaves_the_rest():
     assert (drawn[80, 40] != drawn[80, 170]).any()
 
     for paint, (y1, x1, y2, x2), width in zip(paints, r["rois"], (3, 1), strict=True):
-        for edge in (drawn[y1 : y1 + width, x1:x2], drawn[y2 - width : y2, x1:x2], drawn[y1:y2, x1 : x1 + width]):
-            assert (edge == paint).all()
-        assert (drawn[y2 - 10, x1 + width : x1 + 9] == before[y2 - 10, x1 + width : x1 + 9]).all()
+        assert (drawn[y1, x1:x2] == paint).all()
+        assert (drawn[y2 - 1 : y2 - 1 + width, x1:x2] == paint).all()
+        assert (drawn[y1:y2, x1 - width + 1 : x1 + 1] == paint).all()
+        assert (drawn[y1:y2, x2 - 1 : x2 - 1 + width] == paint).all()
+        assert (drawn[y2 - 10, x1 + 1 : x1 + 9] == before[y2 - 10, x1 + 1 : x1 + 9]).all()
     changed = (drawn != before).any(-1)
-    changed[50:110, 20:80] = changed[50:110, 150:210] = False
+    changed[48:112, 18:82] = changed[50:110, 150:210] = False
     y, x = np.nonzero(changed)  # what is left are the labels, above the boxes
     assert y.size and y.min() >= 30 and y.max() == 49 and x.min() == 20 and x.max() < 270
+
+
+def test_mask_box_and_label_of_an_instance_have_its_color():
+    image, r = scene(3, 200, 400)
+    r["rois"] = np.array([[50, 20, 150, 120], [50, 150, 150, 250], [50, 280, 150, 380]], "int32")
+    r["masks"] = np.zeros((200, 400, 3), bool)
+    for i, (y1, x1, y2, x2) in enumerate(r["rois"]):
+        r["masks"][y1 + 20 : y2 - 20, x1 + 20 : x2 - 20, i] = True
+    drawn = draw.draw_instances(image, r, NAMES, alpha=1.0)
+    paints = (255 * np.array(draw.random_colors(3))).tolist()
+    assert sorted(paints) == [[0, 0, 255], [0, 255, 0], [255, 0, 0]]
+    for paint, (y1, x1, _, x2) in zip(paints, r["rois"], strict=True):
+        assert (drawn[y1 + 30 : y1 + 70, x1 + 30 : x1 + 70] == paint).all()
+        assert (drawn[y1, x1:x2] == paint).all()
+        assert (drawn[y1 - 14 : y1, x1] == paint).all()  # left of the text
+        text = drawn[y1 - 14 : y1, x1 : x1 + 50].reshape(-1, 3)
+        assert 0.5 < (text == paint).all(axis=1).mean() < 0.95
+
+
+def test_small_objects_are_in_front_of_large_ones():
+    image, r = scene(2, 200, 200)
+    r["rois"] = np.array([[50, 50, 70, 70], [10, 10, 190, 190]], "int32")
+    r["masks"][:] = False
+    r["masks"][50:70, 50:70, 0] = r["masks"][10:190, 10:190, 1] = True
+    drawn = draw.draw_instances(image, r, NAMES, colors=[(1, 0, 0), (0, 1, 0)], alpha=1.0)
+    assert (drawn[50:70, 50:70] == (255, 0, 0)).all() and (drawn[100, 20:180] == (0, 255, 0)).all()
+
+
+def test_lines_of_boxes_at_the_edge_are_as_thick_inside():
+    image, r = scene(1, 200, 200)
+    r["rois"], r["masks"] = np.array([[0, 0, 200, 200]], "int32"), None
+    drawn = draw.draw_instances(np.zeros_like(image), r, NAMES, colors=[(1, 0, 0)], threshold=0.5)
+    assert r["scores"].tolist() == [np.float32(0.99)]  # five tenths above
+    assert [(drawn[line] == (255, 0, 0)).all() for line in (195, 199, 194)] == [True, True, False]
 
 
 def test_draw_instances_without_detections_masks_or_names():

@@ -12,8 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
-from scenes import CORNER, NAMES, assert_inside_and_disjoint, limb_paints, people, scene
+from scenes import CORNER, NAMES, assert_inside_and_disjoint, crowd, limb_paints, people, scene
 
+from mrcnn import boxes as box_math
 from mrcnn import draw, keypoints, visualize
 
 API = json.loads((Path(__file__).parent / "golden" / "api.json").read_text())["mrcnn.visualize"]
@@ -44,7 +45,7 @@ def rectangles(ax):
 def label_boxes(ax):
     """[n, 4] what the labels cover, in pixels of the image."""
     ax.figure.canvas.draw()
-    extents = [text.get_bbox_patch().get_window_extent() for text in ax.texts]
+    extents = [text.get_bbox_patch().get_window_extent() for text in ax.texts if text.get_visible()]
     corners = [ax.transData.inverted().transform([(e.x0, e.y1), (e.x1, e.y0)]) for e in extents]
     return np.array([(y1, x1, y2, x2) for (x1, y1), (x2, y2) in corners])
 
@@ -93,6 +94,18 @@ def test_labels_lie_inside_the_picture_and_disjoint(n):
     labels = label_boxes(ax)
     assert len(labels) == n
     assert_inside_and_disjoint(labels, (120, 160), 0.1)
+
+
+def test_labels_of_a_crowd_hide_neither_each_other_nor_small_objects():
+    image, r = crowd(40, 480, 640)
+    arguments = (r[key] for key in ("rois", "masks", "class_ids"))
+    figure = visualize.display_instances(image, *arguments, NAMES, r["scores"], figsize=(10, 8))
+    labels = label_boxes(figure.axes[0])
+    assert len(labels) == 40
+    assert_inside_and_disjoint(labels, image.shape, 0.1)
+    areas = np.prod(r["rois"][:, 2:] - r["rois"][:, :2], axis=1)
+    small = r["rois"][areas < draw.SMALL * 12 * 60]
+    assert len(small) > 20 and box_math.overlaps(labels + (0.1, 0.1, -0.1, -0.1), small).max() == 0
 
 
 def test_without_detections_the_caption_says_why():
@@ -313,7 +326,7 @@ def test_display_differences_labels_score_and_iou():
     )  # fmt: skip
     ax = figure.axes[0]
     assert [text.get_text() for text in ax.texts] == ["0.90 / 0.75", "0.60 / 1.00"]
-    assert [box.get_edgecolor()[:3] for box in rectangles(ax)] == [(0, 1, 0)] * 3 + [(1, 0, 0)] * 2
+    assert sorted(box.get_edgecolor()[:3] for box in rectangles(ax)) == [(0, 1, 0)] * 3 + [(1, 0, 0)] * 2
     nothing = np.zeros((0, 4), int), np.zeros(0, int), np.zeros(0), np.zeros((120, 160, 0), bool)
     visualize.display_differences(image, r["rois"], r["class_ids"], r["masks"], *nothing, NAMES)
     visualize.display_differences(
