@@ -18,7 +18,7 @@ from mrcnn.keypoints import COCO_NAMES, COCO_SKELETON
 # Padding around a label's text as a share of the font size.
 PADDING = 0.15
 
-# A label covers no box of less than this many times its own area: it would hide much of what it names.
+# No label covers a box of less than this many times the area of a label: it would hide much of what is there.
 SMALL = 2
 
 # Config's DETECTION_MIN_CONFIDENCE, the score from which the lines of boxes get thicker.
@@ -120,18 +120,20 @@ def place_labels(boxes, sizes, shape):
 
     Args:
         boxes: [n, 4]; the first of them choose first.
-        sizes: [n, 2] heights and widths of the labels, in pixels like the boxes.
+        sizes: [n, 2] heights and widths of the labels, in pixels like the boxes; zeros for a box without one.
         shape: (H, W, ...) of the image.
 
     Returns:
         [n, 4] float64 boxes of the labels, cut to the size of the image, inside it, disjoint, and off every box that is
-        smaller than `SMALL` labels; zeros for a label that has no such place.
+        smaller than `SMALL` times the largest label; zeros where there is no label, or no such place for it.
     """
     boxes, image = np.reshape(boxes, (-1, 4)), np.array(shape[:2], "float64")
     sizes, places = np.minimum(np.reshape(sizes, (-1, 2)), image), np.zeros(boxes.shape)
-    small = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) < SMALL * sizes.prod(axis=1)
-    taken = boxes[small]
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    taken = boxes[areas < SMALL * sizes.prod(axis=1).max(initial=0)]
     for i, (box, size) in enumerate(zip(boxes, sizes, strict=True)):
+        if not size.all():
+            continue
         corner = np.clip((box[0] - size[0], box[1]), 0, image - size)
         if ((corner < taken[:, 2:]) & (corner + size > taken[:, :2])).all(axis=1).any():
             corner = _nearest_free(corner, size, taken, image)

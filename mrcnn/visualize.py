@@ -149,9 +149,9 @@ def _add_labels(ax, boxes, labels, colors, shape, size=11):
         for i in chosen
     ]
     padding = draw.PADDING * size * ax.figure.dpi / 72 * scale
-    extents = [text.get_window_extent() for text in texts]
-    sizes = [(e.height * scale + 2 * padding, e.width * scale + 2 * padding) for e in extents]
-    for text, place in zip(texts, draw.place_labels(boxes[chosen], sizes, shape), strict=True):
+    sizes = np.zeros((len(labels), 2))
+    sizes[chosen] = [text.get_window_extent().size[::-1] * scale + 2 * padding for text in texts]
+    for text, place in zip(texts, draw.place_labels(boxes, sizes, shape)[chosen], strict=True):
         text.set_position(place[1::-1] + padding)
         text.set_visible(place.any())
 
@@ -175,6 +175,7 @@ def display_instances(
     captions=None,
     save=None,
     threshold=draw.SCORE_THRESHOLD,
+    large_first=True,
 ):
     """Show an image with its instances, each with one colour for mask, box and label.
 
@@ -191,6 +192,7 @@ def display_instances(
         colors: one colour for each instance instead of `random_colors`.
         captions: n labels instead of class name and score.
         threshold: the score from which line widths count, usually DETECTION_MIN_CONFIDENCE; it hides nothing.
+        large_first: paint large instances first, so that small ones show; else in the order given.
 
     Returns:
         The Matplotlib figure.
@@ -204,7 +206,7 @@ def display_instances(
     colors = draw.instance_colors(colors, len(class_ids))
     labels = draw.label_texts(class_ids, class_names, scores) if captions is None else captions
     shown = [i for i in range(len(class_ids)) if boxes[i].any()]
-    layers = draw.back_to_front(boxes, shown)
+    layers = draw.back_to_front(boxes, shown) if large_first else shown
     with _axes(figsize, ax, save) as ax:
         if show_mask and masks is not None:
             for i in layers:
@@ -436,6 +438,7 @@ def display_differences(
         colors=[(0, 1, 0, 0.8)] * len(gt_box) + [(1, 0, 0, 0.8)] * len(order),
         captions=captions,
         save=save,
+        large_first=False,  # where both are, the color is always the same
     )
 
 

@@ -75,6 +75,11 @@ def test_a_label_at_the_edge_leaves_its_small_object_free():
     assert small.tolist() == [9, 69, 21, 99]  # on the grid of three pixels
 
 
+def test_boxes_without_labels_stay_free_too():
+    places = draw.place_labels([[50, 20, 90, 90], [42, 25, 48, 45]], [[10, 30], [0, 0]], (100, 100))
+    assert places.tolist() == [[30, 20, 40, 50], [0, 0, 0, 0]]
+
+
 def test_crowded_labels_hide_neither_each_other_nor_small_objects():
     image, r = crowd(40, 480, 640)
     places = draw.place_labels(r["rois"], [[16, 100]] * 40, image.shape)
