@@ -84,6 +84,7 @@ def check(image, boxes, masks, class_ids):
 
 
 def instance_colors(colors, n):
+    """The colours given, or `random_colors` for None; ValueError if they are too few for n instances."""
     if colors is not None and len(colors) < n:
         raise ValueError(f"There are {len(colors)} colors for {n} instances.")
     return random_colors(n) if colors is None else colors
@@ -130,7 +131,7 @@ def place_labels(boxes, sizes, shape):
     boxes, image = np.reshape(boxes, (-1, 4)), np.array(shape[:2], "float64")
     sizes, places = np.minimum(np.reshape(sizes, (-1, 2)), image), np.zeros(boxes.shape)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    taken = boxes[areas < SMALL * sizes.prod(axis=1).max(initial=0)]
+    taken = np.maximum(boxes[areas < SMALL * sizes.prod(axis=1).max(initial=0)], 0)
     for i, (box, size) in enumerate(zip(boxes, sizes, strict=True)):
         if not size.all():
             continue

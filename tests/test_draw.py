@@ -75,6 +75,11 @@ def test_a_label_at_the_edge_leaves_its_small_object_free():
     assert small.tolist() == [9, 69, 21, 99]  # on the grid of three pixels
 
 
+def test_small_boxes_that_leave_the_image_keep_labels_off_their_part_in_it():
+    (place,) = draw.place_labels([[-10, -5, 8, 8]], [[12, 30]], (100, 100))
+    assert place.tolist() == [0, 9, 12, 39]
+
+
 def test_boxes_without_labels_stay_free_too():
     places = draw.place_labels([[50, 20, 90, 90], [42, 25, 48, 45]], [[10, 30], [0, 0]], (100, 100))
     assert places.tolist() == [[30, 20, 40, 50], [0, 0, 0, 0]]
