@@ -1,4 +1,4 @@
-"""Pictures of images, boxes, masks, detections, evaluations and weights.
+"""Figures of images, boxes, masks, detections, evaluations and weights.
 
 Boxes are (y1, x1, y2, x2) in pixels, masks [h, w, n], colours (r, g, b) in 0..1, keypoints (x, y, score) in pixels, the
 centre of the upper left one being (0, 0). Matplotlib is imported when a figure is made, and its global state stays as
@@ -8,35 +8,24 @@ it was. A function that makes a figure returns it and
 - writes the figure to the file `save` where that is given, and shows nothing;
 - else shows it: inline in a notebook, in a window where Matplotlib's backend has windows, nowhere otherwise.
 
-`draw_instances` needs no Matplotlib and returns an image, for video, servers and tests.
+`draw_instances` gives an image instead, without Matplotlib.
 """
 
-import colorsys
 import html
 import io
 import math
-import random
 import sys
 from contextlib import contextmanager, nullcontext
-from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from mrcnn import utils
-from mrcnn.keypoints import COCO_NAMES, COCO_SKELETON
+from mrcnn import draw, utils
+from mrcnn.draw import apply_mask, draw_box, draw_instances, random_colors  # noqa: F401  (old names)
 
 NOTHING_FOUND = """No instances to display. The usual reasons:
 - the weights are untrained, or not those of this model;
 - the threshold DETECTION_MIN_CONFIDENCE is too high;
 - the image is unlike the training images, or its objects are too small."""
-
-# Padding around a label's text as a share of the font size.
-PADDING = 0.15
-
-# A point's score is the peak of the softmax over a map of thousands of cells. Below 0.05 it is spread over more than 20
-# of them, and the point is better left out; Detectron2 has the same threshold for pictures.
-KEYPOINT_THRESHOLD = 0.05
 
 
 # Figures
@@ -97,135 +86,6 @@ def _axes(figsize, ax=None, save=None):
         ax.figure.savefig(save)
 
 
-# What pictures share
-
-
-def _rgb(image):
-    """A new uint8 [H, W, 3] from a gray, RGB or RGBA image of values 0..255."""
-    image = np.asarray(image)
-    image = image[..., None] if image.ndim == 2 else image
-    image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-    return image.copy() if image.dtype == np.uint8 else np.clip(image, 0, 255).astype("uint8")
-
-
-def _check(image, boxes, masks, class_ids):
-    """Raise ValueError unless boxes [n, 4], masks [h, w, n] or None, and class_ids [n] fit each other and the image."""
-    n = len(class_ids)
-    if boxes.shape != (n, 4) and boxes.size + n > 0:
-        raise ValueError(f"boxes have the shape {boxes.shape} where {n} class_ids need ({n}, 4).")
-    if masks is not None and n and masks.shape != (*image.shape[:2], n):
-        raise ValueError(
-            f"masks have the shape {masks.shape} where the image and {n} class_ids need {(*image.shape[:2], n)}."
-        )
-
-
-def _colors(colors, n):
-    if colors is not None and len(colors) < n:
-        raise ValueError(f"There are {len(colors)} colors for {n} instances.")
-    return random_colors(n) if colors is None else colors
-
-
-def _labels(class_ids, class_names, scores):
-    """Texts such as "dog 0.987", or "class 3 0.987" without class names."""
-    if class_names is not None and max(class_ids, default=0) >= len(class_names):
-        raise ValueError(f"Class id {max(class_ids)} has no name among the {len(class_names)} class_names.")
-    names = [f"class {i}" if class_names is None else str(class_names[i]) for i in class_ids]
-    return names if scores is None else [f"{name} {score:.3f}" for name, score in zip(names, scores, strict=True)]
-
-
-def _text_color(color):
-    """Black or white, whichever reads better on `color` (luma of ITU-R BT.601)."""
-    return (0, 0, 0) if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else (1, 1, 1)
-
-
-def line_width(score, threshold=0.0):
-    """Width of a box's line: score above `threshold` in steps of 0.1, rounded up, at least 1; 2 without a score.
-
-    Rounding first keeps 0.8 - 0.7 from being a little more than 0.1.
-    """
-    return 2 if score is None else max(1, math.ceil(round((float(score) - threshold) / 0.1, 4)))
-
-
-def place_labels(boxes, sizes, shape):
-    """Places for labels: left-aligned above their boxes, moved as little as needed to be inside and not on another.
-
-    Args:
-        boxes: [n, 4]; the first of them choose first.
-        sizes: [n, 2] heights and widths of the labels, in pixels like the boxes.
-        shape: (H, W, ...) of the image.
-
-    Returns:
-        [n, 4] float64 boxes of the labels. They lie inside the image and are disjoint, except that a label larger than
-        the image starts at its edge, and that a label stays where it wanted to be when the image has no room left.
-    """
-    placed = np.zeros((len(sizes), 4))
-    for i, (box, size) in enumerate(zip(boxes, np.asarray(sizes, dtype="float64"), strict=True)):
-        room = np.maximum(np.array(shape[:2]) - size, 0)
-        wish = np.clip([box[0] - size[0], box[1]], 0, room)
-        taken = placed[:i]
-        # The nearest free place touches other labels, so their edges are all the candidates there are.
-        ys = np.unique(np.clip(np.concatenate([wish[:1], taken[:, 0] - size[0], taken[:, 2]]), 0, room[0]))
-        xs = np.unique(np.clip(np.concatenate([wish[1:], taken[:, 1] - size[1], taken[:, 3]]), 0, room[1]))
-        straight = [(y, wish[1]) for y in ys] + [(wish[0], x) for x in xs]
-        best = _nearest_free(wish, np.array(straight), size, taken)
-        if best is None:  # rare, and the only part whose cost grows with the cube of n
-            best = _nearest_free(wish, np.stack(np.meshgrid(ys, xs), axis=-1).reshape(-1, 2), size, taken)
-        corner = wish if best is None else best
-        placed[i] = *corner, *(corner + size)
-    return placed
-
-
-def _nearest_free(wish, corners, size, taken):
-    """The one of `corners` [m, 2] nearest to `wish` where a label of `size` hits none of `taken` [k, 4], or None."""
-    corners = corners[np.argsort(np.abs(corners - wish).sum(axis=1), kind="stable")]
-    first, last = corners[:, None, :] + 1e-6, corners[:, None, :] + size - 1e-6
-    free = ~((first < taken[:, 2:]) & (last > taken[:, :2])).all(axis=-1).any(axis=-1)
-    return corners[np.argmax(free)] if free.any() else None
-
-
-def _poses(keypoints, boxes, skeleton, threshold):
-    """What to draw of the points of each instance whose box has an area; large ones first, so that small ones show.
-
-    Args:
-        keypoints: [n, J, 3] of (x, y, score).
-        boxes: [n, 4].
-        skeleton: [(i, j)] the two points of each limb; None for COCO's where J is that of COCO's persons, else ().
-        threshold: lowest score to show; 0 is never shown.
-
-    Returns:
-        [(limbs, dots, width)]: [(start, end, color)], [(point, point, color)] with points (x, y), and the limbs' width
-        in pixels. A limb has one colour in all instances; dots are white if there is a skeleton, else have one each.
-
-    Raises:
-        ValueError: the shapes of keypoints and boxes disagree, or the skeleton has a point that the keypoints have not.
-    """
-    keypoints, n = np.asarray(keypoints), len(boxes)
-    if n == 0:
-        return []
-    if keypoints.ndim != 3 or keypoints.shape[::2] != (n, 3):
-        raise ValueError(f"keypoints have the shape {keypoints.shape} where {n} instances need ({n}, points, 3).")
-    count = keypoints.shape[1]
-    if skeleton is None:
-        skeleton = COCO_SKELETON if count == len(COCO_NAMES) else ()
-    if not all(0 <= j < count for limb in skeleton for j in limb):
-        raise ValueError(f"The skeleton {list(skeleton)} has points that are not among the {count} of an instance.")
-    limb_colors = _part_colors(len(skeleton))
-    dot_colors = [(1.0, 1.0, 1.0)] * count if len(skeleton) else _part_colors(count)
-    poses = []
-    for points, (y1, x1, y2, x2) in zip(keypoints, boxes, strict=True):
-        if y2 <= y1 or x2 <= x1:
-            continue
-        xy, seen = points[:, :2], (points[:, 2] > 0) & (points[:, 2] >= threshold)
-        limbs = [(xy[i], xy[j], c) for (i, j), c in zip(skeleton, limb_colors, strict=True) if seen[i] and seen[j]]
-        poses.append((limbs, [(xy[j], xy[j], dot_colors[j]) for j in np.flatnonzero(seen)], (y2 - y1 + x2 - x1) / 150))
-    return sorted(poses, key=lambda pose: -pose[2])
-
-
-def _part_colors(n):
-    """n colours a golden angle apart: those of neighbours in the list, as left and right mostly are, differ most."""
-    return [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 1.0) for i in range(n)]
-
-
 def _show_image(ax, image, title=""):
     """The picture alone, so that a data coordinate of the axes is a pixel edge of the image as in boxes."""
     height, width = image.shape[:2]
@@ -267,7 +127,7 @@ def _add_poses(ax, poses, shape):
     point = 72 / ax.figure.dpi / _scale(ax, shape)  # Matplotlib's points per pixel of the image
     for limbs, dots, width in poses:
         width = max(1.5, width * point)
-        rim = _rim(width)
+        rim = draw.rim(width)
         lines = [np.add((start, end), 0.5) for start, end, _ in limbs]
         effects = [withStroke(linewidth=width + 2 * rim, foreground="black", capstyle="round")]
         style = {"colors": [color for _, _, color in limbs], "capstyle": "round", "path_effects": effects}
@@ -282,52 +142,21 @@ def _add_labels(ax, boxes, labels, colors, shape, size=11):
     if not chosen:
         return
     scale = _scale(ax, shape)
-    box = {"boxstyle": f"square,pad={PADDING}", "edgecolor": "none"}
+    box = {"boxstyle": f"square,pad={draw.PADDING}", "edgecolor": "none"}
     style = {"size": size, "ha": "left", "va": "top", "in_layout": False, "clip_on": True}
     texts = [
-        ax.text(0, 0, labels[i], color=_text_color(colors[i]), bbox={**box, "facecolor": colors[i][:3]}, **style)
+        ax.text(0, 0, labels[i], color=draw.text_color(colors[i]), bbox={**box, "facecolor": colors[i][:3]}, **style)
         for i in chosen
     ]
-    padding = PADDING * size * ax.figure.dpi / 72 * scale
-    extents = [text.get_window_extent() for text in texts]
-    sizes = [(e.height * scale + 2 * padding, e.width * scale + 2 * padding) for e in extents]
-    for text, (y1, x1, _, _) in zip(texts, place_labels(boxes[chosen], sizes, shape), strict=True):
-        text.set_position((x1 + padding, y1 + padding))
+    padding = draw.PADDING * size * ax.figure.dpi / 72 * scale
+    sizes = np.zeros((len(labels), 2))
+    sizes[chosen] = [text.get_window_extent().size[::-1] * scale + 2 * padding for text in texts]
+    for text, place in zip(texts, draw.place_labels(boxes, sizes, shape)[chosen], strict=True):
+        text.set_position(place[1::-1] + padding)
+        text.set_visible(place.any())
 
 
 # Instances
-
-
-def random_colors(N, bright=True):
-    """N distinct colours (r, g, b) in 0..1, evenly spaced in hue, in an order that mixes them.
-
-    The order is the same in every call (the original's was random), so pictures can be compared.
-    """
-    colors = [colorsys.hsv_to_rgb(i / N, 1, 1.0 if bright else 0.7) for i in range(N)]
-    random.Random(0).shuffle(colors)
-    return colors
-
-
-def apply_mask(image, mask, color, alpha=0.5):
-    """Blend `color` into the pixels of `image` [h, w, 3], values 0..255, where `mask` [h, w] is 1; in place.
-
-    Returns the same array; its pixels are image * (1 - alpha) + color * 255 * alpha, cut to the array's dtype.
-    """
-    inside = np.asarray(mask) == 1
-    for c in range(3):  # eight times faster than all channels at once
-        channel = image[..., c]
-        channel[inside] = channel[inside] * (1 - alpha) + alpha * color[c] * 255
-    return image
-
-
-def draw_box(image, box, color):
-    """Draw a box with lines of two pixels into `image` [h, w, c], in place; `color` is in the image's own values."""
-    y1, x1, y2, x2 = np.maximum(box, 0)
-    image[y1 : y1 + 2, x1:x2] = color
-    image[y2 : y2 + 2, x1:x2] = color
-    image[y1:y2, x1 : x1 + 2] = color
-    image[y1:y2, x2 : x2 + 2] = color
-    return image
 
 
 def display_instances(
@@ -345,7 +174,8 @@ def display_instances(
     colors=None,
     captions=None,
     save=None,
-    threshold=0.0,
+    threshold=draw.SCORE_THRESHOLD,
+    large_first=True,
 ):
     """Show an image with its instances, each with one colour for mask, box and label.
 
@@ -362,6 +192,7 @@ def display_instances(
         colors: one colour for each instance instead of `random_colors`.
         captions: n labels instead of class name and score.
         threshold: the score from which line widths count, usually DETECTION_MIN_CONFIDENCE; it hides nothing.
+        large_first: paint large instances first, so that small ones show; else in the order given.
 
     Returns:
         The Matplotlib figure.
@@ -369,21 +200,22 @@ def display_instances(
     Raises:
         ValueError: the shapes of boxes, masks and class_ids disagree, or colors or class_names are too few.
     """
-    image, boxes = _rgb(image), np.asarray(boxes)
+    image, boxes = draw.rgb(image), np.asarray(boxes)
     masks = None if masks is None else np.asarray(masks)
-    _check(image, boxes, masks, class_ids)
-    colors = _colors(colors, len(class_ids))
-    labels = _labels(class_ids, class_names, scores) if captions is None else captions
+    draw.check(image, boxes, masks, class_ids)
+    colors = draw.instance_colors(colors, len(class_ids))
+    labels = draw.label_texts(class_ids, class_names, scores) if captions is None else captions
     shown = [i for i in range(len(class_ids)) if boxes[i].any()]
+    layers = draw.back_to_front(boxes, shown) if large_first else shown
     with _axes(figsize, ax, save) as ax:
         if show_mask and masks is not None:
-            for i in shown:
+            for i in layers:
                 apply_mask(image, masks[..., i], colors[i])
                 _add_outlines(ax, masks[..., i], colors[i])
         _show_image(ax, image, title)
         if show_bbox:
-            for i in shown:
-                _add_box(ax, boxes[i], colors[i], line_width(None if scores is None else scores[i], threshold))
+            for i in layers:
+                _add_box(ax, boxes[i], colors[i], draw.line_width(None if scores is None else scores[i], threshold))
         _add_labels(ax, boxes[shown], [labels[i] for i in shown], [colors[i] for i in shown], image.shape)
         if not shown:
             ax.text(0, -0.01, NOTHING_FOUND, size=14, va="top", transform=ax.transAxes)
@@ -398,7 +230,7 @@ def display_keypoints(
     class_names=None,
     scores=None,
     skeleton=None,
-    threshold=KEYPOINT_THRESHOLD,
+    threshold=draw.KEYPOINT_THRESHOLD,
     title="",
     figsize=(16, 16),
     ax=None,
@@ -433,132 +265,18 @@ def display_keypoints(
             skeleton has a point that the keypoints have not.
     """
     boxes = np.asarray(boxes).reshape(-1, 4)
-    poses = _poses(keypoints, boxes, skeleton, threshold)
+    poses = draw.poses(keypoints, boxes, skeleton, threshold)
     if class_ids is None:
         class_ids = np.zeros(len(boxes), int)
         captions = [""] * len(boxes) if scores is None else [f"{score:.3f}" for score in scores]
     else:
-        captions = _labels(class_ids, class_names, scores)
+        captions = draw.label_texts(class_ids, class_names, scores)
     options = {"show_bbox": show_bbox, "colors": colors, "captions": captions}
     with _axes(figsize, ax, save) as ax:
         # Without the scores, whose thick lines would cover points.
         display_instances(image, boxes, None, class_ids, class_names, title=title, ax=ax, **options)
         _add_poses(ax, poses, np.shape(image))
     return ax.figure
-
-
-def draw_instances(
-    image,
-    result,
-    class_names=None,
-    threshold=0.0,
-    colors=None,
-    alpha=0.5,
-    skeleton=(),
-    keypoint_threshold=KEYPOINT_THRESHOLD,
-):
-    """Draw detections into a copy of an image: masks inside their boxes, outlines, boxes, points, limbs and labels.
-
-    Colours, line widths and label places are those of `display_instances`. Without detections it is a plain copy.
-
-    Args:
-        image: [H, W, c], values 0..255; not modified.
-        result: what `detect` returns for the image: `rois` [n, 4], `class_ids` [n], and where present `scores` [n],
-            `masks` [H, W, n] and `keypoints` [n, J, 3] of (x, y, score); not modified.
-        class_names: names by class id; without them labels read "class 3".
-        threshold: the score from which line widths count; it hides nothing.
-        colors: one colour for each instance instead of `random_colors`.
-        alpha: opacity of masks.
-        skeleton: [(i, j)] the two points of each limb, from 0, such as `keypoints.COCO_SKELETON`; () for dots
-            alone; None as in `display_keypoints`.
-        keypoint_threshold: the lowest score of points to show, and of limbs at both ends. Points of score 0 are never
-            shown.
-
-    Returns:
-        uint8 [H, W, 3].
-
-    Raises:
-        ValueError: the shapes of rois, masks, keypoints and class_ids disagree, colors or class_names are too few, or
-            the skeleton has a point that the keypoints have not.
-    """
-    image, boxes, class_ids = _rgb(image), np.asarray(result["rois"]), result["class_ids"]
-    masks, scores = result.get("masks"), result.get("scores")
-    _check(image, boxes, masks, class_ids)
-    colors, labels = _colors(colors, len(class_ids)), _labels(class_ids, class_names, scores)
-    height, width = image.shape[:2]
-    boxes = np.clip(boxes.reshape(-1, 4).astype(int), 0, (height, width, height, width))
-    shown = [i for i, (y1, x1, y2, x2) in enumerate(boxes) if y2 > y1 and x2 > x1]
-    paints = [tuple(round(255 * channel) for channel in color[:3]) for color in colors]
-    if masks is not None:
-        for i in shown:
-            y1, x1, y2, x2 = boxes[i]
-            region, mask = image[y1:y2, x1:x2], np.ascontiguousarray(masks[y1:y2, x1:x2, i], dtype=bool)
-            apply_mask(region, mask, colors[i], alpha)
-            region[_border(mask)] = paints[i]
-    picture = Image.fromarray(image)
-    draw = ImageDraw.Draw(picture)
-    for i in shown:
-        y1, x1, y2, x2 = boxes[i].tolist()
-        width = line_width(None if scores is None else scores[i], threshold)
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=paints[i], width=width)
-    if result.get("keypoints") is not None:
-        for pose in _poses(result["keypoints"], boxes, skeleton, keypoint_threshold):
-            _draw_pose(picture, *pose)
-    font = _font(max(11, round(max(image.shape[:2]) / 60)))
-    padding = round(PADDING * font.size)
-    line = sum(font.getmetrics()) + 2 * padding
-    sizes = [(line, math.ceil(font.getlength(labels[i])) + 2 * padding) for i in shown]
-    for i, place in zip(shown, place_labels(boxes[shown], sizes, image.shape), strict=True):
-        y1, x1, y2, x2 = (int(edge) for edge in place)
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=paints[i])
-        ink = tuple(255 * channel for channel in _text_color(colors[i]))
-        draw.text((x1 + padding, y1 + padding), labels[i], fill=ink, font=font)
-    return np.array(picture)
-
-
-def _rim(width):
-    """Width of the black rim that sets limbs of `width` and their dots off from any image, in the same unit."""
-    return max(0.75, width / 5)
-
-
-def _draw_pose(picture, limbs, dots, width):
-    width = max(1.5, width)
-    for strokes, line in ((limbs, width), (dots, 2 * width)):
-        for start, end, color in strokes:
-            _stroke(picture, start, end, line, _rim(width), tuple(round(255 * channel) for channel in color))
-
-
-def _stroke(picture, start, end, width, rim, color):
-    """Draw a line with round ends and a black rim into a PIL image, anti-aliased; from a point to itself it is a dot.
-
-    Args:
-        start, end: (x, y) pixels.
-        width, rim: pixels; the rim comes on top of the width.
-        color: (r, g, b) in 0..255.
-    """
-    start, end, reach = np.asarray(start, "float32"), np.asarray(end, "float32"), width / 2 + rim + 1
-    x1, y1 = np.clip(np.minimum(start, end) - reach, 0, picture.size).astype(int).tolist()
-    x2, y2 = np.clip(np.maximum(start, end) + reach + 1, 0, picture.size).astype(int).tolist()
-    if x2 <= x1 or y2 <= y1:
-        return
-    y, x = np.ogrid[y1:y2, x1:x2]
-    x, y, (dx, dy) = np.float32(x - start[0]), np.float32(y - start[1]), end - start
-    along = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, np.float32(1e-9)), 0, 1)
-    distance = np.hypot(x - along * dx, y - along * dy)
-    for radius, paint in ((width / 2 + rim, (0, 0, 0)), (width / 2, color)):
-        cover = np.clip(radius + 0.5 - distance, 0, 1)  # about the share of the pixel that the line covers
-        picture.paste(paint, (x1, y1), Image.fromarray(np.rint(255 * cover).astype("uint8")))
-
-
-@cache
-def _font(size):
-    return ImageFont.load_default(size)
-
-
-def _border(mask):
-    """Pixels of `mask` [h, w] bool with a neighbour, above, below, left or right, that is not in it."""
-    wide = np.pad(mask, 1)
-    return mask & ~(wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:])
 
 
 # Images and the stages of the model
@@ -575,7 +293,7 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
         for i, (image, title) in enumerate(zip(images, titles, strict=True)):
             ax = figure.add_subplot(rows, cols, i + 1)
             image = np.asarray(image)
-            ax.imshow(image if image.ndim == 2 else _rgb(image), cmap=cmap, norm=norm, interpolation=interpolation)
+            ax.imshow(image if image.ndim == 2 else draw.rgb(image), cmap=cmap, norm=norm, interpolation=interpolation)
             ax.set_title(title, fontsize=9)
             ax.axis("off")
     return figure
@@ -622,7 +340,7 @@ def draw_boxes(
     after = np.zeros((n, 4)) if refined_boxes is None else np.asarray(refined_boxes)
     visibilities = np.ones(n, int) if visibilities is None else visibilities
     colors = [color if seen else (0.5, 0.5, 0.5) for color, seen in zip(random_colors(n), visibilities, strict=True)]
-    image = _rgb(image)
+    image = draw.rgb(image)
     with _axes((12, 12), ax, save) as ax:
         if masks is not None:
             for i in range(n):
@@ -720,6 +438,7 @@ def display_differences(
         colors=[(0, 1, 0, 0.8)] * len(gt_box) + [(1, 0, 0, 0.8)] * len(order),
         captions=captions,
         save=save,
+        large_first=False,  # where both are, the color is always the same
     )
 
 
@@ -749,7 +468,7 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
     with _axes((max(4, 2 + columns), max(3, 2 + 0.5 * rows)), ax, save) as ax:
         if overlaps.size:
             ax.imshow(overlaps, interpolation="nearest", cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        labels = _labels(pred_class_ids, class_names, pred_scores[:rows])
+        labels = draw.label_texts(pred_class_ids, class_names, pred_scores[:rows])
         ax.set_yticks(range(rows), labels)
         ax.set_xticks(range(columns), [class_names[i] for i in gt_class_ids], rotation=90)
         for (i, j), iou in np.ndenumerate(overlaps):

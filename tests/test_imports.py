@@ -39,7 +39,8 @@ ALLOWED = {
     "formats": ARRAYS + "dataset",
     "coco": ARRAYS + "dataset download",
     "evaluate": ARRAYS + "dataset metrics coco weights",
-    "visualize": "utils keypoints",
+    "draw": "keypoints",
+    "visualize": "utils draw",
 }
 
 
