@@ -354,10 +354,10 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, 
         if config.USE_MINI_MASK:
             full = np.zeros(config.IMAGE_SHAPE[:2])
             y1, x1, y2, x2 = gt_boxes[match].astype(int)
-            full[y1:y2, x1:x2] = np.round(masks.resize(mask.astype(float), (y2 - y1, x2 - x1)))
+            full[y1:y2, x1:x2] = np.round(images.resize(mask.astype(float), (y2 - y1, x2 - x1)))
             mask = full
         inside = mask[roi[0] : roi[2], roi[1] : roi[3]].astype(float)
-        target_masks[row, ..., class_ids[row]] = masks.resize(inside, config.MASK_SHAPE)
+        target_masks[row, ..., class_ids[row]] = images.resize(inside, config.MASK_SHAPE)
         encoded = boxes.encode(rpn_rois[keep[row]].astype("float32"), gt_boxes[match].astype("float32"))
         deltas[row, class_ids[row]] = encoded / np.asarray(config.BBOX_STD_DEV)
     return rpn_rois[keep].astype("int32"), class_ids, deltas, target_masks
