@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from mrcnn.opencv import import_cv2
+
 
 def convert(source, target, function, verbose=1):
     """Write a video whose frames are those of another one after a function.
@@ -25,12 +27,7 @@ def convert(source, target, function, verbose=1):
         ImportError: OpenCV is missing.
         OSError: `source` is no video, or `target` cannot be written; the message names it.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            f"Videos need OpenCV, which did not import ({error}): pip install opencv-python-headless."
-        ) from error
+    cv2 = import_cv2("Videos")
     reader = cv2.VideoCapture(str(source))
     if not reader.isOpened():
         raise OSError(f"{source} is no video that can be read.")

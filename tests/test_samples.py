@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,23 @@ def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
     code, out, _ = run(capsys, "detect", "--image", photo, "--output", picture, *common)
     assert code == 0 and "gray photo.jpg: " in out
     assert Image.open(picture).size == (320, 200)
+
+
+def test_refine_is_for_large_masks():
+    pytest.importorskip("cv2", reason="OpenCV does not import", exc_type=ImportError)
+    image = np.zeros((200, 300, 3), "uint8")
+    image[20:160, 20:160] = image[20:60, 200:240] = 200
+    found = np.zeros((200, 300, 2), bool)
+    found[24:160, 24:160, 0] = found[22:60, 202:240, 1] = True  # both miss a little
+
+    def detect(images):
+        return [{"rois": np.array([[20, 20, 160, 160], [20, 200, 60, 240]]), "masks": found.copy()} for _ in images]
+
+    model = types.SimpleNamespace(detect=detect)
+    plain = coco.find(coco.parse_arguments(["detect"]), model, image)["masks"]
+    refined = coco.find(coco.parse_arguments(["detect", "--refine"]), model, image)["masks"]
+    assert (plain == found).all() and (refined[..., 1] == found[..., 1]).all()
+    assert 136**2 + 300 < refined[..., 0].sum() == refined[20:160, 20:160, 0].sum()
 
 
 def test_detect_in_a_video(capsys, default, tmp_path):
