@@ -1,10 +1,10 @@
-# `make demo` and `make test` need only git, make and a Python of 3.10 or newer; they install the rest into .venv.
+# Every target needs only git, make and a Python of 3.10 or newer; it installs the rest into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 # Two processes, each with whole files, so that a file's models are built once.
 TWO := -n 2 --dist loadscope
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test lint docs
 
 setup: .venv/installed
 
@@ -29,3 +29,11 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The documentation, into site/; open site/index.html.
+docs: .venv/docs-installed
+	$(BIN)/mkdocs build --strict
+
+.venv/docs-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@

@@ -9,7 +9,7 @@ from mrcnn.images import read_image
 
 
 class Dataset:
-    """Subclass it, add a method that registers classes and images, and override `load_mask`::
+    """Subclass it, add a method that registers classes and images, and override `load_mask`:
 
         class Cats(Dataset):
             def load_cats(self, folder):
@@ -30,8 +30,10 @@ class Dataset:
     Attributes:
         class_info: list of dicts (source, id in the source, name), index: class id.
         image_info: list of dicts (source, id in the source, path, and what `add_image` was given), index: image id.
-        num_classes, class_ids, class_names, num_images, sources, class_from_source_map ("source.id" -> class id),
-        image_from_source_map ("source.id" -> image id), source_class_ids (source -> class ids): set by `prepare`.
+        num_classes, class_ids, class_names, num_images, sources: set by `prepare`, as are those below.
+        class_from_source_map: dict, "source.id" -> class id.
+        image_from_source_map: dict, "source.id" -> image id.
+        source_class_ids: dict, source -> class ids.
     """
 
     def __init__(self, class_map=None):

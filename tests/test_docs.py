@@ -1,0 +1,110 @@
+"""The documentation: its code runs, its links and commands lead somewhere, and it names every room."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / name for name in ("README.md", "NOTES.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").rglob("*.md"))
+ROOMS = sorted(path.stem for path in (ROOT / "mrcnn").glob("*.py") if path.stem != "__init__")
+
+# What the page on own data says about the length of its run, and what the test makes of it. Nothing else is changed.
+SHORTER = {"TRAIN, VAL = 200, 40": "TRAIN, VAL = 10, 3", "EPOCHS, STEPS = 5, 80": "EPOCHS, STEPS = 1, 2"}
+
+# After the page's own run: whether its formats agree, and its other way up to training, with a light network and with
+# weights made here in the place of COCO's.
+CHECKS = """
+for i in train.image_ids:
+    for class_id in (1, 2):
+        found = [masks[..., ids == class_id].any(axis=-1) for masks, ids in
+                 (dataset.load_mask(i) for dataset in (from_via, from_coco, from_masks, from_yolo))]
+        assert all((mask ^ found[0]).sum() <= 0.05 * found[0].sum() for mask in found), (i, class_id)
+
+import inspect
+
+for name, value in vars(DeskConfig).items():
+    if name.isupper():
+        setattr(PhotosConfig, name, value)
+coco = type("CocoConfig", (DeskConfig,), {"NUM_CLASSES": 81})()
+MaskRCNN("training", coco, "logs").save_weights("coco.h5")
+weights.download = lambda name: f"{name}.h5"
+signature = inspect.signature(MaskRCNN.train)
+calls = []
+MaskRCNN.train = lambda *args, **kwargs: calls.append(signature.bind(*args, **kwargs).arguments)
+from_coco_weights()
+print("stages:", [(call["layers"], call["epochs"], call["learning_rate"]) for call in calls])
+"""
+
+
+def blocks(page):
+    """The Python code in a page, in order."""
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_own_data_runs_as_it_is_written(tmp_path):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    code = "\n".join(blocks("own_data.md"))
+    for written, shorter in SHORTER.items():
+        assert code.count(written) == 1, written
+        code = code.replace(written, shorter)
+    (folder / "page.py").write_text(code + CHECKS)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
+    run = subprocess.run(
+        [sys.executable, "page.py"], cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "10 images, nothing wrong." in run.stdout and "3 images, nothing wrong." in run.stdout
+    assert re.search(r"^mask +[\d.]+", run.stdout, re.MULTILINE)
+    assert "the file has 81 classes, this model 3" in run.stdout
+    assert "stages: [('heads', 1, 0.002), ('all', 2, 0.0002)]" in run.stdout
+    assert {path.name for path in folder.glob("*.png")} == {"truth.png", "found.png"}
+
+
+@pytest.mark.parametrize("page", ["index.md", "weights.md"])
+def test_code_that_needs_weights_is_python(page):
+    for block in blocks(page):
+        compile(block, page, "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"https?:|mailto:", target)]
+    for target in targets:
+        file, _, section = target.partition("#")
+        found = page.parent / file if file else page
+        assert found.exists(), target
+        if section:
+            titles = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE)
+            # as GitHub and MkDocs make them
+            assert section in [re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles], target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_name_files(page):
+    for script in re.findall(r"\bpython ((?:samples|benchmarks)/\S+?\.py)", page.read_text()):
+        assert (ROOT / script).is_file(), script
+
+
+def test_the_readme_has_links_and_commands():
+    """So that the tests above look at something."""
+    text = (ROOT / "README.md").read_text()
+    assert text.count("](docs/") >= 3 and text.count("python samples/") >= 10 and text.count("python benchmarks/") >= 3
+
+
+def test_every_room_is_on_the_map_and_in_the_reference():
+    mapped = re.findall(r"^\| mrcnn/(\w+)\.py \|", (ROOT / "NOTES.md").read_text(), re.MULTILINE)
+    assert sorted(mapped) == ROOMS
+    reference = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    assert sorted(re.findall(r"^::: mrcnn\.(\w+)", reference, re.MULTILINE)) == ROOMS
+
+
+def test_commits_are_checked_by_the_same_ruff():
+    wanted = re.findall(r"ruff[<>=~][^\s\"]+", (ROOT / "setup.cfg").read_text())
+    hooks = re.findall(r"ruff[<>=~][^\s\"]+", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert len(hooks) == 2 and set(hooks) == set(wanted)
