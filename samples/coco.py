@@ -352,6 +352,8 @@ def draw_found(image, result, config, class_names):
 def enlarge(image, result, side=384):
     """A small image and its detections a whole number of times larger, so that labels do not cover the objects."""
     factor = max(1, side // max(image.shape[:2]))
+    if factor == 1:
+        return image, result
     image = image.repeat(factor, axis=0).repeat(factor, axis=1)
     result = {**result, "rois": result["rois"] * factor}
     if "masks" in result:
