@@ -15,9 +15,32 @@ import math
 import numbers
 import warnings
 
-RESIZE_MODES = ("square", "rect", "pad64", "crop", "none")
-OPTIMIZERS = ("sgd", "adamw")
-PRECISIONS = ("float32", "bfloat16", "float16")
+import numpy as np
+
+# Settings that name one of a few ways, and these ways.
+CHOICES = {
+    "RESNET_STRIDE": ("1x1", "3x3"),
+    "RESNET_PADDING": ("same", "symmetric"),
+    "RPN_ANCHORS": ("exact", "rounded"),
+    "RPN_SCORE": ("softmax", "sigmoid"),
+    "PROPOSAL_NMS": ("joint", "level"),
+    "PROPOSAL_WINDOW": ("padded", "image"),
+    "BOX_NORMALIZATION": ("pixels", "edges"),
+    "ROI_LEVEL": ("round", "floor"),
+    "ROI_ALIGN": ("corners", "bins", "aligned"),
+    "DETECTION_CLASSES": ("best", "all"),
+    "DETECTION_NMS": ("class", "all", "none"),
+    "MASK_PASTE": ("integer", "exact"),
+    "LOSS_MEAN": ("positives", "sample"),
+    "MASK_LOSS": ("probabilities", "logits"),
+    "WEIGHT_DECAY_BY": ("loss", "optimizer"),
+    "LEARNING_RATE_SCHEDULE": ("constant", "step", "cosine"),
+    "IMAGE_RESIZE_MODE": ("square", "rect", "pad64", "crop", "none"),
+    "IMAGE_PADDING": ("black", "mean"),
+    "CHANNEL_ORDER": ("rgb", "bgr"),
+    "OPTIMIZER": ("sgd", "adamw"),
+    "PRECISION": ("float32", "bfloat16", "float16"),
+}
 
 
 class Config:
@@ -42,14 +65,25 @@ class Config:
     # Validation steps at the end of every epoch: more of them give steadier numbers and slower epochs.
     VALIDATION_STEPS = 50
 
-    # "resnet50", "resnet101", "resnet18" (basic blocks, light enough for a CPU), or a callable
+    # "resnet50", "resnet101"; "resnet18", "resnet34" (basic blocks, light enough for a CPU); "resnext50_32x4d",
+    # "resnext101_32x8d"; the name of a network in keras.applications, as "MobileNetV2"; or a callable
     # backbone(input_image, stage5=True, train_bn=...) -> [C1, C2, C3, C4, C5].
     BACKBONE = "resnet101"
+
+    # Variants of the ResNets: whether a bottleneck takes its stride in the first 1x1 convolution (He et al. 2015) or in
+    # the 3x3 one, which sees every pixel (torchvision); whether convolutions have a bias, which BatchNorm makes
+    # redundant; and whether layers of stride 2 pad as TensorFlow does ("same", more on the far side) or alike on both.
+    RESNET_STRIDE = "1x1"
+    RESNET_BIAS = True
+    RESNET_PADDING = "same"
+
+    # Added to the variances of BatchNorm: a part of the weights, which were trained with it.
+    BATCH_NORM_EPSILON = 0.001
 
     # Only with a callable BACKBONE: function(image_shape) -> [5, 2] heights and widths of P2..P6.
     COMPUTE_BACKBONE_SHAPE = None
 
-    # Width of the first stage of "resnet18"; its later stages double it. Narrow networks train in minutes on a CPU.
+    # Width of the first stage of "resnet18" and "resnet34"; later stages double it. Narrow networks train in minutes on a CPU.
     BACKBONE_WIDTH = 64
 
     # Strides of P2..P6 against the image.
@@ -60,6 +94,11 @@ class Config:
 
     # Channels of every pyramid level.
     TOP_DOWN_PYRAMID_SIZE = 256
+
+    # Whether the box head's dense layers and the mask head's convolutions have BatchNorm behind them. It needs larger
+    # batches of RoIs than of images, but published heads of other packages have none.
+    BOX_HEAD_BN = True
+    MASK_HEAD_BN = True
 
     # Channels of the RPN's shared convolution and of the mask head's convolutions.
     RPN_CHANNELS = 512
@@ -77,6 +116,18 @@ class Config:
     # 1: anchors in every cell of the feature map, 2: in every second one, and so on.
     RPN_ANCHOR_STRIDE = 1
 
+    # "rounded": sides of anchors come to whole half pixels, and strides are the image's sides divided by the map's and
+    # rounded down, as torchvision's weights know them.
+    RPN_ANCHORS = "exact"
+
+    # "softmax" over background and object, or one "sigmoid": the same with half the outputs.
+    RPN_SCORE = "softmax"
+
+    # How boxes are normalised. "pixels": corners are centres of pixels, so lengths are one pixel short, relative to the
+    # image's sides less one; old weights know their boxes by it. "edges": corners are edges of pixels, so that the
+    # coordinates scale with the image without any shift.
+    BOX_NORMALIZATION = "pixels"
+
     # Overlap (IoU) above which the weaker of two proposals is dropped; higher in training gives more proposals.
     RPN_NMS_THRESHOLD = 0.7
 
@@ -85,6 +136,13 @@ class Config:
 
     # Proposals by score that enter the NMS.
     PRE_NMS_LIMIT = 6000
+
+    # "joint": PRE_NMS_LIMIT and the suppression are for all pyramid levels together. "level": for each, so that small
+    # objects do not compete with large ones (Lin et al. 2017).
+    PROPOSAL_NMS = "joint"
+
+    # Proposals are cut to the "padded" image, or to the part that is "image", and then those without area are dropped.
+    PROPOSAL_WINDOW = "padded"
 
     # Proposals that leave it.
     POST_NMS_ROIS_TRAINING = 2000
@@ -110,10 +168,30 @@ class Config:
     IMAGE_CHANNEL_COUNT = 3
     MEAN_PIXEL = (123.7, 116.8, 103.9)
 
+    # The network sees (pixel - MEAN_PIXEL) / PIXEL_STD, one number or one for each channel, and then the channels in
+    # CHANNEL_ORDER: both are in RGB. For a network trained on 0..1 they are 255 times what it names.
+    PIXEL_STD = 1.0
+    CHANNEL_ORDER = "rgb"
+
+    # What is beside the image: "black", or the "mean" pixel, which the network sees as the zeros that its convolutions
+    # pad with.
+    IMAGE_PADDING = "black"
+
     # RoIs per image in the heads' losses, and the largest share of them that is positive. With too few positives,
     # lower RPN_NMS_THRESHOLD's effect by raising POST_NMS_ROIS_TRAINING.
     TRAIN_ROIS_PER_IMAGE = 200
     ROI_POSITIVE_RATIO = 0.33
+
+    # True: the ground truth boxes are among the proposals, so that the heads have positives from the first step on.
+    APPEND_GT_ROIS = False
+
+    # The pyramid level of an RoI: 4 + log2(side / 224), "round"ed, or rounded down as in the paper ("floor").
+    ROI_LEVEL = "round"
+
+    # RoIAlign. "corners": one sample a cell, the outer ones on the box's edges, as tf.image.crop_and_resize. "bins": the
+    # mean of 2 x 2 samples spread evenly in each cell, with pixels of the map at whole coordinates (torchvision).
+    # "aligned": the same with pixels at halves, where they are (Detectron2's ROIAlignV2).
+    ROI_ALIGN = "corners"
 
     # Side in cells of the RoIs that the box and the mask head see, and shape of the mask that comes out: twice
     # MASK_POOL_SIZE unless the mask head is changed.
@@ -163,6 +241,17 @@ class Config:
     DETECTION_MIN_CONFIDENCE = 0.7
     DETECTION_NMS_THRESHOLD = 0.3
 
+    # "best": an RoI is at most one detection, of its best class. "all": one of each class whose score is high enough, as
+    # COCO's AP rewards.
+    DETECTION_CLASSES = "best"
+
+    # Detections suppress those of their own "class", "all", or "none".
+    DETECTION_NMS = "class"
+
+    # "integer": boxes are rounded to pixels, and masks resized to them. "exact": boxes stay fractions, so `detect` gives
+    # rois as float32, and masks are read at the centres of pixels, falling to 0 over half a cell beyond their edge.
+    MASK_PASTE = "integer"
+
     # "sgd" with momentum, as the original, or "adamw": it learns several times faster from random weights, and takes a
     # LEARNING_RATE around 0.001 and its WEIGHT_DECAY decoupled (Loshchilov and Hutter 2019).
     OPTIMIZER = "sgd"
@@ -173,6 +262,16 @@ class Config:
     LEARNING_MOMENTUM = 0.9
     WEIGHT_DECAY = 0.0001
 
+    # "loss": the mean square of each weight times WEIGHT_DECAY is added to the loss. "optimizer": every step takes the
+    # learning rate times WEIGHT_DECAY off each weight, but not off BatchNorm's and biases. AdamW always does the latter.
+    WEIGHT_DECAY_BY = "loss"
+
+    # What becomes of the learning rate that `train` is given, if a number: "constant", "step" (a tenth after 2/3 and a
+    # hundredth after 8/9 of the steps, Detectron's schedule), or "cosine" down to 0 (Loshchilov and Hutter 2017). Over
+    # the first WARMUP_STEPS it rises from a thousandth to the full rate (Goyal et al. 2017).
+    LEARNING_RATE_SCHEDULE = "constant"
+    WARMUP_STEPS = 0
+
     # Weights of the losses.
     LOSS_WEIGHTS = {
         "rpn_class_loss": 1.0,
@@ -182,6 +281,16 @@ class Config:
         "mrcnn_mask_loss": 1.0,
         "mrcnn_keypoint_loss": 1.0,
     }
+
+    # Box losses: the mean over the "positives", or the sum over them and the four coordinates, divided by the number of
+    # all anchors or RoIs in the "sample", so that an image with few objects does not weigh them more (Girshick 2015).
+    LOSS_MEAN = "positives"
+
+    # The difference at which smooth L1 turns from quadratic to linear; 0 for L1.
+    SMOOTH_L1_BETA = 1.0
+
+    # What the mask loss is computed from: "logits" do not saturate.
+    MASK_LOSS = "probabilities"
 
     # False: the heads train on proposals that come with the data (input_rois) and the RPN only on its own losses.
     USE_RPN_ROIS = True
@@ -234,10 +343,9 @@ class Config:
             self.NUM_CLASSES >= 2,
             f"NUM_CLASSES is {self.NUM_CLASSES}; set it to 1 (the background) plus the number of your classes.",
         )
-        require(
-            self.IMAGE_RESIZE_MODE in RESIZE_MODES,
-            f"IMAGE_RESIZE_MODE is {self.IMAGE_RESIZE_MODE!r}; choose one of {', '.join(RESIZE_MODES)}.",
-        )
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            require(value in choices, f"{name} is {value!r}; choose one of {', '.join(choices)}.")
         for name in {
             "square": ["IMAGE_MAX_DIM"],
             "rect": ["IMAGE_MAX_DIM"],
@@ -250,16 +358,10 @@ class Config:
                 f"{name} is {side}; it must be a multiple of 64 in mode {self.IMAGE_RESIZE_MODE!r}, "
                 f"for instance {64 * max(1, math.ceil((side or 64) / 64))}.",
             )
-        require(
-            self.OPTIMIZER in OPTIMIZERS,
-            f"OPTIMIZER is {self.OPTIMIZER!r}; choose one of {', '.join(OPTIMIZERS)}.",
-        )
-        require(
-            self.PRECISION in PRECISIONS,
-            f"PRECISION is {self.PRECISION!r}; choose one of {', '.join(PRECISIONS)}.",
-        )
         for name in POSITIVE:
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in NOT_NEGATIVE:
+            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be at least 0.")
         for name in SHARES:
             require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         unknown = sorted(set(self.LOSS_WEIGHTS) - set(Config.LOSS_WEIGHTS))
@@ -272,11 +374,14 @@ class Config:
             f"RPN_ANCHOR_SCALES has {len(self.RPN_ANCHOR_SCALES)} values for {len(self.BACKBONE_STRIDES)} pyramid "
             "levels; give one scale for each entry of BACKBONE_STRIDES.",
         )
-        require(
-            len(self.MEAN_PIXEL) == self.IMAGE_CHANNEL_COUNT,
-            f"MEAN_PIXEL has {len(self.MEAN_PIXEL)} values for IMAGE_CHANNEL_COUNT = {self.IMAGE_CHANNEL_COUNT}; "
-            "give one value for each channel.",
-        )
+        for name in ("MEAN_PIXEL", "PIXEL_STD"):
+            value = getattr(self, name)
+            require(
+                name == "PIXEL_STD" and _is_number(value) or len(value) == self.IMAGE_CHANNEL_COUNT,
+                f"{name} has {np.size(value)} values for IMAGE_CHANNEL_COUNT = {self.IMAGE_CHANNEL_COUNT}; "
+                "give one value for each channel.",
+            )
+        require(np.all(np.asarray(self.PIXEL_STD) > 0), f"PIXEL_STD is {self.PIXEL_STD}; it must be above 0.")
         require(
             tuple(self.MASK_SHAPE) == (2 * self.MASK_POOL_SIZE, 2 * self.MASK_POOL_SIZE),
             f"MASK_SHAPE is {tuple(self.MASK_SHAPE)}; the mask head doubles MASK_POOL_SIZE = {self.MASK_POOL_SIZE}, "
@@ -379,6 +484,51 @@ class Config:
         print("\n")
 
 
+class ModernConfig(Config):
+    """Today's practice in place of the original's: every setting that has such a choice.
+
+    The numbers are those of Detectron2 and torchvision, on which the weights of `mrcnn.convert` build. On top of the
+    original's weights these settings detect nothing sensible. `TRAIN_BN` stays: True from random weights, else False.
+    """
+
+    RESNET_STRIDE = "3x3"
+    RESNET_BIAS = False
+    RESNET_PADDING = "symmetric"
+    BATCH_NORM_EPSILON = 1e-5
+    MEAN_PIXEL = (123.675, 116.28, 103.53)
+    PIXEL_STD = (58.395, 57.12, 57.375)
+    IMAGE_PADDING = "mean"
+    BOX_HEAD_BN = False
+    MASK_HEAD_BN = False
+    BOX_NORMALIZATION = "edges"
+
+    RPN_CHANNELS = 256
+    RPN_ANCHORS = "rounded"
+    RPN_SCORE = "sigmoid"
+    RPN_BBOX_STD_DEV = (1.0, 1.0, 1.0, 1.0)
+    PROPOSAL_NMS = "level"
+    PROPOSAL_WINDOW = "image"
+    PRE_NMS_LIMIT = 1000
+
+    TRAIN_ROIS_PER_IMAGE = 512
+    ROI_POSITIVE_RATIO = 0.25
+    APPEND_GT_ROIS = True
+    ROI_LEVEL = "floor"
+    ROI_ALIGN = "aligned"
+
+    DETECTION_CLASSES = "all"
+    DETECTION_MIN_CONFIDENCE = 0.05
+    DETECTION_NMS_THRESHOLD = 0.5
+    MASK_PASTE = "exact"
+
+    LOSS_MEAN = "sample"
+    SMOOTH_L1_BETA = 1 / 9
+    MASK_LOSS = "logits"
+    WEIGHT_DECAY_BY = "optimizer"
+    LEARNING_RATE_SCHEDULE = "cosine"
+    WARMUP_STEPS = 500
+
+
 # Computed in `Config.__init__`; old code reads them as attributes.
 DERIVED = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
 
@@ -388,6 +538,7 @@ POSITIVE = """GPU_COUNT IMAGES_PER_GPU STEPS_PER_EPOCH BACKBONE_WIDTH FPN_CLASSI
     RPN_CHANNELS MASK_CHANNELS RPN_ANCHOR_STRIDE RPN_TRAIN_ANCHORS_PER_IMAGE PRE_NMS_LIMIT POST_NMS_ROIS_TRAINING
     POST_NMS_ROIS_INFERENCE IMAGE_CHANNEL_COUNT TRAIN_ROIS_PER_IMAGE POOL_SIZE MASK_POOL_SIZE MAX_GT_INSTANCES
     DETECTION_MAX_INSTANCES KEYPOINT_POOL_SIZE KEYPOINT_CONVOLUTIONS KEYPOINT_CHANNELS""".split()
+NOT_NEGATIVE = ("BATCH_NORM_EPSILON", "SMOOTH_L1_BETA", "WARMUP_STEPS")
 SHARES = """RPN_NMS_THRESHOLD ROI_POSITIVE_RATIO DETECTION_MIN_CONFIDENCE DETECTION_NMS_THRESHOLD
     LEARNING_MOMENTUM""".split()
 # Settings whose type cannot be seen from the default: what they may be, in words and as a test.
@@ -396,6 +547,7 @@ TYPES = {
     "BACKBONE": ("the name of a backbone or a function", lambda x: isinstance(x, str) or _is_function(x)),
     "COMPUTE_BACKBONE_SHAPE": ("a function or None", lambda x: x is None or _is_function(x)),
     "TRAIN_BN": ("True, False or None", lambda x: x is None or _is_flag(x)),
+    "PIXEL_STD": ("a number or a sequence of numbers", lambda x: _is_number(x) or _is_numbers(x)),
     "IMAGE_MIN_DIM": ("a whole number or None", lambda x: x is None or _is_whole(x)),
     "IMAGE_MAX_DIM": ("a whole number or None", lambda x: x is None or _is_whole(x)),
     "IMAGE_MIN_SCALE": ("a number or None", lambda x: x is None or _is_number(x)),
