@@ -3,15 +3,16 @@
 import numpy as np
 
 
-def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
+def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride, rounded=False):
     """Anchors of one pyramid level.
 
     Args:
         scales: side in pixels of the square anchor, or several of them.
         ratios: width / height of the anchors; the area stays scale^2.
         shape: (height, width) of the feature map in cells.
-        feature_stride: pixels of the image per cell.
+        feature_stride: pixels of the image per cell; one number, or (down, across).
         anchor_stride: 1 for anchors in every cell, 2 in every second one, and so on.
+        rounded: True for half sides in whole pixels (halves to even), as torchvision's.
 
     Returns:
         [rows * columns * ratios * scales, 4] float64 pixel boxes (y1, x1, y2, x2), in that order of nesting. They are
@@ -19,17 +20,20 @@ def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
     """
     scales, ratios = np.meshgrid(scales, np.sqrt(ratios))
     half_sizes = 0.5 * np.stack([scales / ratios, scales * ratios], axis=-1).reshape(1, 1, -1, 2)
-    rows, columns = (np.arange(0, cells, anchor_stride) * feature_stride for cells in shape)
+    if rounded:
+        half_sizes = np.rint(half_sizes)
+    strides = np.broadcast_to(feature_stride, 2)
+    rows, columns = (np.arange(0, n, anchor_stride) * stride for n, stride in zip(shape, strides, strict=True))
     centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[:, :, None]
     return np.concatenate([centres - half_sizes, centres + half_sizes], axis=-1).reshape(-1, 4)
 
 
-def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride):
+def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride, rounded=False):
     """Anchors [A, 4] of all levels, one after the other: level i has `scales[i]`, `feature_shapes[i]` (height, width)
     and `feature_strides[i]`; the rest is as in `generate_anchors`."""
     levels = zip(scales, feature_shapes, feature_strides, strict=True)
     return np.concatenate(
-        [generate_anchors(scale, ratios, shape, stride, anchor_stride) for scale, shape, stride in levels]
+        [generate_anchors(scale, ratios, shape, stride, anchor_stride, rounded) for scale, shape, stride in levels]
     )
 
 

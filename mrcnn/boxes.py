@@ -103,33 +103,37 @@ def expand(boxes, factor):
     return xp.concatenate([centre - half, centre + half], axis=-1)
 
 
-def _scale_and_shift(shape):
-    height, width = float(shape[0]), float(shape[1])
-    scale = np.array([height - 1, width - 1, height - 1, width - 1], dtype="float32")
-    return scale, np.array([0, 0, 1, 1], dtype="float32")
+def _scale_and_shift(shape, normalization):
+    last = float(normalization == "pixels")
+    scale = np.array([shape[0], shape[1], shape[0], shape[1]], dtype="float32") - np.float32(last)
+    return scale, np.array([0, 0, last, last], dtype="float32")
 
 
-def normalize(boxes, shape):
-    """Pixel boxes [..., 4] to normalised float32 ones: (y1, x1, y2 - 1, x2 - 1) / (H - 1, W - 1, H - 1, W - 1).
+def normalize(boxes, shape, normalization="pixels"):
+    """Pixel boxes [..., 4] to normalised float32 ones.
 
-    `shape` is (H, W) in pixels; the shift makes y2 and x2 the last pixel inside.
+    Args:
+        boxes: (y1, x1, y2, x2).
+        shape: (H, W) in pixels.
+        normalization: "pixels" for (y1, x1, y2 - 1, x2 - 1) / (H - 1, W - 1, H - 1, W - 1), where the shift makes y2
+            and x2 the last pixel inside; "edges" for (y1, x1, y2, x2) / (H, W, H, W). See BOX_NORMALIZATION.
     """
-    scale, shift = _scale_and_shift(shape)
+    scale, shift = _scale_and_shift(shape, normalization)
     if namespace(boxes) is np:
         return ((np.asarray(boxes) - shift) / scale).astype("float32")
     return (ops.cast(boxes, "float32") - ops.convert_to_tensor(shift)) / ops.convert_to_tensor(scale)
 
 
-def denormalize(boxes, shape):
+def denormalize(boxes, shape, normalization="pixels"):
     """Normalised boxes [..., 4] to int32 pixel boxes on an image of `shape` (H, W); halves round to even."""
     if namespace(boxes) is np:
-        return np.around(to_pixels(np.asarray(boxes), shape)).astype("int32")
-    return ops.cast(ops.round(to_pixels(boxes, shape)), "int32")
+        return np.around(to_pixels(np.asarray(boxes), shape, normalization)).astype("int32")
+    return ops.cast(ops.round(to_pixels(boxes, shape, normalization)), "int32")
 
 
-def to_pixels(boxes, shape):
+def to_pixels(boxes, shape, normalization="pixels"):
     """As `denormalize`, without rounding."""
-    scale, shift = _scale_and_shift(shape)
+    scale, shift = _scale_and_shift(shape, normalization)
     if namespace(boxes) is np:
         return boxes * scale + shift
     return boxes * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)

@@ -83,7 +83,8 @@ class Config:
     # Only with a callable BACKBONE: function(image_shape) -> [5, 2] heights and widths of P2..P6.
     COMPUTE_BACKBONE_SHAPE = None
 
-    # Width of the first stage of "resnet18" and "resnet34"; later stages double it. Narrow networks train in minutes on a CPU.
+    # Width of the first stage of "resnet18" and "resnet34"; later stages double it. Narrow networks train in minutes on
+    # a CPU.
     BACKBONE_WIDTH = 64
 
     # Strides of P2..P6 against the image.
@@ -188,8 +189,8 @@ class Config:
     # The pyramid level of an RoI: 4 + log2(side / 224), "round"ed, or rounded down as in the paper ("floor").
     ROI_LEVEL = "round"
 
-    # RoIAlign. "corners": one sample a cell, the outer ones on the box's edges, as tf.image.crop_and_resize. "bins": the
-    # mean of 2 x 2 samples spread evenly in each cell, with pixels of the map at whole coordinates (torchvision).
+    # RoIAlign. "corners": one sample a cell, the outer ones on the box's edges, as tf.image.crop_and_resize. "bins":
+    # the mean of 2 x 2 samples spread evenly in each cell, with pixels of the map at whole coordinates (torchvision).
     # "aligned": the same with pixels at halves, where they are (Detectron2's ROIAlignV2).
     ROI_ALIGN = "corners"
 
@@ -241,15 +242,16 @@ class Config:
     DETECTION_MIN_CONFIDENCE = 0.7
     DETECTION_NMS_THRESHOLD = 0.3
 
-    # "best": an RoI is at most one detection, of its best class. "all": one of each class whose score is high enough, as
-    # COCO's AP rewards.
+    # "best": an RoI is at most one detection, of its best class. "all": one of each class whose score is high enough,
+    # as COCO's AP rewards.
     DETECTION_CLASSES = "best"
 
     # Detections suppress those of their own "class", "all", or "none".
     DETECTION_NMS = "class"
 
-    # "integer": boxes are rounded to pixels, and masks resized to them. "exact": boxes stay fractions, so `detect` gives
-    # rois as float32, and masks are read at the centres of pixels, falling to 0 over half a cell beyond their edge.
+    # "integer": boxes are rounded to pixels, and masks resized to them. "exact": boxes stay fractions, so `detect`
+    # gives rois as float32, and masks are read at the centres of pixels, falling to 0 over half a cell beyond their
+    # edge.
     MASK_PASTE = "integer"
 
     # "sgd" with momentum, as the original, or "adamw": it learns several times faster from random weights, and takes a
@@ -263,7 +265,7 @@ class Config:
     WEIGHT_DECAY = 0.0001
 
     # "loss": the mean square of each weight times WEIGHT_DECAY is added to the loss. "optimizer": every step takes the
-    # learning rate times WEIGHT_DECAY off each weight, but not off BatchNorm's and biases. AdamW always does the latter.
+    # learning rate times WEIGHT_DECAY off each weight, but not off BatchNorm's and biases. AdamW always does that.
     WEIGHT_DECAY_BY = "loss"
 
     # What becomes of the learning rate that `train` is given, if a number: "constant", "step" (a tenth after 2/3 and a

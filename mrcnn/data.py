@@ -230,7 +230,7 @@ class DataGenerator(PyDataset):
             points = [x[chosen] for x in points]
         spare = limit - len(class_ids)
         sample = {
-            "input_image": images.mold_image(image, config.MEAN_PIXEL),
+            "input_image": images.mold(image, config, meta[images.META["window"]]),
             "input_image_meta": meta,
             "input_rpn_match": rpn_match[:, None].astype("int32"),
             "input_rpn_bbox": rpn_bbox.astype("float32"),
@@ -249,12 +249,12 @@ class DataGenerator(PyDataset):
 
 def pyramid_anchors(config, image_shape):
     """Anchors [A, 4] in pixels of an image of `image_shape`."""
+    shapes, strides = compute_backbone_shapes(config, image_shape), config.BACKBONE_STRIDES
+    rounded = config.RPN_ANCHORS == "rounded"
+    if rounded:
+        strides = np.asarray(image_shape[:2]) // shapes
     return anchors.generate_pyramid_anchors(
-        config.RPN_ANCHOR_SCALES,
-        config.RPN_ANCHOR_RATIOS,
-        compute_backbone_shapes(config, image_shape),
-        config.BACKBONE_STRIDES,
-        config.RPN_ANCHOR_STRIDE,
+        config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, shapes, strides, config.RPN_ANCHOR_STRIDE, rounded
     )
 
 

@@ -5,48 +5,101 @@ from keras import layers, ops
 
 from mrcnn import boxes, images
 
+# With DETECTION_CLASSES "all", pairs of an RoI and a class that enter the suppression, at most.
+PAIRS = 5000
 
-def refine_detections(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, std_dev):
+
+def _best_class(probs):
+    """For each RoI its best class: RoIs [B, N], class ids, scores, those of background being no candidates (-1)."""
+    class_ids = ops.cast(ops.argmax(probs, axis=-1), "int32")
+    scores = ops.where(class_ids > 0, ops.max(probs, axis=-1), -1.0)
+    rois = ops.broadcast_to(ops.arange(probs.shape[1], dtype="int32"), ops.shape(class_ids))
+    return rois, class_ids, scores
+
+
+def _all_classes(probs):
+    """The best `PAIRS` of an RoI and a class that is not background: RoIs [B, n], class ids, scores."""
+    count, classes = probs.shape[1], probs.shape[2] - 1
+    pairs = ops.reshape(probs[:, :, 1:], (-1, count * classes))
+    scores, index = ops.top_k(pairs, min(PAIRS, count * classes))
+    index = ops.cast(index, "int32")
+    return index // classes, index % classes + 1, scores
+
+
+# DETECTION_CLASSES -> function(probabilities [B, N, K]) that gives candidates.
+CANDIDATES = {"best": _best_class, "all": _all_classes}
+
+
+def refine_detections(
+    rois,
+    probs,
+    deltas,
+    window,
+    max_instances,
+    min_confidence,
+    nms_threshold,
+    std_dev,
+    classes="best",
+    suppression="class",
+):
     """The computation of `DetectionLayer`, with each image's window [B, 4] normalised in place of its meta."""
     rois, probs, deltas = (ops.cast(x, "float32") for x in (rois, probs, deltas))
-    class_ids = ops.cast(ops.argmax(probs, axis=-1), "int32")
-    scores = ops.max(probs, axis=-1)
-    deltas = ops.take_along_axis(deltas, class_ids[..., None, None], axis=2)[:, :, 0]
+    # Rows of padding are no RoIs, whatever the head says of them.
+    probs = ops.where(ops.any(ops.not_equal(rois, 0), axis=-1, keepdims=True), probs, -1.0)
+    index, class_ids, scores = CANDIDATES[classes](probs)
+    ranks, order = ops.top_k(ops.where(scores >= min_confidence, scores, -1.0), scores.shape[1])
+    index, class_ids = (ops.take_along_axis(x, order, axis=1) for x in (index, class_ids))
+
+    rois = ops.take_along_axis(rois, index[..., None], axis=1)
+    flat = ops.reshape(deltas, (-1, deltas.shape[1] * deltas.shape[2], 4))
+    deltas = ops.take_along_axis(flat, (index * deltas.shape[2] + class_ids)[..., None], axis=1)
     refined = boxes.decode(rois, deltas * ops.convert_to_tensor(std_dev, dtype="float32"))
     refined = boxes.clip(refined, window[:, None, :])
 
-    # Rows of padding are no RoIs, whatever the head says of them.
-    wanted = ops.logical_and(class_ids > 0, ops.any(ops.not_equal(rois, 0), axis=-1))
-    wanted = ops.logical_and(wanted, scores >= min_confidence)
-    ranks, order = ops.top_k(ops.where(wanted, scores, -1.0), ops.shape(scores)[1])
-    rows = ops.concatenate([refined, ops.cast(class_ids, "float32")[..., None], scores[..., None]], axis=-1)
-    rows = ops.take_along_axis(rows, order[..., None], axis=1)
-    keep, valid = boxes.nms_indices(rows[..., :4], ranks >= 0, nms_threshold, max_instances, groups=rows[..., 4])
+    valid = ops.logical_and(ranks >= 0, boxes.area(refined) > 0)
+    groups = class_ids if suppression == "class" else None
+    threshold = nms_threshold if suppression != "none" else 1.0  # no IoU is above that
+    keep, valid = boxes.nms_indices(refined, valid, threshold, max_instances, groups)
+    rows = ops.concatenate([refined, ops.cast(class_ids, "float32")[..., None], ranks[..., None]], axis=-1)
     return ops.take_along_axis(rows, keep[..., None], axis=1) * ops.cast(valid, "float32")[..., None]
 
 
 @keras.saving.register_keras_serializable("mrcnn")
 class DetectionLayer(layers.Layer):
-    """Picks detections: best class of each RoI, its own deltas, clipped to the image's window, suppression by class.
+    """Picks detections: a class of each RoI, its own deltas, clipped to the image's window, suppression.
 
     Args:
         max_instances: D, detections per image at most.
         min_confidence: lowest score of a detection.
-        nms_threshold: IoU above which the lower scored of two detections of one class is dropped.
+        nms_threshold: IoU above which the lower scored of two detections is dropped.
         std_dev: the four numbers by which the head's deltas are divided.
+        classes: "best" for the best class of each RoI, "all" for every one with a high enough score.
+        suppression: among those of one "class", among "all", or "none".
+        normalization: of the boxes, as `boxes.normalize` takes it.
 
     Inputs: [rois [B, N, 4] normalised, probabilities [B, N, K], deltas [B, N, K, 4], image_meta [B, 12 + K]].
     Output: [B, D, 6] of (y1, x1, y2, x2 normalised, class id, score), highest score first, zero-padded.
     """
 
     def __init__(
-        self, max_instances=100, min_confidence=0.7, nms_threshold=0.3, std_dev=(0.1, 0.1, 0.2, 0.2), **kwargs
+        self,
+        max_instances=100,
+        min_confidence=0.7,
+        nms_threshold=0.3,
+        std_dev=(0.1, 0.1, 0.2, 0.2),
+        classes="best",
+        suppression="class",
+        normalization="pixels",
+        **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.max_instances = max_instances
         self.min_confidence = min_confidence
         self.nms_threshold = nms_threshold
         self.std_dev = tuple(std_dev)
+        self.classes = classes
+        self.suppression = suppression
+        self.normalization = normalization
 
     def call(self, inputs):
         rois, probs, deltas, image_meta = inputs
@@ -54,11 +107,13 @@ class DetectionLayer(layers.Layer):
             rois,
             probs,
             deltas,
-            _window(image_meta),
+            image_window(image_meta, self.normalization),
             self.max_instances,
             self.min_confidence,
             self.nms_threshold,
             self.std_dev,
+            self.classes,
+            self.suppression,
         )
 
     def compute_output_shape(self, input_shape):
@@ -71,12 +126,16 @@ class DetectionLayer(layers.Layer):
             "min_confidence": self.min_confidence,
             "nms_threshold": self.nms_threshold,
             "std_dev": self.std_dev,
+            "classes": self.classes,
+            "suppression": self.suppression,
+            "normalization": self.normalization,
         }
 
 
-def _window(image_meta):
-    """The part of each molded image that is image, [B, 4] normalised."""
+def image_window(image_meta, normalization="pixels"):
+    """The part of each molded image that is image, [B, 4] normalised as `boxes.normalize` does, from its meta."""
+    last = float(normalization == "pixels")
     meta = images.parse_image_meta(image_meta)
     shape, window = ops.cast(meta["image_shape"], "float32"), ops.cast(meta["window"], "float32")
-    scale = ops.concatenate([shape[:, :2], shape[:, :2]], axis=-1) - 1.0
-    return (window - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])) / scale
+    scale = ops.concatenate([shape[:, :2], shape[:, :2]], axis=-1) - last
+    return (window - ops.convert_to_tensor([0.0, 0.0, last, last])) / scale

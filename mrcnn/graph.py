@@ -39,11 +39,15 @@ class TrainingGraph(InferenceGraph):
 
     mode = "training"
 
-    def set_losses(self, loss_weights, weight_decay, outputs):
-        """Set the factors of the losses whose outputs the graph has (by name; 1 if left out) and of the L2 term."""
+    def set_losses(self, config, outputs):
+        """Take from a `Config` how to compute the losses whose outputs the graph has, their factors (1 if left out) and
+        that of the L2 term."""
         names = [name for name in losses.LOSSES if name.removesuffix("_loss") in outputs]
-        self.loss_weights = {name: loss_weights.get(name, 1.0) for name in names}
-        self.weight_decay = weight_decay
+        self.config = config
+        self.loss_weights = {name: config.LOSS_WEIGHTS.get(name, 1.0) for name in names}
+        # AdamW decays the weights itself.
+        in_loss = config.OPTIMIZER == "sgd" and config.WEIGHT_DECAY_BY == "loss"
+        self.weight_decay = config.WEIGHT_DECAY if in_loss else 0.0
         self.loss_means = {name: keras.metrics.Mean(name=name) for name in names}
 
     def call(self, inputs, training=None, mask=None):
@@ -62,7 +66,7 @@ class TrainingGraph(InferenceGraph):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         total = self.regularization()
         for name in self.loss_weights:
-            value = losses.LOSSES[name](y_pred) * self.loss_weights[name]
+            value = losses.LOSSES[name](y_pred, self.config) * self.loss_weights[name]
             self.loss_means[name].update_state(value)
             total = total + value
         # Each device has the mean over its images, and the gradients of all are added.

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from mrcnn.backbone import BatchNorm, batch_norm
+from mrcnn.backbone import BatchNorm
 from mrcnn.boxes import expand
 from mrcnn.roi_align import PyramidROIAlign
 
@@ -27,7 +27,14 @@ def _flatten(pooled):
     return ops.reshape(pooled, (-1, *pooled.shape[2:]))
 
 
-def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, fc_layers_size=1024):
+def _norm(norm, name, train_bn):
+    """The layer behind a head's convolution."""
+    return norm(frozen=train_bn is False, name=name) if norm else layers.Identity()
+
+
+def fpn_classifier_graph(
+    rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, fc_layers_size=1024, norm=BatchNorm, **align
+):
     """Class and box head.
 
     Args:
@@ -38,16 +45,18 @@ def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes,
         num_classes: K, with background.
         train_bn: False uses stored BatchNorm statistics.
         fc_layers_size: width of the two dense layers (written as convolutions, as old weights hold them).
+        norm: the layer between a dense layer and its ReLU, made with `frozen` and `name`; None for nothing.
+        align: more arguments of `PyramidROIAlign`.
 
     Returns:
         logits [B, N, K], probabilities [B, N, K], deltas [B, N, K, 4] in units of BBOX_STD_DEV.
     """
-    align = PyramidROIAlign((pool_size, pool_size), name="roi_align_classifier")
+    align = PyramidROIAlign((pool_size, pool_size), name="roi_align_classifier", **align)
     x = _flatten(align([rois, image_meta, *feature_maps]))
     x = WholeConv2D(fc_layers_size, pool_size, name="mrcnn_class_conv1")(x)
-    x = layers.Activation("relu")(batch_norm(x, "mrcnn_class_bn1", train_bn))
+    x = layers.Activation("relu")(_norm(norm, "mrcnn_class_bn1", train_bn)(x))
     x = WholeConv2D(fc_layers_size, 1, name="mrcnn_class_conv2")(x)
-    x = layers.Activation("relu")(batch_norm(x, "mrcnn_class_bn2", train_bn))
+    x = layers.Activation("relu")(_norm(norm, "mrcnn_class_bn2", train_bn)(x))
     shared = layers.Reshape((fc_layers_size,), name="pool_squeeze")(x)
     count = rois.shape[1]
     logits = layers.Dense(num_classes, name="mrcnn_class_logits")(shared)
@@ -68,28 +77,31 @@ class MaskHead:
         num_classes: K, with background.
         train_bn: False uses stored BatchNorm statistics.
         channels: width of the convolutions.
+        norm: the layer between a convolution and its ReLU, made with `frozen` and `name`; None for nothing.
+        logits: True for the values before the sigmoid.
+        align: more arguments of `PyramidROIAlign`.
     """
 
-    def __init__(self, pool_size, num_classes, train_bn=True, channels=256):
-        self.align = PyramidROIAlign((pool_size, pool_size), name="roi_align_mask")
+    def __init__(self, pool_size, num_classes, train_bn=True, channels=256, norm=BatchNorm, logits=False, **align):
+        self.align = PyramidROIAlign((pool_size, pool_size), name="roi_align_mask", **align)
         self.blocks = [
             (
                 layers.Conv2D(channels, 3, padding="same", name=f"mrcnn_mask_conv{i}"),
-                BatchNorm(frozen=train_bn is False, name=f"mrcnn_mask_bn{i}"),
+                _norm(norm, f"mrcnn_mask_bn{i}", train_bn),
                 layers.Activation("relu"),
             )
             for i in range(1, 5)
         ]
         self.upsample = layers.Conv2DTranspose(channels, 2, strides=2, activation="relu", name="mrcnn_mask_deconv")
         self.classify = layers.Conv2D(num_classes, 1, name="mrcnn_mask")
-        self.sigmoid = layers.Activation("sigmoid", dtype="float32")
+        self.activate = layers.Activation("linear" if logits else "sigmoid", dtype="float32")
 
     def flat(self, rois, feature_maps, image_meta):
         """Masks of all RoIs of all images behind each other, [B * N, h, w, K]; N may be unknown in the graph."""
         x = _flatten(self.align([rois, image_meta, *feature_maps]))
         for conv, norm, relu in self.blocks:
             x = relu(norm(conv(x)))
-        return self.sigmoid(self.classify(self.upsample(x)))
+        return self.activate(self.classify(self.upsample(x)))
 
     def __call__(self, rois, feature_maps, image_meta):
         """Masks [B, N, h, w, K] of rois [B, N, 4] normalised."""
@@ -112,11 +124,12 @@ class KeypointHead:
         num_keypoints: J.
         convolutions, channels: number and width of the 3x3 convolutions.
         roi_expand: how many times as long as the box's the sides of the RoI are.
+        align: more arguments of `PyramidROIAlign`.
     """
 
-    def __init__(self, pool_size, num_keypoints, convolutions=8, channels=512, roi_expand=1.0):
+    def __init__(self, pool_size, num_keypoints, convolutions=8, channels=512, roi_expand=1.0, **align):
         self.roi_expand = roi_expand
-        self.align = PyramidROIAlign((pool_size, pool_size), name="roi_align_keypoint")
+        self.align = PyramidROIAlign((pool_size, pool_size), name="roi_align_keypoint", **align)
         self.convolutions = [
             layers.Conv2D(
                 channels,

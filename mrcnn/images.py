@@ -242,6 +242,32 @@ def mold_image(image, mean_pixel):
     return np.asarray(image, dtype="float32") - np.asarray(mean_pixel, dtype="float32")
 
 
+def mold(image, config, window=None):
+    """What the network reads of a resized and padded image: centred, scaled and ordered as the config says.
+
+    Args:
+        image: [..., C] 0..255; [H, W, C] with a window.
+        config: MEAN_PIXEL, PIXEL_STD, CHANNEL_ORDER and IMAGE_PADDING are read.
+        window: (y1, x1, y2, x2) pixels of the part that is no padding.
+
+    Returns:
+        [..., C] float32.
+    """
+    molded = mold_image(image, config.MEAN_PIXEL)
+    if np.any(np.not_equal(config.PIXEL_STD, 1)):
+        molded /= np.asarray(config.PIXEL_STD, "float32")
+    if window is not None and config.IMAGE_PADDING == "mean":
+        y1, x1, y2, x2 = (int(edge) for edge in window)
+        molded[:y1] = molded[y2:] = molded[:, :x1] = molded[:, x2:] = 0
+    return molded[..., ::-1] if config.CHANNEL_ORDER == "bgr" else molded
+
+
+def unmold(image, config):
+    """Undo `mold`: [..., C] uint8."""
+    image = np.asarray(image)[..., ::-1] if config.CHANNEL_ORDER == "bgr" else np.asarray(image)
+    return unmold_image(image * np.asarray(config.PIXEL_STD), config.MEAN_PIXEL)
+
+
 def unmold_image(image, mean_pixel):
     """Undo `mold_image`: [..., C] uint8."""
     return np.clip(np.rint(np.asarray(image) + np.asarray(mean_pixel)), 0, 255).astype("uint8")

@@ -12,10 +12,21 @@ def _mean(values, weights):
     return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1)
 
 
-def smooth_l1_loss(y_true, y_pred):
-    """Elementwise smooth L1 (Girshick 2015): quadratic below a difference of 1, linear above."""
+def smooth_l1_loss(y_true, y_pred, beta=1.0):
+    """Elementwise smooth L1 (Girshick 2015): quadratic below a difference of `beta`, linear above; L1 for 0."""
     difference = ops.abs(y_true - y_pred)
-    return ops.where(difference < 1, 0.5 * difference**2, difference - 0.5)
+    if not beta:
+        return difference
+    return ops.where(difference < beta, 0.5 / beta * difference**2, difference - 0.5 * beta)
+
+
+def _box_loss(target, pred, positive, sample, mean, beta):
+    """Smooth L1 [B, n, 4] of the `positive` [B, n]: its mean, or its sum over the number of those in the `sample`."""
+    loss = smooth_l1_loss(target, pred, beta)
+    if mean == "positives":
+        return _mean(ops.mean(loss, axis=-1), positive)
+    count = ops.sum(ops.cast(sample, loss.dtype))
+    return ops.sum(loss * ops.cast(positive, loss.dtype)[..., None]) / ops.maximum(count, 1)
 
 
 def _cross_entropy(class_ids, logits):
@@ -34,13 +45,15 @@ def rpn_class_loss_graph(rpn_match, rpn_class_logits):
 
     Args:
         rpn_match: [B, A, 1] int; 1 positive, -1 negative, 0 neutral.
-        rpn_class_logits: [B, A, 2].
+        rpn_class_logits: [B, A, 2], or [B, A, 1] of a sigmoid, which is a softmax against 0.
     """
     match = ops.squeeze(rpn_match, -1)
+    if rpn_class_logits.shape[-1] == 1:
+        rpn_class_logits = ops.pad(rpn_class_logits, [[0, 0], [0, 0], [1, 0]])
     return _mean(_cross_entropy(ops.equal(match, 1), rpn_class_logits), ops.not_equal(match, 0))
 
 
-def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox):
+def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox, mean="positives", beta=1.0):
     """Smooth L1 of the RPN's deltas, over the positive anchors.
 
     Args:
@@ -48,13 +61,14 @@ def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox):
         target_bbox: [B, M, 4] deltas of the positive anchors in their order, zero-padded.
         rpn_match: [B, A, 1] int; 1 positive.
         rpn_bbox: [B, A, 4].
+        mean, beta: see LOSS_MEAN and SMOOTH_L1_BETA in `Config`; the sample are the anchors that are not neutral.
     """
     positive = ops.equal(ops.squeeze(rpn_match, -1), 1)
     # The k-th positive anchor of an image belongs to row k of its targets.
     row = ops.cumsum(ops.cast(positive, "int32"), axis=1) - 1
     row = ops.clip(row, 0, ops.shape(target_bbox)[1] - 1)
     target = ops.take_along_axis(ops.cast(target_bbox, rpn_bbox.dtype), row[..., None], axis=1)
-    return _mean(ops.mean(smooth_l1_loss(target, rpn_bbox), axis=-1), positive)
+    return _box_loss(target, rpn_bbox, positive, ops.not_equal(ops.squeeze(rpn_match, -1), 0), mean, beta)
 
 
 def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids):
@@ -71,30 +85,34 @@ def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids
     return _mean(_cross_entropy(ops.maximum(target_class_ids, 0), pred_class_logits), weights)
 
 
-def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
+def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox, mean="positives", beta=1.0):
     """Smooth L1 of the positive RoIs' deltas, those of the true class.
 
     Args:
         target_bbox: [B, T, 4].
         target_class_ids: [B, T] int; positive RoIs are above 0.
         pred_bbox: [B, T, K, 4].
+        mean, beta: see LOSS_MEAN and SMOOTH_L1_BETA in `Config`; the sample are all RoIs.
     """
     pred = ops.einsum("btkc,btk->btc", pred_bbox, _one_hot(target_class_ids, pred_bbox.shape[2], pred_bbox.dtype))
-    return _mean(ops.mean(smooth_l1_loss(target_bbox, pred), axis=-1), target_class_ids > 0)
+    return _box_loss(target_bbox, pred, target_class_ids > 0, target_class_ids >= 0, mean, beta)
 
 
-def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
+def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks, logits=False):
     """Binary cross-entropy of the positive RoIs' masks, on the channel of the true class.
 
     Args:
         target_masks: [B, P, h, w] of 0 and 1.
         target_class_ids: [B, P] int; positive RoIs are above 0.
-        pred_masks: [B, P, h, w, K] probabilities.
+        pred_masks: [B, P, h, w, K] probabilities, or logits if `logits`.
     """
     pred = ops.einsum("bphwk,bpk->bphw", pred_masks, _one_hot(target_class_ids, pred_masks.shape[4], pred_masks.dtype))
     target = ops.cast(target_masks, pred.dtype)
-    pred = ops.clip(pred, 1e-7, 1 - 1e-7)
-    entropy = -(target * ops.log(pred) + (1 - target) * ops.log(1 - pred))
+    if logits:
+        entropy = ops.softplus(pred) - target * pred
+    else:
+        pred = ops.clip(pred, 1e-7, 1 - 1e-7)
+        entropy = -(target * ops.log(pred) + (1 - target) * ops.log(1 - pred))
     return _mean(ops.mean(entropy, axis=(2, 3)), target_class_ids > 0)
 
 
@@ -112,16 +130,23 @@ def mrcnn_keypoint_loss_graph(target_cells, pred_keypoints):
     return _mean(_cross_entropy(ops.maximum(target_cells, 0), logits), target_cells >= 0)
 
 
-# Loss -> its value from the outputs of the training graph.
+# Loss -> its value from the outputs y of the training graph, and the settings c.
 LOSSES = {
-    "rpn_class_loss": lambda y: rpn_class_loss_graph(y["target_rpn_match"], y["rpn_class_logits"]),
-    "rpn_bbox_loss": lambda y: rpn_bbox_loss_graph(None, y["target_rpn_bbox"], y["target_rpn_match"], y["rpn_bbox"]),
-    "mrcnn_class_loss": lambda y: mrcnn_class_loss_graph(
+    "rpn_class_loss": lambda y, c: rpn_class_loss_graph(y["target_rpn_match"], y["rpn_class_logits"]),
+    "rpn_bbox_loss": lambda y, c: rpn_bbox_loss_graph(
+        c, y["target_rpn_bbox"], y["target_rpn_match"], y["rpn_bbox"], c.LOSS_MEAN, c.SMOOTH_L1_BETA
+    ),
+    "mrcnn_class_loss": lambda y, c: mrcnn_class_loss_graph(
         y["target_class_ids"], y["mrcnn_class_logits"], y["active_class_ids"]
     ),
-    "mrcnn_bbox_loss": lambda y: mrcnn_bbox_loss_graph(y["target_bbox"], y["target_class_ids"], y["mrcnn_bbox"]),
-    "mrcnn_mask_loss": lambda y: mrcnn_mask_loss_graph(
-        y["target_mask"], y["target_class_ids"][:, : y["target_mask"].shape[1]], y["mrcnn_mask"]
+    "mrcnn_bbox_loss": lambda y, c: mrcnn_bbox_loss_graph(
+        y["target_bbox"], y["target_class_ids"], y["mrcnn_bbox"], c.LOSS_MEAN, c.SMOOTH_L1_BETA
     ),
-    "mrcnn_keypoint_loss": lambda y: mrcnn_keypoint_loss_graph(y["target_keypoint"], y["mrcnn_keypoint"]),
+    "mrcnn_mask_loss": lambda y, c: mrcnn_mask_loss_graph(
+        y["target_mask"],
+        y["target_class_ids"][:, : y["target_mask"].shape[1]],
+        y["mrcnn_mask"],
+        c.MASK_LOSS == "logits",
+    ),
+    "mrcnn_keypoint_loss": lambda y, c: mrcnn_keypoint_loss_graph(y["target_keypoint"], y["mrcnn_keypoint"]),
 }

@@ -70,32 +70,32 @@ def expand_mask(bbox, mini_mask, image_shape):
     return mask
 
 
-def unmold_mask(mask, bbox, image_shape):
+def unmold_mask(mask, bbox, image_shape, paste="integer"):
     """Paste one mask of the network into an image.
 
     Args:
         mask: [height, width] probabilities 0..1.
-        bbox: (y1, x1, y2, x2) integer pixel box within the image.
+        bbox: (y1, x1, y2, x2) pixels within the image, whole numbers with "integer".
         image_shape: (H, W, ...) of the image.
+        paste: a key of `PASTES`.
 
     Returns:
         [H, W] bool, all False where the box has no area.
     """
-    y1, x1, y2, x2 = bbox
     full = np.zeros(image_shape[:2], dtype=bool)
-    if y2 > y1 and x2 > x1:
-        full[y1:y2, x1:x2] = _resize(mask, (y2 - y1, x2 - x1))
+    y, x, part = PASTES[paste](mask, bbox, image_shape)
+    full[y : y + part.shape[0], x : x + part.shape[1]] = part
     return full
 
 
-def unmold_mask_rle(mask, bbox, image_shape):
+def unmold_mask_rle(mask, bbox, image_shape, paste="integer"):
     """As `unmold_mask`, but the run lengths of `encode_rle`, made without the whole image's mask."""
-    y1, x1, y2, x2 = (int(v) for v in bbox)
     height, width = image_shape[:2]
+    y1, x1, part = PASTES[paste](mask, bbox, image_shape)
     changes = np.zeros(0, int)
-    if y2 > y1 and x2 > x1:
+    if part.any():
         # Runs go down the columns: where does a pixel differ from the one before?
-        columns = np.pad(_resize(mask, (y2 - y1, x2 - x1)).T, [(0, 0), (1, 1)])
+        columns = np.pad(part.T, [(0, 0), (1, 1)])
         column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
         changes, times = np.unique((x1 + column) * height + y1 + row, return_counts=True)
         changes = changes[times == 1]  # a run that ends a column goes on at the top of the next
@@ -111,6 +111,33 @@ def _resize(mask, shape):
     for rows, block in resized_blocks(mask, shape):
         resized[rows] = block >= 0.5
     return resized
+
+
+def _paste_integer(mask, bbox, image_shape):
+    """The mask resized to its integer box: (y, x) of the part of the image that it covers, and the part, bool."""
+    y1, x1, y2, x2 = (int(edge) for edge in bbox)
+    if y2 <= y1 or x2 <= x1:
+        return y1, x1, np.zeros((0, 0), bool)
+    return y1, x1, _resize(mask, (y2 - y1, x2 - x1))
+
+
+def _paste_exact(mask, bbox, image_shape):
+    """The mask read at the centres of pixels, bilinear, with zeros around it, as Detectron2 pastes."""
+    corners = np.asarray(bbox, float).reshape(2, 2)
+    if (corners[1] <= corners[0]).any():
+        return 0, 0, np.zeros((0, 0), bool)
+    firsts, weights = [], []
+    for start, end, cells, size in zip(*corners, mask.shape, image_shape, strict=False):
+        cell = (end - start) / cells
+        first, last = max(0, math.floor(start - cell)), min(size, math.ceil(end + cell))
+        position = (np.arange(first, last) + 0.5 - start) / cell - 0.5
+        firsts.append(first)
+        weights.append(np.maximum(0, 1 - np.abs(position[:, None] - np.arange(cells))).astype("float32"))
+    return *firsts, weights[0] @ np.asarray(mask, "float32") @ weights[1].T >= 0.5
+
+
+# MASK_PASTE -> function(mask, box, image shape)
+PASTES = {"integer": _paste_integer, "exact": _paste_exact}
 
 
 def resize_mask(mask, scale, padding, crop=None):

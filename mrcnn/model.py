@@ -4,6 +4,7 @@ import datetime
 import os
 import re
 import warnings
+from functools import partial
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from keras import layers, ops
 from mrcnn import boxes, images, keypoints, masks, weights
 from mrcnn.backbone import BatchNorm, build_backbone
 from mrcnn.data import DataGenerator, plain_function, pyramid_anchors
-from mrcnn.detection import DetectionLayer, refine_detections
+from mrcnn.detection import DetectionLayer, image_window, refine_detections
 from mrcnn.fpn import build_fpn
 from mrcnn.graph import InferenceGraph, TrainingGraph, precision
 from mrcnn.heads import KeypointHead, MaskHead, fpn_classifier_graph
@@ -22,6 +23,7 @@ from mrcnn.targets import DetectionTargetLayer
 from mrcnn.training import (
     Checkpoints,
     SampleSeed,
+    Schedule,
     StopOnNonFiniteLoss,
     find_last,
     keep_freed_memory,
@@ -95,9 +97,12 @@ class MaskRCNN:
         backbone = config.BACKBONE if isinstance(config.BACKBONE, str) else plain_function(config.BACKBONE)
         _, c2, c3, c4, c5 = build_backbone(backbone, input_image, config.TRAIN_BN, config.BACKBONE_WIDTH)
         pyramid = build_fpn([c2, c3, c4, c5], config.TOP_DOWN_PYRAMID_SIZE)
-        rpn_class_logits, rpn_class, rpn_bbox = self._rpn(pyramid)
+        rpn_levels = self._rpn(pyramid)
+        rpn_class_logits, rpn_class, rpn_bbox = (
+            layers.Concatenate(axis=1, name=name, dtype="float32")(level) for name, level in rpn_levels.items()
+        )
         feature_maps = pyramid[:4]
-        heads = self._roi_heads()
+        heads = self._roi_heads(mask_logits=mode == "training" and config.MASK_LOSS == "logits")
 
         if mode == "inference":
             anchors = input_anchors = keras.Input(
@@ -107,9 +112,14 @@ class MaskRCNN:
         else:
             anchors = Anchors(self.get_anchors(shape)[0], name="anchors")(input_image)
             count = config.POST_NMS_ROIS_TRAINING
+        scored = [rpn_class, rpn_bbox, anchors]
+        if config.PROPOSAL_NMS == "level":
+            scored[:2] = rpn_levels["rpn_class"], rpn_levels["rpn_bbox"]
+        if config.PROPOSAL_WINDOW == "image":
+            scored.append(image_window(input_image_meta, config.BOX_NORMALIZATION))
         proposals = ProposalLayer(
             count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI"
-        )([rpn_class, rpn_bbox, anchors])
+        )(scored)
 
         if mode == "inference":
             _, probs, deltas = self._box_head(proposals, feature_maps, input_image_meta)
@@ -118,6 +128,9 @@ class MaskRCNN:
                 config.DETECTION_MIN_CONFIDENCE,
                 config.DETECTION_NMS_THRESHOLD,
                 config.BBOX_STD_DEV,
+                config.DETECTION_CLASSES,
+                config.DETECTION_NMS,
+                config.BOX_NORMALIZATION,
                 name="mrcnn_detection",
             )([proposals, probs, deltas, input_image_meta])
             found = {name: head(detections[..., :4], feature_maps, input_image_meta) for name, head in heads.items()}
@@ -133,13 +146,13 @@ class MaskRCNN:
             return InferenceGraph(inputs, outputs, name="mask_rcnn")
 
         targets = self._target_inputs(shape, batch)
-        gt_boxes = boxes.normalize(targets["input_gt_boxes"], shape)
+        gt_boxes = self._normalize(targets["input_gt_boxes"], shape)
         candidates = proposals
         if not config.USE_RPN_ROIS:
             given = targets["input_rois"]
             # Zero rows are padding and stay zero.
             padding = ops.all(ops.equal(given, 0), axis=-1, keepdims=True)
-            candidates = ops.where(padding, 0.0, boxes.normalize(given, shape))
+            candidates = ops.where(padding, 0.0, self._normalize(given, shape))
         truth = [targets[name] for name in ("input_gt_masks", "input_gt_keypoints") if name in targets]
         sampler = DetectionTargetLayer(
             config.TRAIN_ROIS_PER_IMAGE,
@@ -151,6 +164,9 @@ class MaskRCNN:
             image_shape=shape,
             keypoint_classes=config.KEYPOINT_CLASSES,
             roi_expand=config.KEYPOINT_ROI_EXPAND,
+            append_gt=config.APPEND_GT_ROIS,
+            sampling=config.ROI_ALIGN,
+            normalization=config.BOX_NORMALIZATION,
             name="proposal_targets",
         )
         rois, target_class_ids, target_bbox, *roi_targets = sampler(
@@ -180,33 +196,56 @@ class MaskRCNN:
             outputs[name.replace("mrcnn", "target")] = target
         model = TrainingGraph([input_image, input_image_meta, *targets.values()], outputs, name="mask_rcnn")
         # AdamW decays the weights itself.
-        model.set_losses(config.LOSS_WEIGHTS, config.WEIGHT_DECAY if config.OPTIMIZER == "sgd" else 0.0, outputs)
+        model.set_losses(config, outputs)
         return model
 
     def _rpn(self, pyramid):
-        """RPN logits, probabilities and deltas of all levels behind each other."""
+        """RPN logits, probabilities and deltas, each a list of the levels' tensors."""
         config = self.config
         rpn = build_rpn_model(
-            config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), config.TOP_DOWN_PYRAMID_SIZE, config.RPN_CHANNELS
+            config.RPN_ANCHOR_STRIDE,
+            len(config.RPN_ANCHOR_RATIOS),
+            config.TOP_DOWN_PYRAMID_SIZE,
+            config.RPN_CHANNELS,
+            config.RPN_SCORE,
         )
         levels = zip(*(rpn(level) for level in pyramid), strict=True)
         names = ("rpn_class_logits", "rpn_class", "rpn_bbox")
-        return [
-            layers.Concatenate(axis=1, name=name, dtype="float32")(list(level))
-            for name, level in zip(names, levels, strict=True)
-        ]
+        return {name: list(level) for name, level in zip(names, levels, strict=True)}
+
+    def _align(self):
+        """How RoIs are read."""
+        return {"sampling": self.config.ROI_ALIGN, "rounding": self.config.ROI_LEVEL}
+
+    def _norm(self, wanted):
+        """The BatchNorm of a head, if it has one."""
+        return partial(BatchNorm, epsilon=self.config.BATCH_NORM_EPSILON) if wanted else None
+
+    def _normalize(self, pixels, shape):
+        return boxes.normalize(pixels, shape, self.config.BOX_NORMALIZATION)
 
     def _box_head(self, rois, feature_maps, image_meta):
         c = self.config
         return fpn_classifier_graph(
-            rois, feature_maps, image_meta, c.POOL_SIZE, c.NUM_CLASSES, c.TRAIN_BN, c.FPN_CLASSIF_FC_LAYERS_SIZE
+            rois,
+            feature_maps,
+            image_meta,
+            c.POOL_SIZE,
+            c.NUM_CLASSES,
+            c.TRAIN_BN,
+            c.FPN_CLASSIF_FC_LAYERS_SIZE,
+            self._norm(c.BOX_HEAD_BN),
+            **self._align(),
         )
 
-    def _roi_heads(self):
+    def _roi_heads(self, mask_logits=False):
         """The heads that look at detections, and in training at positive RoIs: name of the output -> head."""
         c, heads = self.config, {}
         if c.USE_MASK:
-            heads["mrcnn_mask"] = MaskHead(c.MASK_POOL_SIZE, c.NUM_CLASSES, c.TRAIN_BN, c.MASK_CHANNELS)
+            norm = self._norm(c.MASK_HEAD_BN)
+            heads["mrcnn_mask"] = MaskHead(
+                c.MASK_POOL_SIZE, c.NUM_CLASSES, c.TRAIN_BN, c.MASK_CHANNELS, norm, mask_logits, **self._align()
+            )
         if c.NUM_KEYPOINTS:
             heads["mrcnn_keypoint"] = KeypointHead(
                 c.KEYPOINT_POOL_SIZE,
@@ -214,6 +253,7 @@ class MaskRCNN:
                 c.KEYPOINT_CONVOLUTIONS,
                 c.KEYPOINT_CHANNELS,
                 c.KEYPOINT_ROI_EXPAND,
+                **self._align(),
             )
         return heads
 
@@ -341,10 +381,14 @@ class MaskRCNN:
     def _optimizer(self, learning_rate, momentum):
         config = self.config
         shared = {"learning_rate": learning_rate, "global_clipnorm": config.GRADIENT_CLIP_NORM}
+        if config.OPTIMIZER == "adamw" or config.WEIGHT_DECAY_BY == "optimizer":
+            shared["weight_decay"] = config.WEIGHT_DECAY
         if config.OPTIMIZER == "sgd":
-            return optimizer_class(keras.optimizers.SGD)(momentum=momentum, **shared)
-        optimizer = optimizer_class(keras.optimizers.AdamW)(weight_decay=config.WEIGHT_DECAY, **shared)
-        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+            optimizer = optimizer_class(keras.optimizers.SGD)(momentum=momentum, **shared)
+        else:
+            optimizer = optimizer_class(keras.optimizers.AdamW)(**shared)
+        if "weight_decay" in shared:
+            optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         return optimizer
 
     def train(
@@ -365,7 +409,8 @@ class MaskRCNN:
 
         Args:
             train_dataset, val_dataset: prepared `Dataset`s; val_dataset may be None.
-            learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
+            learning_rate: a number, which LEARNING_RATE_SCHEDULE and WARMUP_STEPS change over time, or a
+                `keras.optimizers.schedules.LearningRateSchedule`.
             epochs: epoch to stop at, those already done included: training in stages counts on.
             layers: heads, 3+, 4+, 5+, all, or a regular expression of layer names.
             augmentation: as `mrcnn.augment.augment` takes it: imgaug, Albumentations or names such as "flip,scale".
@@ -418,10 +463,16 @@ class MaskRCNN:
             )
         print(f"Training {count} of {len(every)} layers ({layers}) from epoch {self.epoch} to {epochs}.")
         print(f"Checkpoints: {self.checkpoint_path}")
+        scheduled = config.WARMUP_STEPS or config.LEARNING_RATE_SCHEDULE != "constant"
+        if scheduled and not callable(learning_rate):
+            learning_rate = Schedule(learning_rate, 1, config.LEARNING_RATE_SCHEDULE, config.WARMUP_STEPS)
         self.compile(learning_rate, config.LEARNING_MOMENTUM)
         if self._resume_from:
             restore_optimizer(self.keras_model, self._resume_from)
             self._resume_from = None
+        if isinstance(learning_rate, Schedule):
+            done = int(self.keras_model.optimizer.iterations.numpy())
+            learning_rate.steps = done + (epochs - self.epoch) * len(generator)
         sampler = self.keras_model.get_layer("proposal_targets").seed_generator
         callbacks = [SampleSeed(sampler, seed), StopOnNonFiniteLoss(generator)]
         callbacks += [x for x in custom_callbacks or [] if getattr(x, "adds_logs", False)]
@@ -448,7 +499,7 @@ class MaskRCNN:
         key = tuple(image_shape[:2])
         if key not in self._anchors:
             pixels = pyramid_anchors(self.config, image_shape)
-            self._anchors[key] = pixels, boxes.normalize(pixels, image_shape[:2])
+            self._anchors[key] = pixels, self._normalize(pixels, image_shape[:2])
         self.anchors, normalized = self._anchors[key]
         return normalized[None]
 
@@ -491,7 +542,7 @@ class MaskRCNN:
             )
         active = np.zeros(config.NUM_CLASSES, "int32")
         meta = images.compose_image_meta(0, image.shape, molded.shape, window, scale, active)
-        return images.mold_image(molded, config.MEAN_PIXEL), meta, np.array(window)
+        return images.mold(molded, config, window), meta, np.array(window)
 
     def detect(self, images, verbose=0, rle=False):
         """Find the instances in images.
@@ -502,10 +553,10 @@ class MaskRCNN:
             rle: True gives masks as COCO's run lengths, which need little memory where images are large.
 
         Returns:
-            For each image a dict of rois [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32; unless USE_MASK
-            is False masks [h, w, n] bool, or a list of n run lengths as of `masks.encode_rle`; and with NUM_KEYPOINTS
-            keypoints [n, J, 3] float32 of (x, y, score): pixels, and the point's probability in its box, all 0 for
-            classes without keypoints.
+            For each image a dict of rois [n, 4] pixels, int32, or float32 with MASK_PASTE "exact"; class_ids [n] int32,
+            scores [n] float32; unless USE_MASK is False masks [h, w, n] bool, or a list of n run lengths as of
+            `masks.encode_rle`; and with NUM_KEYPOINTS keypoints [n, J, 3] float32 of (x, y, score): pixels, and the
+            point's probability in its box, all 0 for classes without keypoints.
         """
         self._need_inference()
         if any(np.issubdtype(np.asarray(image).dtype, np.floating) and np.min(image) < 0 for image in images):
@@ -587,16 +638,15 @@ class MaskRCNN:
             rle: True for masks as run lengths.
 
         Returns:
-            boxes [n, 4] int32 pixels, class_ids [n] int32, scores [n] float32, masks [H, W, n] bool, or a list of n
-            run lengths, or None.
+            boxes [n, 4] pixels, int32, or float32 with MASK_PASTE "exact"; class_ids [n] int32, scores [n] float32,
+            masks [H, W, n] bool, or a list of n run lengths, or None.
         """
-        kept, normalized = _place(detections, original_image_shape, image_shape, window)
-        rois = boxes.denormalize(normalized, original_image_shape[:2])
+        kept, rois = self._place(detections, original_image_shape, image_shape, window)
         class_ids, full = detections[kept, 4].astype("int32"), None
         if mrcnn_mask is not None:
             unmold = masks.unmold_mask_rle if rle else masks.unmold_mask
             full = [
-                unmold(mrcnn_mask[i, :, :, k], box, original_image_shape)
+                unmold(mrcnn_mask[i, :, :, k], box, original_image_shape, self.config.MASK_PASTE)
                 for i, k, box in zip(kept, class_ids, rois, strict=True)
             ]
             if not rle:
@@ -606,13 +656,27 @@ class MaskRCNN:
     def unmold_keypoints(self, detections, heatmaps, original_image_shape, image_shape, window):
         """Keypoints [n, J, 3] float32 of (x, y, score), in pixels of the original image, of the boxes that
         `unmold_detections` gives; heatmaps are [at least n, J, h, w] logits."""
-        kept, _ = _place(detections, original_image_shape, image_shape, window)
-        rois = boxes.to_pixels(boxes.expand(detections[:, :4], self.config.KEYPOINT_ROI_EXPAND), image_shape)
+        kept, _ = self._place(detections, original_image_shape, image_shape, window)
+        expanded = boxes.expand(detections[:, :4], self.config.KEYPOINT_ROI_EXPAND)
+        rois = boxes.to_pixels(expanded, image_shape, self.config.BOX_NORMALIZATION)
         points = np.zeros((len(kept), heatmaps.shape[1], 3), "float32")
         for point, i in zip(points, kept, strict=True):
             if self.config.KEYPOINT_CLASSES is None or detections[i, 4] in self.config.KEYPOINT_CLASSES:
                 point[:] = keypoints.restore(keypoints.decode(heatmaps[i], rois[i]), original_image_shape, window)
         return points
+
+    def _place(self, detections, original_image_shape, image_shape, window):
+        """Rows of the detections that cover pixels of the original image, and their boxes in its pixels."""
+        count, how = int(np.argmin(np.append(detections[:, 4], 0) != 0)), self.config.BOX_NORMALIZATION
+        wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(window), image_shape[:2], how)
+        scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
+        normalized = (detections[:count, :4] - np.array([wy1, wx1, wy1, wx1])) / scale
+        if self.config.MASK_PASTE == "exact":
+            rois = boxes.to_pixels(normalized, original_image_shape[:2], how).astype("float32")
+        else:
+            rois = boxes.denormalize(normalized, original_image_shape[:2], how)
+        kept = np.nonzero(boxes.area(rois) > 0)[0]
+        return kept, rois[kept]
 
     def fold_batch_norm(self):
         """Move BatchNorm into the convolution before it, where that has a bias: the same results, less to compute.
@@ -684,16 +748,6 @@ def _batches(shapes, size):
     for members in groups.values():
         for start in range(0, len(members), size):
             yield members[start : start + size]
-
-
-def _place(detections, original_image_shape, image_shape, window):
-    """Rows of the detections that cover pixels of the original image, and their boxes normalised to it."""
-    count = int(np.argmin(np.append(detections[:, 4], 0) != 0))
-    wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(window), image_shape[:2])
-    scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
-    normalized = (detections[:count, :4] - np.array([wy1, wx1, wy1, wx1])) / scale
-    kept = np.nonzero(boxes.area(boxes.denormalize(normalized, original_image_shape[:2])) > 0)[0]
-    return kept, normalized[kept]
 
 
 def _has_accelerator():
@@ -779,17 +833,17 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
 
 
 def mold_image(images, config):
-    """Images minus MEAN_PIXEL, float32."""
-    from mrcnn.images import mold_image
+    """Images as the network reads them, float32; see `mrcnn.images.mold`."""
+    from mrcnn.images import mold
 
-    return mold_image(images, config.MEAN_PIXEL)
+    return mold(images, config)
 
 
 def unmold_image(normalized_images, config):
     """The inverse of `mold_image`, uint8."""
-    from mrcnn.images import unmold_image
+    from mrcnn.images import unmold
 
-    return unmold_image(normalized_images, config.MEAN_PIXEL)
+    return unmold(normalized_images, config)
 
 
 # --- End of the original's names -----------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """RoIAlign over the pyramid: a fixed grid of bilinear samples from the level that suits each box."""
 
+from functools import partial
+
 import keras
 from keras import layers, ops
 
@@ -10,10 +12,8 @@ from mrcnn import images
 EDGE = 1e-3
 
 
-def crop_and_resize(flat_maps, offsets, heights, widths, boxes, shape):
-    """Bilinear samples on a grid over each box, corner-aligned: the first and last samples lie on the box's edges.
-
-    The rule of TensorFlow's op of this name, for many maps of different sizes at once: maps lie flattened behind each
+def crop_and_resize(flat_maps, offsets, heights, widths, boxes, shape, sampling="corners"):
+    """Bilinear samples on a grid over each box, of many maps of different sizes at once: maps lie flattened behind each
     other, and each box says where its own map begins. Samples outside the map are 0.
 
     Args:
@@ -21,60 +21,95 @@ def crop_and_resize(flat_maps, offsets, heights, widths, boxes, shape):
         offsets: [B, N] int32, first cell of the map that belongs to a box.
         heights, widths: [B, N] int32, that map's size.
         boxes: [B, N, 4] normalised to that map.
-        shape: (rows, columns) of the grid, at least 2 each.
+        shape: (rows, columns) of the grid, at least 2 each with "corners".
+        sampling: a key of `SAMPLINGS`.
 
     Returns:
         [B, N, rows, columns, C], of the maps' dtype; the weights are float32 whatever that is.
     """
     batch, length, channels = ops.shape(flat_maps)
     rows, columns = shape
-    y, top, bottom, inside_y = _grid(boxes[..., 0], boxes[..., 2], heights, rows)
-    x, left, right, inside_x = _grid(boxes[..., 1], boxes[..., 3], widths, columns)
-    inside = ops.cast(ops.logical_and(inside_y[..., :, None], inside_x[..., None, :]), "float32")
-    weight_y = (y - ops.cast(top, "float32"))[..., :, None]
-    weight_x = (x - ops.cast(left, "float32"))[..., None, :]
     first = offsets + length * ops.arange(batch, dtype="int32")[:, None]
     cells = ops.reshape(flat_maps, (-1, channels))
 
-    def corner(row, column, weight):
-        index = first[..., None, None] + row[..., :, None] * widths[..., None, None] + column[..., None, :]
-        return ops.cast(ops.take(cells, index, axis=0), "float32") * (weight * inside)[..., None]
+    def sample(vertical, horizontal):
+        y, top, bottom, inside_y = vertical
+        x, left, right, inside_x = horizontal
+        inside = ops.cast(ops.logical_and(inside_y[..., :, None], inside_x[..., None, :]), "float32")
+        weight_y = (y - ops.cast(top, "float32"))[..., :, None]
+        weight_x = (x - ops.cast(left, "float32"))[..., None, :]
 
-    sampled = (
-        corner(top, left, (1 - weight_y) * (1 - weight_x))
-        + corner(top, right, (1 - weight_y) * weight_x)
-        + corner(bottom, left, weight_y * (1 - weight_x))
-        + corner(bottom, right, weight_y * weight_x)
-    )
-    return ops.cast(sampled, flat_maps.dtype)
+        def corner(row, column, weight):
+            index = first[..., None, None] + row[..., :, None] * widths[..., None, None] + column[..., None, :]
+            return ops.cast(ops.take(cells, index, axis=0), "float32") * (weight * inside)[..., None]
+
+        return (
+            corner(top, left, (1 - weight_y) * (1 - weight_x))
+            + corner(top, right, (1 - weight_y) * weight_x)
+            + corner(bottom, left, weight_y * (1 - weight_x))
+            + corner(bottom, right, weight_y * weight_x)
+        )
+
+    place = SAMPLINGS[sampling]
+    down = place(boxes[..., 0], boxes[..., 2], heights, rows)
+    across = place(boxes[..., 1], boxes[..., 3], widths, columns)
+    samples = [sample(vertical, horizontal) for vertical in down for horizontal in across]
+    return ops.cast(sum(samples[1:], samples[0]) / len(samples), flat_maps.dtype)
 
 
-def _grid(start, end, sizes, count):
-    """Sample positions [B, N, count] along one axis, the two cells around each, and whether they are on the map."""
+def _around(position, sizes, margin):
+    """Positions [B, N, count] along one axis of the map, the two cells around each, and whether they are on the map, by
+    no more than `margin` cells outside."""
     last = ops.cast(sizes - 1, "float32")[..., None]
-    start, end = ops.cast(start, "float32")[..., None], ops.cast(end, "float32")[..., None]
-    step = (end - start) * last / (count - 1)
-    position = start * last + ops.arange(count, dtype="float32") * step
-    inside = ops.logical_and(position >= -EDGE, position <= last + EDGE)
+    inside = ops.logical_and(position >= -margin, position <= last + margin)
     position = ops.clip(position, 0, last)
     lower = ops.floor(position)
     upper = ops.minimum(lower + 1, last)
     return position, ops.cast(lower, "int32"), ops.cast(upper, "int32"), inside
 
 
-def pyramid_level(boxes, image_area):
+def _corners(start, end, sizes, count):
+    """The rule of TensorFlow's crop_and_resize: the first and last of the samples lie on the box's edges."""
+    last = ops.cast(sizes - 1, "float32")[..., None]
+    start, end = ops.cast(start, "float32")[..., None], ops.cast(end, "float32")[..., None]
+    step = (end - start) * last / (count - 1)
+    return [_around(start * last + ops.arange(count, dtype="float32") * step, sizes, EDGE)]
+
+
+def _bins(start, end, sizes, count, offset=0.0):
+    """RoIAlign (He et al. 2017, section 3): two samples in each of `count` bins, at a quarter and three of its length.
+
+    With an offset of 0.5 cell k of the map has its centre at k + 0.5; without one at k, a box is then at least one cell
+    long. Up to one cell outside, the map goes on as on its edge.
+    """
+    size = ops.cast(sizes, "float32")[..., None]
+    start, end = ops.cast(start, "float32")[..., None] * size, ops.cast(end, "float32")[..., None] * size
+    length = (end - start) if offset else ops.maximum(end - start, 1.0)
+    bins = ops.arange(count, dtype="float32")
+    return [_around(start - offset + (bins + part) * length / count, sizes, 1.0) for part in (0.25, 0.75)]
+
+
+# ROI_ALIGN -> function(start [B, N], end [B, N], sizes [B, N], count): a list of samples' places along an axis.
+SAMPLINGS = {"corners": _corners, "bins": _bins, "aligned": partial(_bins, offset=0.5)}
+
+# ROI_LEVEL -> how a level that is a fraction becomes a whole one.
+ROUNDINGS = {"round": ops.round, "floor": lambda level: ops.floor(level + 1e-6)}
+
+
+def pyramid_level(boxes, image_area, rounding="round"):
     """Level 2..5 of each box (equation 1 of the FPN paper): a box of 224 x 224 pixels belongs to P4.
 
     Args:
         boxes: [..., 4] normalised.
         image_area: area of the image in pixels, scalar or broadcastable to [...].
+        rounding: a key of `ROUNDINGS`.
 
     Returns:
         [...] int32.
     """
     area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
     side = ops.sqrt(ops.maximum(area, 0)) * ops.sqrt(image_area) / 224.0
-    level = 4 + ops.cast(ops.round(ops.log2(ops.maximum(side, 1e-8))), "int32")
+    level = 4 + ops.cast(ROUNDINGS[rounding](ops.log2(ops.maximum(side, 1e-8))), "int32")
     return ops.clip(level, 2, 5)
 
 
@@ -84,21 +119,25 @@ class PyramidROIAlign(layers.Layer):
 
     Args:
         pool_shape: (rows, columns) of cells per box.
+        sampling: where in the cells the maps are read, a key of `SAMPLINGS`.
+        rounding: how levels become whole, a key of `ROUNDINGS`.
 
     Inputs: [boxes [B, N, 4] normalised, image_meta [B, 12 + K], P2, P3, P4, P5].
     Output: [B, N, rows, columns, channels]; no gradient flows into the boxes.
     """
 
-    def __init__(self, pool_shape, **kwargs):
+    def __init__(self, pool_shape, sampling="corners", rounding="round", **kwargs):
         # Boxes and image sizes need float32 in a network of lower precision too.
         super().__init__(autocast=False, **kwargs)
         self.pool_shape = tuple(pool_shape)
+        self.sampling = sampling
+        self.rounding = rounding
 
     def call(self, inputs):
         boxes, image_meta, *maps = inputs
         boxes = ops.stop_gradient(boxes)
         image_shape = ops.cast(images.parse_image_meta(image_meta)["image_shape"], "float32")
-        level = pyramid_level(boxes, image_shape[:, 0:1] * image_shape[:, 1:2]) - 2
+        level = pyramid_level(boxes, image_shape[:, 0:1] * image_shape[:, 1:2], self.rounding) - 2
         sizes = [ops.shape(x)[1:3] for x in maps]
         starts = [0]
         for height, width in sizes[:-1]:
@@ -108,10 +147,15 @@ class PyramidROIAlign(layers.Layer):
             for values in (starts, [h for h, _ in sizes], [w for _, w in sizes])
         )
         flat = ops.concatenate([ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1])) for x in maps], axis=1)
-        return crop_and_resize(flat, offsets, heights, widths, boxes, self.pool_shape)
+        return crop_and_resize(flat, offsets, heights, widths, boxes, self.pool_shape, self.sampling)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:2], *self.pool_shape, input_shape[2][-1])
 
     def get_config(self):
-        return {**super().get_config(), "pool_shape": self.pool_shape}
+        return {
+            **super().get_config(),
+            "pool_shape": self.pool_shape,
+            "sampling": self.sampling,
+            "rounding": self.rounding,
+        }

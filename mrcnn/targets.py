@@ -84,6 +84,9 @@ class DetectionTargetLayer(layers.Layer):
         image_shape: (H, W) pixels, in which keypoints are given.
         keypoint_classes: class ids that have keypoints; None for all.
         roi_expand: how many times as long as the RoI's the sides of the heatmap are.
+        append_gt: whether the ground truth boxes are among the proposals.
+        sampling: where in their cells masks are read, as the heads read the maps; a key of `roi_align.SAMPLINGS`.
+        normalization: of the boxes, as `boxes.normalize` takes it.
 
     Inputs: [proposals [B, N, 4], gt_class_ids [B, G] (0 padding, negative crowd), gt_boxes [B, G, 4]], boxes
     normalised, proposals zero-padded; then with masks gt_masks [B, h, w, G], and with keypoints gt_keypoints
@@ -106,6 +109,9 @@ class DetectionTargetLayer(layers.Layer):
         image_shape=None,
         keypoint_classes=None,
         roi_expand=1.0,
+        append_gt=False,
+        sampling="corners",
+        normalization="pixels",
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -121,10 +127,16 @@ class DetectionTargetLayer(layers.Layer):
         self.image_shape = image_shape and tuple(image_shape[:2])
         self.keypoint_classes = None if keypoint_classes is None else tuple(int(i) for i in keypoint_classes)
         self.roi_expand = roi_expand
+        self.append_gt = append_gt
+        self.sampling = sampling
+        self.normalization = normalization
 
     def call(self, inputs):
         proposals, gt_class_ids, gt_boxes, *others = (ops.stop_gradient(x) for x in inputs)
         proposals, gt_boxes = ops.cast(proposals, "float32"), ops.cast(gt_boxes, "float32")
+        if self.append_gt:
+            instances = ops.where((gt_class_ids > 0)[..., None], gt_boxes, 0.0)
+            proposals = ops.concatenate([proposals, instances], axis=1)
         short = max(0, self.rois_per_image - proposals.shape[1])
         proposals = ops.pad(proposals, [[0, 0], [0, short], [0, 0]])
 
@@ -190,14 +202,20 @@ class DetectionTargetLayer(layers.Layer):
         flat = ops.reshape(ops.transpose(gt_masks, (0, 3, 1, 2)), (-1, count * height * width, 1))
         cells = ops.ones_like(match)
         masks = crop_and_resize(
-            ops.cast(flat, "float32"), match * height * width, cells * height, cells * width, rois, self.mask_shape
+            ops.cast(flat, "float32"),
+            match * height * width,
+            cells * height,
+            cells * width,
+            rois,
+            self.mask_shape,
+            self.sampling,
         )
         return ops.round(masks[..., 0])
 
     def _keypoints(self, rois, match, gt_keypoints):
         """Cells [B, P, J] of the heatmaps in which the instances' points lie, or -1."""
         points = ops.take_along_axis(ops.cast(gt_keypoints, "float32"), match[..., None, None], axis=1)
-        rois = boxes.to_pixels(boxes.expand(rois, self.roi_expand), self.image_shape)
+        rois = boxes.to_pixels(boxes.expand(rois, self.roi_expand), self.image_shape, self.normalization)
         return keypoints.encode(points, rois, self.keypoint_shape)
 
     def compute_output_shape(self, input_shape):
@@ -228,4 +246,7 @@ class DetectionTargetLayer(layers.Layer):
             "image_shape": self.image_shape,
             "keypoint_classes": self.keypoint_classes,
             "roi_expand": self.roi_expand,
+            "append_gt": self.append_gt,
+            "sampling": self.sampling,
+            "normalization": self.normalization,
         }

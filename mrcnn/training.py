@@ -1,12 +1,14 @@
 """What goes on beside the gradient steps: checkpoints, resuming, stopping on a broken loss."""
 
 import ctypes
+import math
 import os
 import re
 from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 # The config's file beside the checkpoints of a run.
 CONFIG = "config.json"
@@ -98,6 +100,37 @@ def restore_optimizer(model, checkpoint):
             if not variable.path.endswith("learning_rate"):
                 variable.assign(stored[name])
     print(f"Resuming the optimizer's state at step {int(optimizer.iterations.numpy())}.")
+
+
+# LEARNING_RATE_SCHEDULE -> the factor of the rate when a share of the steps, 0..1, is done.
+SHAPES = {
+    "constant": lambda done: 1.0,
+    "step": lambda done: ops.where(done < 2 / 3, 1.0, ops.where(done < 8 / 9, 0.1, 0.01)),
+    "cosine": lambda done: 0.5 * (1 + ops.cos(math.pi * done)),
+}
+
+
+@keras.saving.register_keras_serializable("mrcnn")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises from a thousandth over the first steps, and then falls.
+
+    Args:
+        rate: the full learning rate.
+        steps: all steps of the training.
+        shape: how it falls, a key of `SHAPES`.
+        warmup: steps over which it rises.
+    """
+
+    def __init__(self, rate, steps, shape="constant", warmup=0):
+        self.rate, self.steps, self.shape, self.warmup = rate, steps, shape, warmup
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rise = ops.minimum(1.0, 0.001 + 0.999 * step / max(self.warmup, 1)) if self.warmup else 1.0
+        return self.rate * rise * SHAPES[self.shape](ops.minimum(step / self.steps, 1.0))
+
+    def get_config(self):
+        return {"rate": self.rate, "steps": self.steps, "shape": self.shape, "warmup": self.warmup}
 
 
 def keep_freed_memory():

@@ -67,6 +67,7 @@ GRAPH = {
     "model",
     "training",
     "parallel_model",
+    "modern",
 }
 
 

@@ -50,3 +50,10 @@ def test_backbone_shapes(golden, number):
     result = anchors.backbone_shapes(data.args["image_shape"], [4, 8, 16, 32, 64])
     assert np.issubdtype(result.dtype, np.integer)
     np.testing.assert_array_equal(result, data.outs["shapes"])
+
+
+def test_rounded():
+    result = anchors.generate_anchors(32, [2, 1, 0.5], (1, 2), (4, 5), 1, rounded=True)
+    # Half sides of 11.31, 22.63; 16, 16; 22.63, 11.31.
+    expected = np.array([[-11, -23, 11, 23], [-16, -16, 16, 16], [-23, -11, 23, 11]])
+    np.testing.assert_array_equal(result, [*expected, *(expected + [0, 5, 0, 5])])

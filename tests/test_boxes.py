@@ -146,3 +146,11 @@ def test_nms_indices_without_valid_boxes():
     given = ops.zeros((1, 10, 4))
     indices, found = boxes.nms_indices(given, ops.zeros((1, 10), dtype="bool"), 0.5, 3)
     assert not ops.convert_to_numpy(found).any() and not ops.convert_to_numpy(indices).any()
+
+
+def test_normalize_by_edges(array):
+    given = array(np.array([[0, 0, 96, 128], [24, 32, 48, 96]], "float32"))
+    normalized = boxes.normalize(given, (96, 128), "edges")
+    check(normalized, np.array([[0, 0, 1, 1], [0.25, 0.25, 0.5, 0.75]]), given)
+    check(boxes.to_pixels(normalized, (192, 64), "edges"), np.array([[0, 0, 192, 64], [48, 16, 96, 48]]), given)
+    check(boxes.denormalize(normalized, (192, 64), "edges"), np.array([[0, 0, 192, 64], [48, 16, 96, 48]]), given)

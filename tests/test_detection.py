@@ -130,7 +130,49 @@ def test_against_numpy(seed):
     assert not result[len(kept) :].any()
 
 
+def test_all_classes_of_an_roi():
+    probs = [[0.1, 0.3, 0.6, 0], [0, 0.55, 0.05, 0.4], [0.9, 0.1, 0, 0]]
+    rois = [A, B, C]
+    assert rows(detect(rois, probs, classes="all", min_confidence=0.3)) == [
+        (A, 2, 0.6),
+        (B, 1, 0.55),  # which suppresses A as class 1
+        (B, 3, 0.4),
+    ]
+    assert rows(detect(rois, probs, classes="all", min_confidence=0.05, nms_threshold=0.95)) == [
+        (A, 2, 0.6),
+        (B, 1, 0.55),
+        (B, 3, 0.4),
+        (A, 1, 0.3),
+        (C, 1, 0.1),
+        (B, 2, 0.05),
+    ]
+    # Each class has its own deltas.
+    deltas = np.zeros((1, 4, 4))
+    deltas[0, 1, 0], deltas[0, 2, 1] = 1, -1
+    found = rows(detect([C], [[0, 0.4, 0.6, 0]], deltas, classes="all", min_confidence=0.1))
+    assert found == [((60, 57, 90, 87), 2, 0.6), ((63, 60, 93, 90), 1, 0.4)]
+    # Rows of padding are none.
+    assert rows(detect([(0, 0, 0, 0)], [[0, 0.5, 0.5, 0]], classes="all", min_confidence=0.0)) == []
+
+
+def test_suppression_among_all_or_none():
+    probs = [[0.1, 0.7, 0.1, 0.1], [0, 0.1, 0.8, 0.1], [0.2, 0.8, 0, 0]]
+    everything = rows(detect([A, B, C], probs, suppression="all"))
+    assert everything == [(B, 2, 0.8), (C, 1, 0.8)] or everything == [(C, 1, 0.8), (B, 2, 0.8)]
+    probs[1] = [0, 0.85, 0.1, 0.05]
+    assert rows(detect([A, B, C], probs, suppression="none")) == [(B, 1, 0.85), (C, 1, 0.8), (A, 1, 0.7)]
+    twins = rows(detect([A, A], [[0, 0.9, 0.1, 0], [0.2, 0.8, 0, 0]], suppression="none"))
+    assert twins == [(A, 1, 0.9), (A, 1, 0.8)]
+
+
+def test_windows_by_edges():
+    result = detect([(5, 5, 95, 95)], [[0, 1, 0, 0]], window=[20.2, 0, 80.8, 101], normalization="edges")
+    np.testing.assert_allclose(result[0, :4], [0.2, 0.05, 0.8, 0.95], atol=1e-6)
+
+
 def test_config_and_shape():
+    other = DetectionLayer(classes="all", suppression="none", normalization="edges")
+    assert DetectionLayer.from_config(other.get_config()).get_config() == other.get_config()
     layer = DetectionLayer(7, 0.4, 0.2, [1, 2, 3, 4], name="detection")
     copy = DetectionLayer.from_config(layer.get_config())
     assert copy.get_config() == layer.get_config()

@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -235,3 +236,20 @@ def test_read_image_names_the_bad_file(tmp_path):
         images.read_image(tmp_path / "rgb.png", channels=4)
     for error in (missing, broken, cut, channels):
         assert "\n" not in str(error.value)
+
+
+def test_mold_by_the_config():
+    config = SimpleNamespace(MEAN_PIXEL=(10, 20, 30), PIXEL_STD=(2, 4, 5), CHANNEL_ORDER="bgr", IMAGE_PADDING="mean")
+    image = np.zeros((4, 5, 3), "uint8")
+    image[1:3, 1:5] = 12, 28, 45
+    molded = images.mold(image, config, (1, 1, 3, 5))
+    assert molded.dtype == "float32"
+    expected = np.zeros((4, 5, 3))
+    expected[1:3, 1:5] = 3, 2, 1
+    np.testing.assert_allclose(molded, expected)
+    np.testing.assert_array_equal(images.unmold(molded, config)[1:3, 1:5], image[1:3, 1:5])
+    np.testing.assert_array_equal(images.unmold(molded, config)[0, 0], [10, 20, 30])
+    config.IMAGE_PADDING, config.CHANNEL_ORDER = "black", "rgb"
+    np.testing.assert_allclose(images.mold(image, config, (1, 1, 3, 5))[0, 0], [-5, -5, -6])
+    config.PIXEL_STD = 1.0
+    np.testing.assert_array_equal(images.mold(image, config), images.mold_image(image, config.MEAN_PIXEL))

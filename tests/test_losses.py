@@ -153,3 +153,63 @@ def test_losses_by_name():
         "mrcnn_mask_loss",
         "mrcnn_keypoint_loss",
     ]
+
+
+# Other choices than the original's
+
+
+def loss_value(function, *arrays, **options):
+    return float(ops.convert_to_numpy(function(*(ops.convert_to_tensor(x) for x in arrays), **options)))
+
+
+def test_smooth_l1_turns_linear_at_beta():
+    true, pred = np.zeros(4, "float32"), np.array([0.1, -0.25, 0.5, 2], "float32")
+    for beta, expected in ((1, [0.005, 0.03125, 0.125, 1.5]), (0.25, [0.02, 0.125, 0.375, 1.875]), (0, np.abs(pred))):
+        result = ops.convert_to_numpy(
+            losses.smooth_l1_loss(ops.convert_to_tensor(true), ops.convert_to_tensor(pred), beta)
+        )
+        np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def test_box_losses_over_the_sample():
+    match = np.array([[[1], [0], [-1], [1], [-1]]], "int32")
+    target = np.array([[[1, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 0, 0]]], "float32")
+    pred = np.zeros((1, 5, 4), "float32")
+    pred[0, 1] = 9  # neutral
+    # Differences 1 and 0.5 with beta 0.5: 0.75 + 0.25, over the four anchors that are not neutral.
+    value = loss_value(
+        lambda t, m, p: losses.rpn_bbox_loss_graph(None, t, m, p, mean="sample", beta=0.5), target, match, pred
+    )
+    assert value == pytest.approx(1.0 / 4)
+    classes = np.array([[2, 0, -1, 1]], "int32")
+    target = np.array([[[1, 1, 0, 0], [0] * 4, [0] * 4, [0, 0, 0, 0.5]]], "float32")
+    value = loss_value(
+        losses.mrcnn_bbox_loss_graph, target, classes, np.zeros((1, 4, 3, 4), "float32"), mean="sample", beta=0.5
+    )
+    assert value == pytest.approx((2 * 0.75 + 0.25) / 3)  # padding is not in the sample
+
+
+def test_rpn_class_loss_of_one_logit():
+    match = np.array([[[1], [-1], [0]]], "int32")
+    logits = np.array([[[2.0], [-1.0], [50.0]]], "float32")
+    expected = (np.log1p(np.exp(-2)) + np.log1p(np.exp(-1))) / 2
+    assert loss_value(losses.rpn_class_loss_graph, match, logits) == pytest.approx(expected, rel=1e-5)
+
+
+def test_mask_loss_of_logits():
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 2, (1, 2, 3, 3)).astype("float32")
+    classes, logits = np.array([[1, 2]], "int32"), rng.normal(0, 2, (1, 2, 3, 3, 3)).astype("float32")
+    from_probs = loss_value(losses.mrcnn_mask_loss_graph, target, classes, 1 / (1 + np.exp(-logits)))
+    assert loss_value(losses.mrcnn_mask_loss_graph, target, classes, logits, logits=True) == pytest.approx(
+        from_probs, rel=1e-5
+    )
+    # Far off, where a probability is 0 in float32, the logit still says how far.
+    wrong = loss_value(
+        losses.mrcnn_mask_loss_graph,
+        np.ones((1, 1, 1, 1), "float32"),
+        np.array([[1]]),
+        np.full((1, 1, 1, 1, 2), -200.0, "float32"),
+        logits=True,
+    )
+    assert wrong == pytest.approx(200)

@@ -177,3 +177,35 @@ def test_refine_of_nothing_and_of_everything(box, value):
     image = np.full((160, 200, 3), 100, "uint8")
     mask = np.full((28, 28), value)
     np.testing.assert_array_equal(masks.refine(image, mask, box), masks.unmold_mask(mask, box, image.shape))
+
+
+def test_paste_exact_by_hand():
+    # The left half is object. Its edge, where the values fall through one half, is the middle.
+    mask = np.zeros((28, 28), "float32")
+    mask[:, :14] = 1
+    pasted = masks.unmold_mask(mask, (2.0, 3.0, 8.0, 11.0), (12, 16), "exact")
+    expected = np.zeros((12, 16), bool)
+    expected[2:8, 3:7] = True
+    np.testing.assert_array_equal(pasted, expected)
+    # A box that ends within a pixel: its centre decides.
+    whole = np.ones((28, 28), "float32")
+    for end, last in ((6.4, 6), (6.6, 7)):
+        pasted = masks.unmold_mask(whole, (2.0, 2.0, end, 6.0), (10, 10), "exact")
+        np.testing.assert_array_equal(np.nonzero(pasted.any(axis=1))[0][[0, -1]], [2, last - 1])
+    assert not masks.unmold_mask(whole, (3.0, 3.0, 3.0, 9.0), (10, 10), "exact").any()
+
+
+@pytest.mark.parametrize("box", [(1.3, 2.2, 15.7, 20.1), (0, 0, 20, 30), (-3.0, 5.5, 8.2, 33.0), (19.2, 29.1, 20, 30)])
+def test_paste_exact_against_scipy(box):
+    rng = np.random.default_rng(0)
+    mask = scipy.ndimage.gaussian_filter(rng.uniform(size=(28, 28)), 2).astype("float32")
+    mask = (mask - mask.min()) / np.ptp(mask)
+    y1, x1, y2, x2 = box
+    y = (np.arange(20) + 0.5 - y1) / (y2 - y1) * 28 - 0.5
+    x = (np.arange(30) + 0.5 - x1) / (x2 - x1) * 28 - 0.5
+    padded = np.pad(mask, 1)
+    values = scipy.ndimage.map_coordinates(padded, np.meshgrid(y + 1, x + 1, indexing="ij"), order=1, cval=0.0)
+    pasted = masks.unmold_mask(mask, box, (20, 30), "exact")
+    clear = np.abs(values - 0.5) > 1e-4
+    np.testing.assert_array_equal(pasted[clear], values[clear] >= 0.5)
+    assert masks.unmold_mask_rle(mask, box, (20, 30), "exact") == masks.encode_rle(pasted)

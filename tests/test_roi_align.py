@@ -45,14 +45,14 @@ def test_golden(size, run, inputs, golden):
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def crop(maps, boxes, shape):
+def crop(maps, boxes, shape, sampling="corners"):
     """`crop_and_resize` of one map [H, W] and its boxes."""
     height, width = maps.shape
     n = len(boxes)
     sizes = [ops.full((1, n), value, "int32") for value in (0, height, width)]
     flat = ops.convert_to_tensor(maps.reshape(1, -1, 1).astype("float32"))
     boxes = ops.convert_to_tensor(np.asarray(boxes, "float32")[None])
-    return ops.convert_to_numpy(crop_and_resize(flat, *sizes, boxes, shape))[0, ..., 0]
+    return ops.convert_to_numpy(crop_and_resize(flat, *sizes, boxes, shape, sampling))[0, ..., 0]
 
 
 def test_by_hand():
@@ -131,6 +131,58 @@ def test_config_and_shape(inputs):
     layer = PyramidROIAlign([7, 5], name="align")
     copy = PyramidROIAlign.from_config(layer.get_config())
     assert (copy.pool_shape, copy.name) == ((7, 5), "align")
+    assert copy.get_config() == layer.get_config()
+    other = PyramidROIAlign((7, 7), sampling="aligned", rounding="floor")
+    assert PyramidROIAlign.from_config(other.get_config()).get_config() == other.get_config()
     assert layer.compute_output_shape([x.shape for x in inputs]) == (2, 28, 7, 5, 6)
     tensors = [keras.Input((None, 4)), *(keras.Input(x.shape[1:]) for x in inputs[1:])]
     assert layer(tensors).shape == (None, None, 7, 5, 6)
+
+
+# The other samplings
+
+
+def reference_align(maps, box, shape, offset):
+    """RoIAlign of one map [H, W] and one box in cells, sample by sample, from the definition."""
+    y1, x1, y2, x2 = np.asarray(box, float) - offset
+    height, width = (y2 - y1, x2 - x1) if offset else (max(y2 - y1, 1), max(x2 - x1, 1))
+    result = np.zeros(shape)
+    for i, j in np.ndindex(*shape):
+        for a, b in np.ndindex(2, 2):
+            y = y1 + (i + (a + 0.5) / 2) * height / shape[0]
+            x = x1 + (j + (b + 0.5) / 2) * width / shape[1]
+            if not (-1 <= y <= maps.shape[0] and -1 <= x <= maps.shape[1]):
+                continue
+            y, x = np.clip(y, 0, maps.shape[0] - 1), np.clip(x, 0, maps.shape[1] - 1)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, maps.shape[0] - 1), min(left + 1, maps.shape[1] - 1)
+            upper = maps[top, left] * (1 - x + left) + maps[top, right] * (x - left)
+            lower = maps[bottom, left] * (1 - x + left) + maps[bottom, right] * (x - left)
+            result[i, j] += (upper * (1 - y + top) + lower * (y - top)) / 4
+    return result
+
+
+@pytest.mark.parametrize("sampling, offset", [("bins", 0), ("aligned", 0.5)])
+def test_bins_against_the_definition(sampling, offset):
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(9, 12)).astype("float32")
+    boxes = [[0, 0, 9, 12], [1.3, 2.7, 5.1, 11.9], [4, 4, 4.3, 4.6], [-3, -2, 2, 3], [7, 10, 12, 16], [6, 6, 6, 6]]
+    results = crop(maps, np.array(boxes) / [9, 12, 9, 12], (3, 4), sampling)
+    for box, result in zip(boxes, results, strict=True):
+        np.testing.assert_allclose(result, reference_align(maps, box, (3, 4), offset), atol=1e-5)
+
+
+def test_bins_by_hand():
+    maps = np.array([[0, 1, 2, 3], [10, 11, 12, 13], [20, 21, 22, 23], [30, 31, 32, 33]])
+    box = [[0.25, 0.25, 0.75, 0.75]]  # cells 1 and 2 both ways
+    # A value is 10 y + x, so the mean of four samples is the value in their middle: at cell 1.5 and 2.5 of the box's
+    # edges 1 to 3, which with pixels at halves are the centres of cells 1 and 2.
+    np.testing.assert_allclose(crop(maps, box, (2, 2), "bins")[0], [[16.5, 17.5], [26.5, 27.5]], atol=1e-5)
+    np.testing.assert_allclose(crop(maps, box, (2, 2), "aligned")[0], [[11, 12], [21, 22]], atol=1e-5)
+
+
+def test_level_rounded_down():
+    sides = np.array([100, 111, 112, 223, 224, 447, 448, 900])
+    boxes = np.stack([0 * sides, 0 * sides, sides / 1024, sides / 1024], axis=-1).astype("float32")
+    level = ops.convert_to_numpy(pyramid_level(ops.convert_to_tensor(boxes), 1024.0 * 1024.0, "floor"))
+    np.testing.assert_array_equal(level, [2, 2, 3, 3, 4, 4, 5, 5])

@@ -91,6 +91,40 @@ def test_proposal_layer_config():
     assert layer.compute_output_shape([(None, 300, 2), (None, 300, 4), (None, 300, 4)]) == (None, 20, 4)
 
 
+LEVELS = (200, 70, 30)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("limit", [50, 6000])
+def test_levels_compete_by_themselves(limit, known):
+    """Limit and suppression for each level, then the best of all; boxes are cut to each image's window."""
+    probs, deltas, anchors = random_inputs(2)
+    probs = probs[..., 1:]
+    windows = np.array([[0.1, 0, 0.9, 1], [0, 0.2, 1, 0.7]], "float32")
+    edges = np.cumsum((0, *LEVELS))
+    parts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    inputs = [[x[:, part] for part in parts] for x in (probs, deltas)]
+    tensors = [[keras.Input((n if known else None, x.shape[2])) for n in LEVELS] for x in (probs, deltas)]
+    tensors += [keras.Input((300 if known else None, 4)), keras.Input((4,))]
+    model = keras.Model(tensors, ProposalLayer(120, 0.5, limit, STD)(tensors))
+    result = model.predict_on_batch([*inputs, anchors, windows])
+    for i in range(2):
+        found = []
+        for part in parts:
+            best = np.argsort(-probs[i, part, 0])[:limit]
+            candidates = boxes.decode(anchors[i, part][best], deltas[i, part][best] * STD)
+            candidates = boxes.clip(candidates, windows[i])
+            whole = boxes.area(candidates) > 0
+            candidates, scores = candidates[whole], probs[i, part, 0][best][whole]
+            kept = boxes.nms(candidates, scores, 0.5)
+            found += list(zip(scores[kept], candidates[kept], strict=True))
+        found.sort(key=lambda x: -x[0])
+        assert len(found) > 60
+        expected = np.zeros((120, 4), "float32")
+        expected[: len(found)] = [box for _, box in found][:120]
+        np.testing.assert_allclose(result[i], expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_rpn_model(stride):
     model = build_rpn_model(stride, 3, 6, channels=5)
@@ -107,6 +141,14 @@ def test_rpn_model(stride):
     expected = ops.convert_to_numpy(shared)[1, 1, 2] @ kernel[0, 0] + bias
     row = 3 * (shared.shape[2] * 1 + 2)
     np.testing.assert_allclose(deltas[1, row : row + 3], expected.reshape(3, 4), rtol=1e-4, atol=1e-6)
+
+
+def test_a_sigmoid_has_one_value_an_anchor():
+    model = build_rpn_model(1, 3, 6, channels=5, score="sigmoid")
+    image = np.random.default_rng(0).normal(0, 1, (2, 4, 8, 6)).astype("float32")
+    logits, probs, deltas = (ops.convert_to_numpy(x) for x in model(image))
+    assert [x.shape for x in (logits, probs, deltas)] == [(2, 96, 1), (2, 96, 1), (2, 96, 4)]
+    np.testing.assert_allclose(probs, 1 / (1 + np.exp(-logits)), rtol=1e-5)
 
 
 def test_anchors():

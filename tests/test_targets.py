@@ -323,3 +323,27 @@ def test_fewer_proposals_than_the_sample():
     rois, ids, _, masks = sample(POSITIVE[:1], count=20, padding=0)
     assert rois.shape == (20, 4) and masks.shape == (10, 28, 28)
     np.testing.assert_array_equal(ids, [2] + [-1] * 19)
+
+
+def test_ground_truth_among_the_proposals():
+    rois, ids, deltas, _ = sample(NEGATIVE[:2], ids=np.array([2, -3, 1]), count=6, append_gt=True)
+    np.testing.assert_array_equal(np.sort(ids[:2]), [1, 2])  # the crowd is none
+    np.testing.assert_array_equal(ids[2:], [0, 0, -1, -1])
+    pixels = {tuple(x) for x in np.rint(rois[:2] * 100).astype(int)}
+    assert pixels == {tuple(INSTANCES[0]), tuple(INSTANCES[2])}
+    np.testing.assert_allclose(deltas[:2], 0, atol=1e-5)
+    assert (sample(NEGATIVE[:2], count=6)[1] <= 0).all()
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_masks_are_read_at_the_cells_centres(full):
+    # The upper half of a box of 32 x 32 pixels is object. The RoI is the box, so 14 of 28 rows, read at their centres.
+    mask = np.zeros((64, 64, 1), bool)
+    mask[16:32, 16:48, 0] = True
+    given = mask if full else masks_of([0], full=False)
+    layer = DetectionTargetLayer(4, 0.5, (28, 28), not full, sampling="aligned")
+    box = np.array([[[0.25, 0.25, 0.75, 0.75]]], "float32")
+    arrays = [box, np.array([[1]], "int32"), box, given[None]]
+    masks = ops.convert_to_numpy(layer([ops.convert_to_tensor(x) for x in arrays])[3])[0, 0]
+    assert masks[:14].all() and not masks[14:].any()
+    assert DetectionTargetLayer.from_config(layer.get_config()).get_config() == layer.get_config()

@@ -15,7 +15,7 @@ from tiny import WEIGHTS, tiny_model
 from mrcnn import losses
 from mrcnn.config import Config
 from mrcnn.dataset import Dataset
-from mrcnn.training import restore_optimizer
+from mrcnn.training import Schedule, restore_optimizer
 
 INPUTS = ["images", "image_meta", "rpn_match", "rpn_bbox", "gt_class_ids", "gt_boxes", "gt_masks", "rois"]
 LOSSES = ["rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"]
@@ -81,7 +81,9 @@ def inputs_of(gold, case):
 def predict(model, gold, case):
     """Outputs of the training graph as NumPy arrays, and the five losses."""
     outputs = model.keras_model(inputs_of(gold, case), training=True)
-    values = {name: float(ops.convert_to_numpy(losses.LOSSES[name](outputs))) for name in LOSSES}
+    values = {
+        name: float(ops.convert_to_numpy(losses.LOSSES[name](outputs, model.keras_model.config))) for name in LOSSES
+    }
     return {name: ops.convert_to_numpy(x) for name, x in outputs.items()}, values
 
 
@@ -131,11 +133,11 @@ def original_losses(gold, monkeypatch):
         rois = ops.convert_to_tensor(gold(case, "target_rois"))
         masks = ops.convert_to_tensor(gold(case, "target_mask").astype("float32"))
 
-        def class_loss(y):
+        def class_loss(y, config):
             active = ops.repeat(y["active_class_ids"][:1], 2, axis=0)
             return losses.mrcnn_class_loss_graph(ops.maximum(y["target_class_ids"], 0), y["mrcnn_class_logits"], active)
 
-        def mask_loss(y):
+        def mask_loss(y, config):
             slots = y["mrcnn_mask"].shape[1]
             mine = y["output_rois"][:, :slots]
             row = ops.argmin(ops.sum(ops.abs(mine[:, :, None] - rois[:, None]), axis=-1), axis=-1)
@@ -608,3 +610,52 @@ def test_non_finite_loss_names_the_images(runs):
     finally:
         layer.set_weights(good)
     assert first.epoch == 1
+
+
+# Learning rates and weight decay
+
+
+@pytest.mark.parametrize(
+    "shape, expected",
+    [
+        ("constant", [0.0002, 0.1001, 0.2, 0.2, 0.2, 0.2, 0.2]),
+        ("step", [0.0002, 0.1001, 0.2, 0.2, 0.02, 0.002, 0.002]),
+        (
+            "cosine",
+            [0.0002, 0.1001 * 0.5 * (1 + np.cos(np.pi / 18)), 0.1 * (1 + np.cos(np.pi / 9)), 0.1, None, None, 0],
+        ),
+    ],
+)
+def test_schedule(shape, expected):
+    schedule = Schedule(0.2, 90, shape, warmup=10)
+    for step, value in zip((0, 5, 10, 45, 61, 81, 90), expected, strict=True):
+        if value is not None:
+            assert float(ops.convert_to_numpy(ops.convert_to_tensor(schedule(step)))) == pytest.approx(value, abs=1e-7)
+    assert Schedule(**schedule.get_config()).get_config() == schedule.get_config()
+
+
+def test_schedule_of_a_training_reaches_its_end(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = tiny_model("training", tmp_path, **SMALL, LEARNING_RATE_SCHEDULE="cosine", WARMUP_STEPS=2)
+    compile_ = model.keras_model.compile
+    model.keras_model.compile = lambda **options: compile_(**{**options, "run_eagerly": True, "jit_compile": False})
+    model.train(Toys().build(), None, 0.01, 2, "heads", workers=1)
+    schedule = model.keras_model.optimizer._learning_rate
+    assert (schedule.steps, schedule.warmup, schedule.rate) == (4, 2, 0.01)
+    assert float(ops.convert_to_numpy(model.keras_model.optimizer.learning_rate)) == pytest.approx(0, abs=1e-8)
+    # A second stage has its own way down, from its own first step.
+    model.train(Toys().build(), None, 0.01, 3, "all", workers=1)
+    assert model.keras_model.optimizer._learning_rate.steps == 2
+
+
+def test_weight_decay_by_the_optimizer(tmp_path):
+    model = tiny_model("training", tmp_path, **SMALL, WEIGHT_DECAY=0.5, WEIGHT_DECAY_BY="optimizer")
+    assert model.keras_model.weight_decay == 0
+    model.compile(0.1, 0.9)
+    optimizer = model.keras_model.optimizer
+    variables = model.keras_model.trainable_variables
+    before = [ops.convert_to_numpy(v) for v in variables]
+    optimizer.apply([ops.zeros_like(v) for v in variables], variables)
+    for variable, old in zip(variables, before, strict=True):
+        factor = 0.95 if variable.name == "kernel" else 1  # neither biases nor BatchNorm
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), factor * old, rtol=1e-6, err_msg=variable.path)
