@@ -30,7 +30,8 @@ CHOICES = {
     "ROI_ALIGN": ("corners", "bins", "aligned"),
     "DETECTION_CLASSES": ("best", "all"),
     "DETECTION_NMS": ("class", "all", "none"),
-    "MASK_PASTE": ("integer", "exact"),
+    "MASK_PASTE": ("integer", "exact", "torchvision"),
+    "KEYPOINT_DECODE": ("cells", "pixels"),
     "LOSS_MEAN": ("positives", "sample"),
     "MASK_LOSS": ("probabilities", "logits"),
     "WEIGHT_DECAY_BY": ("loss", "optimizer"),
@@ -225,6 +226,11 @@ class Config:
     KEYPOINT_CHANNELS = 512
     KEYPOINT_MASK_SHAPE = (56, 56)
 
+    # Where a keypoint is. "cells": every cell of the heatmap is divided (bicubic) into an odd number of parts, so that
+    # a lone peak stays at its centre. "pixels": the map is resized (bicubic) to the box in whole pixels, as in Detectron2
+    # and torchvision.
+    KEYPOINT_DECODE = "cells"
+
     # How many times as long as the box's the sides of the keypoint head's RoI are: with more of their surroundings,
     # left and right are told apart better (Degawa, Lu, Kimura 2019).
     KEYPOINT_ROI_EXPAND = 1.0
@@ -249,9 +255,9 @@ class Config:
     # Detections suppress those of their own "class", "all", or "none".
     DETECTION_NMS = "class"
 
-    # "integer": boxes are rounded to pixels, and masks resized to them. "exact": boxes stay fractions, so `detect`
-    # gives rois as float32, and masks are read at the centres of pixels, falling to 0 over half a cell beyond their
-    # edge.
+    # "integer": boxes are rounded to pixels, and masks resized to them. Else boxes stay fractions, and `detect` gives
+    # rois as float32. "exact": masks are read at the centres of pixels, falling to 0 over a cell around their edge.
+    # "torchvision": as it does, a mask with its border is resized to whole pixels.
     MASK_PASTE = "integer"
 
     # "sgd" with momentum, as the original, or "adamw": it learns several times faster from random weights, and takes a
@@ -522,6 +528,7 @@ class ModernConfig(Config):
     DETECTION_MIN_CONFIDENCE = 0.05
     DETECTION_NMS_THRESHOLD = 0.5
     MASK_PASTE = "exact"
+    KEYPOINT_DECODE = "pixels"
 
     LOSS_MEAN = "sample"
     SMOOTH_L1_BETA = 1 / 9

@@ -59,33 +59,62 @@ def _cell(xp, position, start, end, count):
     return xp.floor(xp.clip(share * count, 0, count - 1)), inside
 
 
-def decode(heatmaps, box):
-    """Points from the heatmaps of one box.
-
-    Each map is enlarged (bicubic) to at least the box's pixels; the point is the centre of its highest cell. Every cell
-    is divided into an odd number of parts, so that a lone peak stays exactly where it is.
+def decode(heatmaps, box, resize="cells"):
+    """Points from the heatmaps of one box: each map is resized, and the point is the centre of its highest cell.
 
     Args:
         heatmaps: [J, rows, columns] logits.
         box: (y1, x1, y2, x2) pixels.
+        resize: a key of `RESIZES`.
 
     Returns:
         [J, 3] float32 of (x, y, score): pixels, and the peak of the softmax over the map's cells.
     """
     start, side = np.array(box[:2], float), np.array(box[2:], float) - box[:2]
+    heatmaps = np.asarray(heatmaps, "float32")
+    points = np.zeros((len(heatmaps), 3), "float32")
+    for point, heatmap, large in zip(points, heatmaps, RESIZES[resize](heatmaps, side), strict=True):
+        peak = np.array(np.unravel_index(large.argmax(), large.shape))
+        point[:2] = (start + (peak + 0.5) * side / large.shape - 0.5)[::-1]
+        point[2] = 1 / np.exp(heatmap - heatmap.max()).sum()
+    return points
+
+
+def _divide_cells(heatmaps, side):
+    """Each map enlarged to at least `side` pixels, every cell in an odd number of parts: a lone peak stays in place."""
     cells = np.array(heatmaps.shape[1:])
     parts = 2 * np.ceil((side / cells - 1) / 2).clip(0).astype(int) + 1
     size, margin = cells * parts, 2 * parts
-    points = np.zeros((len(heatmaps), 3), "float32")
-    for point, heatmap in zip(points, np.asarray(heatmaps, "float32"), strict=True):
+    for heatmap in heatmaps:
         # Reflected, the map has no slope across its border, where a cubic would overshoot.
         padded = Image.fromarray(np.pad(heatmap, 2, mode="reflect"))
         large = np.asarray(padded.resize((size + 2 * margin)[::-1].tolist(), Image.Resampling.BICUBIC))
-        inner = large[margin[0] : margin[0] + size[0], margin[1] : margin[1] + size[1]]
-        peak = np.array(np.unravel_index(inner.argmax(), inner.shape))
-        point[:2] = (start + (peak + 0.5) * side / size - 0.5)[::-1]
-        point[2] = 1 / np.exp(heatmap - heatmap.max()).sum()
-    return points
+        yield large[margin[0] : margin[0] + size[0], margin[1] : margin[1] + size[1]]
+
+
+def _box_pixels(heatmaps, side):
+    """Each map resized to the whole pixels that cover `side`, by the cubic of PyTorch and OpenCV."""
+    size = np.ceil(side.clip(1)).astype(int)
+    down, across = (_cubic(cells, n) for cells, n in zip(heatmaps.shape[1:], size, strict=True))
+    return down @ heatmaps @ across.T
+
+
+def _cubic(cells, size):
+    """Weights [size, cells] of cubic convolution (Keys 1981) with its a = -0.75; edge cells repeat beyond the edge."""
+    position = (np.arange(size) + 0.5) * cells / size - 0.5
+    weights = np.zeros((size, cells), "float32")
+    for offset in (-1, 0, 1, 2):
+        cell = np.floor(position) + offset
+        t, a = np.abs(position - cell), -0.75
+        near = ((a + 2) * t - (a + 3)) * t * t + 1
+        far = ((t - 5) * t + 8) * t * a - 4 * a
+        index = cell.clip(0, cells - 1).astype(int)
+        np.add.at(weights, (np.arange(size), index), np.where(t <= 1, near, far))
+    return weights
+
+
+# KEYPOINT_DECODE -> function(heatmaps [J, rows, columns], sides of the box) that gives J maps.
+RESIZES = {"cells": _divide_cells, "pixels": _box_pixels}
 
 
 def resize(points, shape, scale, padding, crop=None):

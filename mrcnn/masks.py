@@ -114,7 +114,7 @@ def _resize(mask, shape):
 
 
 def _paste_integer(mask, bbox, image_shape):
-    """The mask resized to its integer box: (y, x) of the part of the image that it covers, and the part, bool."""
+    """The mask resized to its integer box."""
     y1, x1, y2, x2 = (int(edge) for edge in bbox)
     if y2 <= y1 or x2 <= x1:
         return y1, x1, np.zeros((0, 0), bool)
@@ -126,18 +126,44 @@ def _paste_exact(mask, bbox, image_shape):
     corners = np.asarray(bbox, float).reshape(2, 2)
     if (corners[1] <= corners[0]).any():
         return 0, 0, np.zeros((0, 0), bool)
-    firsts, weights = [], []
+    firsts, positions = [], []
     for start, end, cells, size in zip(*corners, mask.shape, image_shape, strict=False):
         cell = (end - start) / cells
         first, last = max(0, math.floor(start - cell)), min(size, math.ceil(end + cell))
-        position = (np.arange(first, last) + 0.5 - start) / cell - 0.5
         firsts.append(first)
-        weights.append(np.maximum(0, 1 - np.abs(position[:, None] - np.arange(cells))).astype("float32"))
-    return *firsts, weights[0] @ np.asarray(mask, "float32") @ weights[1].T >= 0.5
+        positions.append((np.arange(first, last) + 0.5 - start) / cell - 0.5)
+    return *firsts, _bilinear(mask, *positions) >= 0.5
 
 
-# MASK_PASTE -> function(mask, box, image shape)
-PASTES = {"integer": _paste_integer, "exact": _paste_exact}
+def _paste_torchvision(mask, bbox, image_shape):
+    """The mask with a border of zeros, resized to the box that grows by as much and is cut to whole numbers, as
+    torchvision's `paste_masks_in_image`."""
+    padded = np.pad(mask, 1)
+    corners = np.asarray(bbox, float).reshape(2, 2)
+    if (corners[1] <= corners[0]).any():
+        return 0, 0, np.zeros((0, 0), bool)
+    half = (corners[1] - corners[0]) / 2 * padded.shape / mask.shape
+    starts, ends = (np.trunc(corners.mean(axis=0) + part).astype(int) for part in (-half, half))
+    firsts, positions = [], []
+    for start, end, cells, size in zip(starts, ends, padded.shape, image_shape, strict=False):
+        first, last, length = max(start, 0), min(end + 1, size), end - start + 1
+        firsts.append(first)
+        position = (np.arange(first, last) - start + 0.5) * cells / length - 0.5
+        positions.append(position.clip(0, cells - 1))
+    return *firsts, _bilinear(padded, *positions) > 0.5
+
+
+def _bilinear(cells, y, x):
+    """Values [len(y), len(x)] of cells [h, w] at positions whose whole numbers are the cells, 0 far outside."""
+    down, across = (
+        np.maximum(0, 1 - np.abs(position[:, None] - np.arange(size))).astype("float32")
+        for position, size in zip((y, x), cells.shape, strict=True)
+    )
+    return down @ np.asarray(cells, "float32") @ across.T
+
+
+# MASK_PASTE -> function(mask, box, image shape) that gives (y, x) of a part of the image, and the part, bool.
+PASTES = {"integer": _paste_integer, "exact": _paste_exact, "torchvision": _paste_torchvision}
 
 
 def resize_mask(mask, scale, padding, crop=None):

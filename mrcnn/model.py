@@ -553,7 +553,7 @@ class MaskRCNN:
             rle: True gives masks as COCO's run lengths, which need little memory where images are large.
 
         Returns:
-            For each image a dict of rois [n, 4] pixels, int32, or float32 with MASK_PASTE "exact"; class_ids [n] int32,
+            For each image a dict of rois [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n] int32,
             scores [n] float32; unless USE_MASK is False masks [h, w, n] bool, or a list of n run lengths as of
             `masks.encode_rle`; and with NUM_KEYPOINTS keypoints [n, J, 3] float32 of (x, y, score): pixels, and the
             point's probability in its box, all 0 for classes without keypoints.
@@ -638,7 +638,7 @@ class MaskRCNN:
             rle: True for masks as run lengths.
 
         Returns:
-            boxes [n, 4] pixels, int32, or float32 with MASK_PASTE "exact"; class_ids [n] int32, scores [n] float32,
+            boxes [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n] int32, scores [n] float32,
             masks [H, W, n] bool, or a list of n run lengths, or None.
         """
         kept, rois = self._place(detections, original_image_shape, image_shape, window)
@@ -662,7 +662,9 @@ class MaskRCNN:
         points = np.zeros((len(kept), heatmaps.shape[1], 3), "float32")
         for point, i in zip(points, kept, strict=True):
             if self.config.KEYPOINT_CLASSES is None or detections[i, 4] in self.config.KEYPOINT_CLASSES:
-                point[:] = keypoints.restore(keypoints.decode(heatmaps[i], rois[i]), original_image_shape, window)
+                point[:] = keypoints.restore(
+                    keypoints.decode(heatmaps[i], rois[i], self.config.KEYPOINT_DECODE), original_image_shape, window
+                )
         return points
 
     def _place(self, detections, original_image_shape, image_shape, window):
@@ -671,7 +673,7 @@ class MaskRCNN:
         wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(window), image_shape[:2], how)
         scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
         normalized = (detections[:count, :4] - np.array([wy1, wx1, wy1, wx1])) / scale
-        if self.config.MASK_PASTE == "exact":
+        if self.config.MASK_PASTE != "integer":
             rois = boxes.to_pixels(normalized, original_image_shape[:2], how).astype("float32")
         else:
             rois = boxes.denormalize(normalized, original_image_shape[:2], how)

@@ -269,3 +269,17 @@ def test_classes_without_keypoints(tmp_path):
 
 def test_train_and_detect(tmp_path):
     train_and_detect(tmp_path, masks=True, points=4)
+
+
+@pytest.mark.parametrize("size", [(9.7, 120.2), (56, 56), (0.3, 200)])
+def test_decode_in_pixels_of_the_box(size):
+    """The cubic is that of OpenCV and PyTorch, on the box in whole pixels."""
+    cv2 = pytest.importorskip("cv2", reason="OpenCV does not import", exc_type=ImportError)
+    heatmaps = np.random.default_rng(0).normal(0, 3, (3, 56, 56)).astype("float32")
+    height, width = np.ceil(np.maximum(size, 1)).astype(int)
+    points = keypoints.decode(heatmaps, (2.5, 4, 2.5 + size[0], 4 + size[1]), "pixels")
+    for point, heatmap in zip(points, heatmaps, strict=True):
+        large = cv2.resize(heatmap, (int(width), int(height)), interpolation=cv2.INTER_CUBIC)
+        y, x = np.unravel_index(large.argmax(), large.shape)
+        expected = 4 + (x + 0.5) * size[1] / width - 0.5, 2.5 + (y + 0.5) * size[0] / height - 0.5
+        np.testing.assert_allclose(point[:2], expected, atol=1e-4)

@@ -209,3 +209,21 @@ def test_paste_exact_against_scipy(box):
     clear = np.abs(values - 0.5) > 1e-4
     np.testing.assert_array_equal(pasted[clear], values[clear] >= 0.5)
     assert masks.unmold_mask_rle(mask, box, (20, 30), "exact") == masks.encode_rle(pasted)
+
+
+@pytest.mark.parametrize("box", [(1.3, 2.2, 15.7, 20.1), (0, 0, 20, 30), (3.9, 5.5, 4.2, 29.9), (19.2, 29.1, 20, 30)])
+def test_paste_as_torchvision(box):
+    """Step by step: a border, a box grown by it and cut to integers, a bilinear resize of both to whole pixels."""
+    cv2 = pytest.importorskip("cv2", reason="OpenCV does not import", exc_type=ImportError)
+    mask = np.random.default_rng(0).uniform(size=(28, 28)).astype("float32")
+    y1, x1, y2, x2 = box
+    cy, cx, hy, hx = (y1 + y2) / 2, (x1 + x2) / 2, (y2 - y1) / 2 * 30 / 28, (x2 - x1) / 2 * 30 / 28
+    top, left, bottom, right = (int(v) for v in (cy - hy, cx - hx, cy + hy, cx + hx))
+    large = cv2.resize(np.pad(mask, 1), (right - left + 1, bottom - top + 1), interpolation=cv2.INTER_LINEAR)
+    full = np.zeros((60, 70))
+    full[20 + top : 21 + bottom, 20 + left : 21 + right] = large
+    values = full[20:40, 20:50]
+    pasted = masks.unmold_mask(mask, box, (20, 30), "torchvision")
+    clear = np.abs(values - 0.5) > 1e-4
+    np.testing.assert_array_equal(pasted[clear], values[clear] > 0.5)
+    assert masks.unmold_mask_rle(mask, box, (20, 30), "torchvision") == masks.encode_rle(pasted)
