@@ -227,8 +227,8 @@ class Config:
     KEYPOINT_MASK_SHAPE = (56, 56)
 
     # Where a keypoint is. "cells": every cell of the heatmap is divided (bicubic) into an odd number of parts, so that
-    # a lone peak stays at its centre. "pixels": the map is resized (bicubic) to the box in whole pixels, as in Detectron2
-    # and torchvision.
+    # a lone peak stays at its centre. "pixels": the map is resized (bicubic) to the box in whole pixels, as in
+    # Detectron2 and torchvision.
     KEYPOINT_DECODE = "cells"
 
     # How many times as long as the box's the sides of the keypoint head's RoI are: with more of their surroundings,

@@ -553,8 +553,8 @@ class MaskRCNN:
             rle: True gives masks as COCO's run lengths, which need little memory where images are large.
 
         Returns:
-            For each image a dict of rois [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n] int32,
-            scores [n] float32; unless USE_MASK is False masks [h, w, n] bool, or a list of n run lengths as of
+            For each image a dict of rois [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n]
+            int32, scores [n] float32; unless USE_MASK is False masks [h, w, n] bool, or a list of n run lengths as of
             `masks.encode_rle`; and with NUM_KEYPOINTS keypoints [n, J, 3] float32 of (x, y, score): pixels, and the
             point's probability in its box, all 0 for classes without keypoints.
         """
@@ -638,8 +638,8 @@ class MaskRCNN:
             rle: True for masks as run lengths.
 
         Returns:
-            boxes [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n] int32, scores [n] float32,
-            masks [H, W, n] bool, or a list of n run lengths, or None.
+            boxes [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n] int32, scores [n]
+            float32, masks [H, W, n] bool, or a list of n run lengths, or None.
         """
         kept, rois = self._place(detections, original_image_shape, image_shape, window)
         class_ids, full = detections[kept, 4].astype("int32"), None
