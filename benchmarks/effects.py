@@ -68,9 +68,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="folder of samples/nucleus.py")
     parser.add_argument("--weights", required=True)
+    parser.add_argument("--limit", type=int, help="only so many images")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     args = parser.parse_args()
     dataset = load_dataset(args.dataset, "val")
+    if args.limit:
+        dataset.image_info = dataset.image_info[: args.limit]
+        dataset.prepare()
     print(f"{len(dataset.image_ids)} images, Keras {keras.__version__} on {keras.backend.backend()}")
     print(f"{'':24} box AP   AP50 mask AP   AP50   IoU   score  lost   new  s/image")
     base = None

@@ -30,16 +30,17 @@ def train(folder, count):
 
 @pytest.mark.skipif(TORCH, reason="Keras distributes TensorFlow and JAX only")
 def test_two_devices_train_as_one(tmp_path):
-    """Gradients are clipped here (their norm is above 10), which must happen after they are added."""
+    """With masks and keypoints. Gradients are clipped (their norm is above 10), after they are added."""
     one, two = train(tmp_path, 1), train(tmp_path, 2)
-    assert set(one) == set(two) and len(one) == 75
+    assert set(one) == set(two) and len(one) == 80
     start = weights.read(WEIGHTS)
     for name, expected in one.items():
         limit = 1e-4 * np.abs(expected).max()
         np.testing.assert_allclose(two[name], expected, rtol=0, atol=limit, err_msg=name)
         if name != "loss" and "/".join(name.split("/")[-2:]) == "mrcnn_class_logits/kernel":
             assert np.abs(expected - start["mrcnn_class_logits"]["kernel"]).max() > 3 * limit
-    assert one["loss"] == pytest.approx([4.2783], abs=1e-3)
+    assert one["loss"] == pytest.approx([12.3323], abs=1e-3)
+    assert one["points"] == pytest.approx([8.0525], abs=1e-3)
 
 
 def test_more_devices_than_there_are(tmp_path):

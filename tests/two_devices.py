@@ -1,4 +1,4 @@
-"""Two steps of the tiny model on one batch, on as many devices as asked; the weights go to a file.
+"""Two steps of the tiny model with keypoints on one batch, on as many devices as asked; the weights go to a file.
 
 python two_devices.py 2 weights.npz
 """
@@ -22,7 +22,8 @@ if keras.backend.backend() == "tensorflow":
 
 from tiny import GOLDEN, tiny_model  # noqa: E402
 
-INPUTS = ["images", "image_meta", "rpn_match", "rpn_bbox", "gt_class_ids", "gt_boxes", "gt_masks", "rois"]
+INPUTS = ["images", "image_meta", "rpn_match", "rpn_bbox", "gt_class_ids", "gt_boxes", "gt_masks", "keypoints", "rois"]
+POINTS = {"NUM_KEYPOINTS": 2, "KEYPOINT_CONVOLUTIONS": 1, "KEYPOINT_CHANNELS": 8}
 
 
 class Batches(keras.utils.PyDataset):
@@ -32,8 +33,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.batch = {}
         for tensor, name in zip(graph.inputs, INPUTS, strict=True):
-            key = f"A_given_rois/in_{name}"
-            first = golden[alias.get(key, key)][:1]
+            first = corners(golden) if name == "keypoints" else array(golden, name)
             self.batch[tensor.name] = np.concatenate([first, first]).astype(tensor.dtype)
 
     def __len__(self):
@@ -43,13 +43,30 @@ class Batches(keras.utils.PyDataset):
         return (self.batch,)
 
 
+def array(golden, name):
+    """The first image's."""
+    key = f"A_given_rois/in_{name}"
+    return golden[alias.get(key, key)][:1]
+
+
+def corners(golden):
+    """Two keypoints of each box: its first and its last pixel."""
+    y1, x1, y2, x2 = np.moveaxis(array(golden, "gt_boxes"), -1, 0)
+    seen = 2 * (y2 > y1)
+    return np.stack([np.stack([x1, y1, seen], -1), np.stack([x2 - 1, y2 - 1, seen], -1)], 2)
+
+
 golden = np.load(GOLDEN / "tiny_training.npz")
 alias = json.loads(str(golden["alias_json"]))  # keys that are not stored are those of others
 values = json.loads(str(golden["A_given_rois/config_json"])) | {"GPU_COUNT": COUNT, "IMAGES_PER_GPU": 2 // COUNT}
-model = tiny_model("training", OUTPUT.parent, **values)
+model = tiny_model("training", OUTPUT.parent, **values, **POINTS)
 graph = model.keras_model
+rng = np.random.default_rng(0)
+for layer in graph.layers:  # the tiny weights have no keypoint head
+    if layer.name.startswith("mrcnn_keypoint") and layer.weights:
+        layer.set_weights([rng.normal(0, 0.05, w.shape) for w in layer.get_weights()])
 model.set_trainable(".*", verbose=0)
 model.compile(0.01, 0.9)
 history = graph.fit(Batches(graph, golden), verbose=0, shuffle=False).history
 weights = {weight.path: np.asarray(weight.numpy()) for weight in graph.trainable_variables}
-np.savez(OUTPUT, loss=history["loss"], **weights)
+np.savez(OUTPUT, loss=history["loss"], points=history["mrcnn_keypoint_loss"], **weights)
