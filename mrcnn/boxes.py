@@ -103,6 +103,12 @@ def expand(boxes, factor):
     return xp.concatenate([centre - half, centre + half], axis=-1)
 
 
+def cover(boxes):
+    """The smallest boxes [..., 4] int that hold pixel boxes [..., 4] of any numbers: integer ones stay as they are."""
+    boxes = np.asarray(boxes)
+    return np.concatenate([np.floor(boxes[..., :2]), np.ceil(boxes[..., 2:])], axis=-1).astype(int)
+
+
 def _scale_and_shift(shape, normalization):
     last = float(normalization == "pixels")
     scale = np.array([shape[0], shape[1], shape[0], shape[1]], dtype="float32") - np.float32(last)

@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mrcnn.boxes import cover
 from mrcnn.keypoints import COCO_NAMES, COCO_SKELETON
 
 # Padding around a label's text as a share of the font size.
@@ -242,7 +243,7 @@ def draw_instances(
     check(image, boxes, masks, class_ids)
     colors, labels = instance_colors(colors, len(class_ids)), label_texts(class_ids, class_names, scores)
     limits = np.tile(image.shape[:2], 2)
-    boxes = np.clip(boxes.reshape(-1, 4).astype(int), 0, limits)
+    boxes = np.clip(cover(boxes.reshape(-1, 4)), 0, limits)
     shown = [i for i, (y1, x1, y2, x2) in enumerate(boxes) if y2 > y1 and x2 > x1]
     layers = back_to_front(boxes, shown)
     paints = [tuple(round(255 * channel) for channel in color[:3]) for color in colors]

@@ -30,7 +30,8 @@ import shapes
 from PIL import Image
 from pycocotools import mask as rle
 
-from mrcnn import images, visualize, weights
+from mrcnn import draw, images, visualize, weights
+from mrcnn.boxes import cover
 from mrcnn.config import Config
 from mrcnn.dataset import Dataset
 from mrcnn.evaluate import to_coco_results
@@ -150,7 +151,7 @@ class Found:
         self.name, self.class_names, self.skeleton = path.name, detector.dataset.class_names, config.KEYPOINT_SKELETON
         self.entries = [{**entry, "image_id": path.name} for entry in entries]
         self.image, self.result = shrink(*coco.enlarge(image, result, SMALLEST))
-        self.boxes = np.asarray(self.result["rois"]).reshape(-1, 4)
+        self.boxes = cover(np.reshape(self.result["rois"], (-1, 4)))
         masks = self.result.get("masks")
         self.outlines = [
             outline(box, None if masks is None else masks[..., i]) for i, box in enumerate(self.boxes.tolist())
@@ -199,7 +200,7 @@ class Found:
             name, box = self.class_names[self.result["class_ids"][i]], [round(side) for side in entry["bbox"]]
             pixels = int(rle.area(entry["segmentation"])) if "segmentation" in entry else ""
             scores = entry.get("keypoints", [])[2::3]
-            points = sum(score >= visualize.KEYPOINT_THRESHOLD for score in scores) if scores else ""
+            points = sum(score >= draw.KEYPOINT_THRESHOLD for score in scores) if scores else ""
             rows.append([name, round(entry["score"], 3), *box, pixels, points])
         return rows
 

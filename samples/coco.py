@@ -38,7 +38,7 @@ import numpy as np  # noqa: E402
 import shapes  # noqa: E402
 
 from mrcnn import evaluate as coco_evaluate  # noqa: E402
-from mrcnn import images, masks, video, visualize, weights  # noqa: E402
+from mrcnn import boxes, images, masks, video, visualize, weights  # noqa: E402
 from mrcnn.coco import CocoDataset  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 from mrcnn.formats import IMAGE_ENDINGS  # noqa: E402
@@ -331,7 +331,7 @@ def find(args, model, image):
     """What the model detects in an image; with --refine, masks of COCO's large objects with sharper edges."""
     (result,) = model.detect([image])
     if args.refine and "masks" in result:
-        for i, (y1, x1, y2, x2) in enumerate(result["rois"]):
+        for i, (y1, x1, y2, x2) in enumerate(boxes.cover(result["rois"])):
             if (y2 - y1) * (x2 - x1) >= 96**2:
                 mask = result["masks"][y1:y2, x1:x2, i]
                 result["masks"][..., i] = masks.refine(image, mask, (y1, x1, y2, x2))

@@ -154,3 +154,9 @@ def test_normalize_by_edges(array):
     check(normalized, np.array([[0, 0, 1, 1], [0.25, 0.25, 0.5, 0.75]]), given)
     check(boxes.to_pixels(normalized, (192, 64), "edges"), np.array([[0, 0, 192, 64], [48, 16, 96, 48]]), given)
     check(boxes.denormalize(normalized, (192, 64), "edges"), np.array([[0, 0, 192, 64], [48, 16, 96, 48]]), given)
+
+
+def test_cover():
+    given = np.array([[1.2, 3.0, 4.0, 5.1], [-0.5, 0, 2, 2]])
+    np.testing.assert_array_equal(boxes.cover(given), [[1, 3, 4, 6], [-1, 0, 2, 2]])
+    assert boxes.cover(np.zeros((0, 4), "int32")).shape == (0, 4)

@@ -41,7 +41,7 @@ ALLOWED = {
     "formats": ARRAYS + "dataset",
     "coco": ARRAYS + "dataset download",
     "evaluate": ARRAYS + "dataset metrics coco weights",
-    "draw": "keypoints",
+    "draw": "boxes keypoints",
     "visualize": "utils draw",
 }
 
