@@ -5,6 +5,7 @@ import os
 import re
 import warnings
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +13,8 @@ from keras import layers, ops
 
 from mrcnn import boxes, images, keypoints, masks, weights
 from mrcnn.backbone import BatchNorm, build_backbone
-from mrcnn.data import DataGenerator, plain_function, pyramid_anchors
+from mrcnn.config import Config
+from mrcnn.data import DataGenerator, pyramid_anchors
 from mrcnn.detection import DetectionLayer, image_window, refine_detections
 from mrcnn.fpn import build_fpn
 from mrcnn.graph import InferenceGraph, TrainingGraph, precision
@@ -21,6 +23,7 @@ from mrcnn.parallel_model import machine, optimizer_class, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
 from mrcnn.training import (
+    CONFIG,
     Checkpoints,
     SampleSeed,
     Schedule,
@@ -81,6 +84,24 @@ class MaskRCNN:
         with self._strategy.scope(), precision(config.PRECISION):
             self.keras_model = self.build(mode=mode, config=config)
 
+    @classmethod
+    def from_pretrained(cls, path, model_dir="logs", mode="inference", **settings):
+        """A model with the config and the weights of a folder of `mrcnn.convert`, or of an `.h5` file of a run.
+
+        Args:
+            path: the folder, with config.json and weights.h5, or the file, with config.json beside it.
+            model_dir, mode: as for `MaskRCNN`.
+            settings: of the config, in the place of those that were stored.
+
+        Raises:
+            FileNotFoundError, ValueError: as `Config.from_json`, `Config.update` and `load_weights`.
+        """
+        path = Path(path)
+        folder, weights_path = (path, path / "weights.h5") if path.is_dir() else (path.parent, path)
+        model = cls(mode, Config.from_json(folder / CONFIG).update(**settings), model_dir)
+        model.load_weights(weights_path)
+        return model
+
     # Building
 
     def build(self, mode, config):
@@ -94,8 +115,7 @@ class MaskRCNN:
         input_image = keras.Input(shape, batch, name="input_image")
         input_image_meta = keras.Input((config.IMAGE_META_SIZE,), batch, name="input_image_meta")
 
-        backbone = config.BACKBONE if isinstance(config.BACKBONE, str) else plain_function(config.BACKBONE)
-        _, c2, c3, c4, c5 = build_backbone(backbone, input_image, config.TRAIN_BN, config.BACKBONE_WIDTH)
+        _, c2, c3, c4, c5 = build_backbone(config, input_image)
         pyramid = build_fpn([c2, c3, c4, c5], config.TOP_DOWN_PYRAMID_SIZE)
         rpn_levels = self._rpn(pyramid)
         rpn_class_logits, rpn_class, rpn_bbox = (

@@ -182,7 +182,9 @@ def weighted_layers(model):
 
 
 def _named_weights(layer):
-    return {v.name: v for v in layer.weights if "seed_generator" not in v.path}
+    found = [v for v in layer.weights if "seed_generator" not in v.path]
+    # Weights without a name of their own are numbered by Keras through the session; here, in their layer.
+    return {re.sub(r"^variable(_\d+)?$", f"variable_{i}", v.name): v for i, v in enumerate(found)}
 
 
 @dataclass
@@ -347,6 +349,8 @@ def _layout(model, mode):
             kind = automatic[1]
             counts[kind] = counts.get(kind, 0) + 1
             layout.append((f"{kind}_{counts[kind]}", None))
+        elif hasattr(ours[name], "layers"):  # a model within a network of keras.applications
+            layout += [(inner.name, inner) for inner in weighted_layers(ours[name])]
         else:
             layout.append((name, ours[name]))
     first = counts.get("activation", 0)
@@ -367,21 +371,32 @@ def write(model, path, mode):
         path: file to write.
         mode: "training" or "inference"; they order their layers differently.
     """
+
+    def groups():
+        for name, layer in _layout(model, mode):
+            owners = [] if layer is None else list(weighted_layers(layer)) if hasattr(layer, "layers") else [layer]
+            pairs = [(x.name, key, weight) for x in owners for key, weight in _named_weights(x).items()]
+            yield name, {f"{owner}/{key}:0": np.asarray(weight.numpy()) for owner, key, weight in pairs}
+
+    write_groups(path, groups())
+
+
+def write_groups(path, groups):
+    """Write an .h5 file of pairs (layer or nested model, {"layer/weight:0": array}), whole or not at all."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    layout = _layout(model, mode)
+    names = []
     with h5py.File(part, "w") as file:
-        # Keras 2 wants bytes of fixed length, which h5py writes for arrays and not for lists.
-        file.attrs["layer_names"] = np.array([name.encode() for name, _ in layout])
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.2.5"
-        for name, layer in layout:
+        for name, arrays in groups:
+            names.append(name.encode())
             group = file.create_group(name)
-            owners = [] if layer is None else list(weighted_layers(layer)) if hasattr(layer, "layers") else [layer]
-            pairs = [(f"{x.name}/{key}:0", weight) for x in owners for key, weight in _named_weights(x).items()]
-            group.attrs["weight_names"] = np.array([key.encode() for key, _ in pairs])
-            for key, weight in pairs:
-                group.create_dataset(key, data=np.asarray(weight.numpy()))
+            # Keras 2 wants bytes of fixed length, which h5py writes for arrays and not for lists.
+            group.attrs["weight_names"] = np.array([key.encode() for key in arrays])
+            for key, array in arrays.items():
+                group.create_dataset(key, data=array)
+        file.attrs["layer_names"] = np.array(names)
     os.replace(part, path)
 
 

@@ -3,14 +3,32 @@ import numpy as np
 import pytest
 from conftest import read_golden
 from keras import ops
+from numpy.lib.stride_tricks import sliding_window_view
+from tiny import value_and_gradients
 
 from mrcnn import weights
-from mrcnn.backbone import BatchNorm, batch_norm, build_backbone, conv_block, identity_block, resnet_graph
+from mrcnn.backbone import (
+    BACKBONES,
+    BatchNorm,
+    Variant,
+    _bottleneck,
+    applications_graph,
+    batch_norm,
+    build_backbone,
+    conv_block,
+    identity_block,
+    resnet_graph,
+)
+from mrcnn.config import Config, ModernConfig
 
 
-def build(name, side=64, width=64, train_bn=False):
+def settings(backbone, base=Config, **values):
+    return base.from_dict({"NUM_CLASSES": 2, "BACKBONE": backbone, **values})
+
+
+def build(name, side=64, width=64, **values):
     image = keras.Input((side, 2 * side, 3))
-    maps = build_backbone(name, image, train_bn, width)
+    maps = build_backbone(settings(name, BACKBONE_WIDTH=width, **values), image)
     return keras.Model(image, maps), [tuple(x.shape[1:]) for x in maps]
 
 
@@ -92,11 +110,195 @@ def test_blocks_have_the_stride_in_their_first_convolution():
     assert model.get_layer("res3a_branch2a").use_bias and not model.get_layer("res3b_branch2a").use_bias
 
 
+# Variants of the ResNets, computed in NumPy
+
+
+def convolve(x, kernel, stride, groups=1):
+    """[h, w, in] * [k, k, in / groups, out], padded by half of k on all sides as PyTorch does."""
+    size = len(kernel)
+    x = np.pad(x, [(size // 2, size // 2)] * 2 + [(0, 0)])
+    windows = sliding_window_view(x, (size, size), axis=(0, 1))[::stride, ::stride]
+    parts = zip(np.split(windows, groups, axis=2), np.split(kernel, groups, axis=3), strict=True)
+    return np.concatenate([np.einsum("hwikl,klio->hwo", window, part) for window, part in parts], axis=-1)
+
+
+class Reference:
+    """A ResNet of torchvision's definition with the random weights that it gives a model."""
+
+    def __init__(self, model, epsilon):
+        rng = np.random.default_rng(0)
+        self.weights, self.epsilon = {}, epsilon
+        for layer in weights.weighted_layers(model):
+            if isinstance(layer, BatchNorm):
+                values = [rng.uniform(0.5, 1.5, w.shape) for w in layer.weights]
+            else:
+                values = [rng.normal(size=w.shape) / np.sqrt(np.prod(w.shape[:-1])) for w in layer.weights]
+            layer.set_weights(values)
+            self.weights[layer.name] = [w.astype("float32") for w in values]
+
+    def conv_norm(self, x, name, stride=1, groups=1, conv="res{}", norm="bn{}"):
+        (kernel,) = self.weights[conv.format(name)]
+        gamma, beta, mean, variance = self.weights[norm.format(name)]
+        return (convolve(x, kernel, stride, groups) - mean) / np.sqrt(variance + self.epsilon) * gamma + beta
+
+    def bottleneck(self, x, name, strides, groups):
+        y = np.maximum(self.conv_norm(x, name + "2a", strides[0]), 0)
+        y = np.maximum(self.conv_norm(y, name + "2b", strides[1], groups), 0)
+        return np.maximum(self.conv_norm(y, name + "2c") + self.conv_norm(x, name + "1", strides[0] * strides[1]), 0)
+
+    def basic_resnet(self, x, blocks):
+        x = np.maximum(self.conv_norm(x, "", 2, conv="conv1", norm="bn_conv1"), 0)
+        x = np.pad(x, [(1, 1), (1, 1), (0, 0)], constant_values=-np.inf)
+        x = sliding_window_view(x, (3, 3), axis=(0, 1))[::2, ::2].max(axis=(3, 4))
+        maps = [x]
+        for stage, count in enumerate(blocks, start=2):
+            for index in range(count):
+                name, stride = f"{stage}{'abcdef'[index]}_branch", 2 if stage > 2 and index == 0 else 1
+                y = np.maximum(self.conv_norm(x, name + "2a", stride), 0)
+                y = self.conv_norm(y, name + "2b")
+                x = np.maximum(y + (self.conv_norm(x, name + "1", stride) if stride == 2 else x), 0)
+            maps.append(x)
+        return maps
+
+
+def test_resnet34_as_torchvision_has_it():
+    image = keras.Input((64, 96, 3))
+    maps = build_backbone(settings("resnet34", ModernConfig, BACKBONE_WIDTH=4), image)
+    model = keras.Model(image, maps)
+    reference = Reference(model, 1e-5)
+    assert not any("bias" in w.name for layer in model.layers for w in layer.weights)
+    pixels = np.random.default_rng(1).normal(size=(1, 64, 96, 3)).astype("float32")
+    expected = reference.basic_resnet(pixels[0], (3, 4, 6, 3))
+    for found, wanted in zip(model.predict_on_batch(pixels), expected, strict=True):
+        np.testing.assert_allclose(found[0], wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    assert expected[4].shape == (2, 3, 32)
+
+
+@pytest.mark.parametrize("stride, strides", [("1x1", (2, 1)), ("3x3", (1, 2))])
+def test_bottleneck_as_torchvision_has_it(stride, strides):
+    x = keras.Input((8, 10, 6))
+    variant = Variant(train_bn=False, stride=stride, bias=False, padding="symmetric", epsilon=0.25)
+    model = keras.Model(x, _bottleneck(x, 3, [8, 8, 12], 3, "a", (2, 2), variant, groups=4))
+    assert tuple(model.get_layer("res3a_branch2b").kernel.shape) == (3, 3, 2, 8)
+    reference = Reference(model, 0.25)
+    pixels = np.random.default_rng(1).normal(size=(1, 8, 10, 6)).astype("float32")
+    expected = reference.bottleneck(pixels[0], "3a_branch", strides, 4)
+    np.testing.assert_allclose(model.predict_on_batch(pixels)[0], expected, rtol=1e-4, atol=1e-5)
+    folded = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+    assert all(layer.fold() for layer in folded) and len(folded) == 4
+    model.predict_function = None
+    np.testing.assert_allclose(model.predict_on_batch(pixels)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_grouped_convolutions_can_be_trained():
+    """Their gradients are those of a convolution with a kernel of blocks."""
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(1, 5, 6, 4)).astype("float32"), rng.normal(size=(3, 3, 2, 4)).astype("float32")
+    blocks = np.zeros((3, 3, 4, 4), "float32")
+    blocks[:, :, :2, :2], blocks[:, :, 2:, 2:] = kernel[..., :2], kernel[..., 2:]
+
+    def loss(x, kernel):
+        return ops.sum(ops.square(ops.conv(x, kernel, strides=2, padding="same")))
+
+    value, (of_x, of_kernel) = value_and_gradients(loss, x, kernel)
+    expected, (of_x_expected, of_blocks) = value_and_gradients(loss, x, blocks)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(of_x, of_x_expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(of_kernel[..., :2], of_blocks[:, :, :2, :2], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(of_kernel[..., 2:], of_blocks[:, :, 2:, 2:], rtol=1e-4, atol=1e-4)
+
+
+def test_resnext_layers():
+    model, shapes = build("resnext50_32x4d", RESNET_STRIDE="3x3", RESNET_BIAS=False)
+    assert shapes == [(16, 32, 64), (16, 32, 256), (8, 16, 512), (4, 8, 1024), (2, 4, 2048)]
+    found = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}
+    assert len(found) == 53
+    for stage, factor in ((2, 1), (3, 2), (4, 4), (5, 8)):
+        inner, middle = factor * 128, found[f"res{stage}b_branch2b"]
+        assert middle.groups == 32 and tuple(middle.kernel.shape) == (3, 3, inner // 32, inner)
+        assert tuple(found[f"res{stage}b_branch2c"].kernel.shape) == (1, 1, inner, 256 * factor)
+        strides = {branch: found[f"res{stage}a_branch{branch}"].strides for branch in ("2a", "2b", "1")}
+        assert strides == {"2a": (1, 1), "2b": (min(factor, 2),) * 2, "1": (min(factor, 2),) * 2}
+    larger = BACKBONES["resnext101_32x8d"]
+    assert (larger.blocks, larger.groups, larger.group_width) == ((3, 4, 23, 3), 32, 8)
+
+
+def test_epsilon_and_statistics():
+    for values, expected in (({"BATCH_NORM_EPSILON": 0.0, "TRAIN_BN": None}, (0.0, False)), ({}, (0.001, True))):
+        model, _ = build("resnet18", width=2, **values)
+        norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+        assert {(layer.epsilon, layer.frozen) for layer in norms} == {expected} and len(norms) == 20
+
+
+# Networks of keras.applications
+
+
+@pytest.mark.parametrize(
+    "name, channels",
+    [
+        ("MobileNetV2", [96, 144, 192, 576, 1280]),
+        ("ConvNeXtTiny", [96, 96, 192, 384, 768]),  # it begins with a stride of 4
+    ],
+)
+def test_maps_of_applications(name, channels):
+    image = keras.Input((None, None, 3))
+    maps = build_backbone(settings(name), image)
+    assert [x.shape[-1] for x in maps] == channels
+    sizes = keras.Model(image, maps).compute_output_shape((1, 64, 192, 3))
+    strides = [4 if name == "ConvNeXtTiny" else 2, 4, 8, 16, 32]
+    assert [tuple(size[1:3]) for size in sizes] == [(64 // stride, 192 // stride) for stride in strides]
+
+
+def test_applications_compute_what_keras_does():
+    """Without the scaling that the network begins with, and under names that do not depend on the session."""
+    options = {"include_top": False, "weights": None, "input_shape": (64, 96, 3)}
+    reference = keras.applications.MobileNetV3Small(include_preprocessing=False, **options)
+    rng = np.random.default_rng(0)
+    for layer in reference.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.weights])
+    names = []
+    for _ in range(2):
+        image = keras.Input((None, None, 3))
+        ours = keras.Model(image, applications_graph(image, "MobileNetV3Small", train_bn=False)[4])
+        names.append([layer.name for layer in ours.layers[1:]])
+    assert names[0] == names[1] and all(name.startswith("mobilenetv3small_") for name in names[0])
+    ours.set_weights(reference.get_weights())
+    norms = [layer for layer in ours.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert all(isinstance(layer, BatchNorm) and layer.frozen and layer.epsilon == 1e-3 for layer in norms)
+    pixels = rng.normal(size=(1, 64, 96, 3)).astype("float32")
+    expected = ops.convert_to_numpy(reference(pixels, training=False))
+    found = ops.convert_to_numpy(ours(pixels, training=True))
+    assert expected.shape == (1, 2, 3, 576) and expected.std() > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
 def test_unknown_backbone():
-    message = "^BACKBONE 'resnet34' is unknown; choose one of resnet18, resnet50, resnet101, or give a function.$"
-    for call in (lambda x: build_backbone("resnet34", x, False, 64), lambda x: resnet_graph(x, "resnet34")):
+    message = (
+        "^BACKBONE 'mobilenetv2s' is unknown; near it are MobileNetV2, .*\\. Choose one of resnet18, resnet34, "
+        "resnet50, resnet101, resnext50_32x4d, resnext101_32x8d, a network of keras.applications, or give a function.$"
+    )
+    for call in (
+        lambda x: build_backbone(settings("mobilenetv2s"), x),
+        lambda x: resnet_graph(x, "mobilenetv2s"),
+        lambda x: applications_graph(x, "mobilenetv2s"),
+    ):
         with pytest.raises(ValueError, match=message):
             call(keras.Input((64, 64, 3)))
+    with pytest.raises(ValueError, match="BACKBONE '' is unknown. Choose one of"):
+        build_backbone(settings(""), keras.Input((64, 64, 3)))
+
+
+def test_networks_without_all_strides(monkeypatch):
+    def network(include_top, weights, input_shape):
+        image = keras.Input(input_shape)
+        return keras.Model(image, keras.layers.MaxPooling2D(4)(keras.layers.MaxPooling2D(4)(image)))
+
+    monkeypatch.setattr(keras.applications, "VGG16", network)
+    with pytest.raises(ValueError, match="BACKBONE 'VGG16' has no feature map of stride 8 or 32, which the pyramid is"):
+        build_backbone(settings("VGG16"), keras.Input((64, 64, 3)))
+    with pytest.raises(ValueError, match="BACKBONE 'NASNetMobile' is not built for images of any size"):
+        build_backbone(settings("NASNetMobile"), keras.Input((64, 64, 3)))
 
 
 def test_callable_backbone():
@@ -107,10 +309,12 @@ def test_callable_backbone():
         return [input_image] * 5
 
     image = keras.Input((64, 64, 3))
-    assert build_backbone(backbone, image, None, 64) == [image] * 5
-    assert given == {"stage5": True, "train_bn": None}
+    in_class = type("InClass", (Config,), {"NUM_CLASSES": 2, "BACKBONE": backbone})()  # a method of the config
+    for config in (settings(backbone, TRAIN_BN=None), in_class.update(TRAIN_BN=None)):
+        assert build_backbone(config, image) == [image] * 5
+        assert given.pop("stage5") is True and given.pop("train_bn") is None
     with pytest.raises(ValueError, match="BACKBONE returned 4 feature maps; it must return five"):
-        build_backbone(lambda x, stage5, train_bn: [x] * 4, image, False, 64)
+        build_backbone(settings(lambda x, stage5, train_bn: [x] * 4), image)
 
 
 # BatchNorm

@@ -33,6 +33,7 @@ ALLOWED = {
     "augment": "keypoints",
     "download": "",
     "weights": "download",
+    "convert": ARRAYS + "weights",
     "training": BASE + "weights",
     "data": ARRAYS + "targets augment",
     "parallel_model": "",

@@ -10,7 +10,7 @@ from conftest import read_golden
 from keras import layers
 
 from mrcnn import weights
-from mrcnn.backbone import build_backbone
+from mrcnn.backbone import resnet_graph
 from mrcnn.config import Config
 from mrcnn.model import LAYER_PRESETS, MaskRCNN
 
@@ -349,7 +349,7 @@ def test_imagenet_sees_rgb(tmp_path):
     groups = [(x.name, [(f"{x.name}/{w.name}:0", w.numpy()) for w in x.weights]) for x in theirs.layers if x.weights]
     path = write_by_hand(tmp_path / "notop.h5", groups)
     image = keras.Input((64, 64, 3))
-    ours = keras.Model(image, build_backbone("resnet50", image, False, 64)[4])
+    ours = keras.Model(image, resnet_graph(image, "resnet50", stage5=True)[4])
     assert not weights.load(ours, path).left
 
     def first(model, name, x):
