@@ -1,9 +1,19 @@
 """Anchors: boxes of fixed sizes and shapes, at every place of every pyramid level, that the RPN scores and refines."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride, rounded=False):
+def generate_anchors(
+    scales: ArrayLike,
+    ratios: ArrayLike,
+    shape: Iterable[int],
+    feature_stride: ArrayLike,
+    anchor_stride: int,
+    rounded: bool = False,
+) -> np.ndarray:
     """Anchors of one pyramid level.
 
     Args:
@@ -28,7 +38,14 @@ def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride, round
     return np.concatenate([centres - half_sizes, centres + half_sizes], axis=-1).reshape(-1, 4)
 
 
-def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride, rounded=False):
+def generate_pyramid_anchors(
+    scales: Iterable[ArrayLike],
+    ratios: ArrayLike,
+    feature_shapes: Iterable[Iterable[int]],
+    feature_strides: Iterable[ArrayLike],
+    anchor_stride: int,
+    rounded: bool = False,
+) -> np.ndarray:
     """Anchors [A, 4] of all levels, one after the other: level i has `scales[i]`, `feature_shapes[i]` (height, width)
     and `feature_strides[i]`; the rest is as in `generate_anchors`."""
     levels = zip(scales, feature_shapes, feature_strides, strict=True)
@@ -37,7 +54,7 @@ def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, an
     )
 
 
-def backbone_shapes(image_shape, strides):
+def backbone_shapes(image_shape: Sequence[int], strides: ArrayLike) -> np.ndarray:
     """Heights and widths [levels, 2] int64 of the pyramid's levels for an image of `image_shape` (H, W, ...): its
     sides divided by each of `strides`, rounded up as "same" padding does."""
     return np.ceil(np.asarray(image_shape[:2]) / np.asarray(strides)[:, None]).astype("int64")

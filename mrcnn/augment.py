@@ -1,29 +1,42 @@
 """Augmentation of an image together with its masks and keypoints."""
 
 import copy
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from skimage.transform import resize
 
 from mrcnn.keypoints import swap
 
 # imgaug 0.4.0 reads names that NumPy removed: np.sctypes at import, np.bool and np.complex in its weather. It has had
 # no release since. Set here, and so by `import mrcnn.model`, they also serve old code that imports imgaug after that.
-if not hasattr(np, "bool"):
-    np.bool = bool
-if not hasattr(np, "complex"):
-    np.complex = complex
-if not hasattr(np, "sctypes"):
-    np.sctypes = {
+REMOVED = {
+    "bool": bool,
+    "complex": complex,
+    "sctypes": {
         "int": [np.int8, np.int16, np.int32, np.int64],
         "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
         "float": [np.float16, np.float32, np.float64],
         "complex": [np.complex64, np.complex128],
         "others": [bool, object, bytes, str, np.void],
-    }
+    },
+}
+for name, value in REMOVED.items():
+    if not hasattr(np, name):
+        setattr(np, name, value)
 
 
-def augment(image, mask, augmentation, rng=None, points=None, flip_pairs=()):
+def augment(
+    image: np.ndarray,
+    mask: np.ndarray,
+    augmentation: Any,
+    rng: np.random.Generator | None = None,
+    points: ArrayLike | None = None,
+    flip_pairs: Iterable[Sequence[int]] = (),
+) -> tuple[np.ndarray, ...]:
     """Change an image as training sees it, and its masks and keypoints along with it: their geometry alone.
 
     Args:
@@ -107,16 +120,17 @@ def _albumentations(image, mask, points, augmentation, rng):
 
 
 # Recipes: image [H, W, C], mask [H, W, n] and points [m, 2] of (x, y), which the functions below never get as None.
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def flip(image, mask, points, rng):
+def flip(image: np.ndarray, mask: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Sample:
     """Left becomes right, half the time."""
     if rng.random() >= 0.5:
         return image, mask, points
     return image[:, ::-1], mask[:, ::-1], points * (-1, 1) + (image.shape[1] - 1, 0)
 
 
-def turn(image, mask, points, rng):
+def turn(image: np.ndarray, mask: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Sample:
     """By a random number of quarter turns where the image is square, else of half turns: for images without an up."""
     quarters = int(rng.integers(4)) if image.shape[0] == image.shape[1] else 2 * int(rng.integers(2))
     for _ in range(quarters):
@@ -125,7 +139,14 @@ def turn(image, mask, points, rng):
     return image, mask, points
 
 
-def scale(image, mask, points, rng, low=0.5, high=1.5):
+def scale(
+    image: np.ndarray,
+    mask: np.ndarray,
+    points: np.ndarray,
+    rng: np.random.Generator,
+    low: float = 0.5,
+    high: float = 1.5,
+) -> Sample:
     """Another size (uniform in low..high), then a window of the old one: a part of it, or all of it on gray."""
     size = np.array(image.shape[:2])
     new = np.maximum(1, np.round(size * rng.uniform(low, high)).astype(int))
@@ -143,7 +164,7 @@ def scale(image, mask, points, rng, low=0.5, high=1.5):
     return *canvas, (points + 0.5) * (new / size)[::-1] - 0.5 - start[::-1]
 
 
-def colour(image, mask, points, rng):
+def colour(image: np.ndarray, mask: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Sample:
     """Brightness, contrast and saturation by up to a quarter each."""
     brightness, contrast, saturation = rng.uniform(-0.25, 0.25, 3)
     pixels = image.astype("float32")
@@ -166,7 +187,7 @@ def _recipes(image, mask, points, names, rng):
     return image, mask, points
 
 
-def import_imgaug():
+def import_imgaug() -> ModuleType:
     """The imgaug module.
 
     Raises:

@@ -5,15 +5,22 @@ tensors alike: NumPy in gives NumPy out, a tensor in gives a tensor out.
 """
 
 import math
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
+
+# A NumPy array or a tensor of the backend: each backend has its own class, and what goes in comes out.
+Tensor = Any
 
 # Larger exponents than this would blow a 16 pixel box up past 1000 pixels: exp() is never given more (as in Detectron).
 MAX_LOG_SCALE = math.log(1000.0 / 16)
 
 
-def namespace(*arrays):
+def namespace(*arrays: Tensor) -> ModuleType:
     """`numpy` if every argument is a NumPy array, number or sequence of numbers, else `keras.ops`."""
     return np if all(isinstance(a, (np.ndarray, np.generic, int, float, list, tuple)) for a in arrays) else ops
 
@@ -22,13 +29,13 @@ def _split(boxes):
     return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
 
 
-def area(boxes):
+def area(boxes: Tensor) -> Tensor:
     """Area [...] of boxes [..., 4]."""
     y1, x1, y2, x2 = _split(boxes)
     return (y2 - y1) * (x2 - x1)
 
 
-def overlaps(boxes1, boxes2, over="union"):
+def overlaps(boxes1: Tensor, boxes2: Tensor, over: Literal["union", "first"] = "union") -> Tensor:
     """Overlap of every box of one set with every box of another.
 
     Args:
@@ -49,7 +56,7 @@ def overlaps(boxes1, boxes2, over="union"):
     return xp.where(total > 0, intersection / xp.where(total > 0, total, 1), xp.zeros_like(intersection / 1.0))
 
 
-def encode(boxes, targets):
+def encode(boxes: Tensor, targets: Tensor) -> Tensor:
     """Deltas (dy, dx, log dh, log dw) that take `boxes` to `targets`, both [..., 4] with positive sides.
 
     The parametrisation of R-CNN (Girshick et al. 2014, appendix C): centres in units of the box's sides. Sides that are
@@ -69,7 +76,7 @@ def _side(xp, length):
     return xp.where(length > 0, length, 1e-6)
 
 
-def decode(boxes, deltas):
+def decode(boxes: Tensor, deltas: Tensor) -> Tensor:
     """Apply deltas (dy, dx, log dh, log dw) to boxes, both [..., 4]; the inverse of `encode`.
 
     The logarithms are limited to log(1000 / 16) so that no delta overflows.
@@ -86,7 +93,7 @@ def decode(boxes, deltas):
     return xp.stack([y1, x1, y1 + height, x1 + width], axis=-1)
 
 
-def clip(boxes, window):
+def clip(boxes: Tensor, window: Tensor) -> Tensor:
     """Boxes [..., 4] cut to `window`, four numbers or an array that broadcasts against [..., 4]."""
     xp = namespace(boxes, window)
     window = xp.asarray(window) if xp is np else ops.convert_to_tensor(window, dtype=boxes.dtype)
@@ -95,7 +102,7 @@ def clip(boxes, window):
     return xp.maximum(xp.minimum(boxes, high), low)
 
 
-def expand(boxes, factor):
+def expand(boxes: Tensor, factor: float) -> Tensor:
     """Boxes [..., 4] with both sides `factor` times as long, about the same centre."""
     xp = namespace(boxes)
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -103,7 +110,7 @@ def expand(boxes, factor):
     return xp.concatenate([centre - half, centre + half], axis=-1)
 
 
-def cover(boxes):
+def cover(boxes: ArrayLike) -> np.ndarray:
     """The smallest boxes [..., 4] int that hold pixel boxes [..., 4] of any numbers: integer ones stay as they are."""
     boxes = np.asarray(boxes)
     return np.concatenate([np.floor(boxes[..., :2]), np.ceil(boxes[..., 2:])], axis=-1).astype(int)
@@ -115,7 +122,7 @@ def _scale_and_shift(shape, normalization):
     return scale, np.array([0, 0, last, last], dtype="float32")
 
 
-def normalize(boxes, shape, normalization="pixels"):
+def normalize(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels") -> Tensor:
     """Pixel boxes [..., 4] to normalised float32 ones.
 
     Args:
@@ -130,14 +137,14 @@ def normalize(boxes, shape, normalization="pixels"):
     return (ops.cast(boxes, "float32") - ops.convert_to_tensor(shift)) / ops.convert_to_tensor(scale)
 
 
-def denormalize(boxes, shape, normalization="pixels"):
+def denormalize(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels") -> Tensor:
     """Normalised boxes [..., 4] to int32 pixel boxes on an image of `shape` (H, W); halves round to even."""
     if namespace(boxes) is np:
         return np.around(to_pixels(np.asarray(boxes), shape, normalization)).astype("int32")
     return ops.cast(ops.round(to_pixels(boxes, shape, normalization)), "int32")
 
 
-def to_pixels(boxes, shape, normalization="pixels"):
+def to_pixels(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels") -> Tensor:
     """As `denormalize`, without rounding."""
     scale, shift = _scale_and_shift(shape, normalization)
     if namespace(boxes) is np:
@@ -145,7 +152,7 @@ def to_pixels(boxes, shape, normalization="pixels"):
     return boxes * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)
 
 
-def nms(boxes, scores, threshold):
+def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> np.ndarray:
     """Greedy non-maximum suppression of one set of boxes, in NumPy.
 
     Args:
@@ -165,7 +172,9 @@ def nms(boxes, scores, threshold):
     return np.array(keep, dtype="int32")
 
 
-def nms_indices(boxes, valid, threshold, count, groups=None, tile=512):
+def nms_indices(
+    boxes: Tensor, valid: Tensor, threshold: float, count: int, groups: Tensor | None = None, tile: int = 512
+) -> tuple[Tensor, Tensor]:
     """Greedy non-maximum suppression of whole batches of sorted boxes, with static shapes.
 
     Boxes go through in tiles. A tile loses what the boxes kept so far suppress; within it, "kept unless a kept, higher

@@ -3,8 +3,10 @@
 import difflib
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -31,20 +33,20 @@ class CocoDataset(Dataset):
         coco: the pycocotools `COCO` object of all that was loaded, or None.
     """
 
-    coco = None
+    coco: COCO | None = None
 
     def load_coco(
         self,
-        dataset_dir,
-        subset,
-        year="2017",
-        class_ids=None,
-        class_map=None,
-        return_coco=False,
-        auto_download=False,
-        class_names=None,
-        keypoints=False,
-    ):
+        dataset_dir: Path | str,
+        subset: str,
+        year: int | str = "2017",
+        class_ids: Sequence[int] | None = None,
+        class_map: Any = None,
+        return_coco: bool = False,
+        auto_download: bool = False,
+        class_names: Sequence[str] | None = None,
+        keypoints: bool = False,
+    ) -> COCO | None:
         """Add the images of a subset; call it again, before `prepare`, to add another one.
 
         Args:
@@ -96,7 +98,7 @@ class CocoDataset(Dataset):
         self.coco = coco if self.coco is None else _merge(self.coco, coco)
         return coco if return_coco else None
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [height, width, instances] bool and class ids [instances] int32, negative for crowds.
 
         Objects without a single pixel are left out.
@@ -119,7 +121,7 @@ class CocoDataset(Dataset):
         info["kept"] = kept  # `load_keypoints` gives those of the same objects
         return stack_masks(masks, *shape), np.array(class_ids, "int32")
 
-    def load_keypoints(self, image_id):
+    def load_keypoints(self, image_id: int) -> np.ndarray | None:
         """Keypoints [instances, J, 3] of (x, y, v), zero for objects without; None for an image without objects.
 
         Raises:
@@ -140,7 +142,7 @@ class CocoDataset(Dataset):
             raise ValueError(f"{info['path']}: annotations {wrong} have more or fewer keypoint values than others.")
         return np.array([x or [0] * count for x in given], "float32").reshape(len(given), -1, 3)
 
-    def image_reference(self, image_id):
+    def image_reference(self, image_id: int) -> str:
         """The image's page in COCO's explorer."""
         info = self.image_info[image_id]
         if info["source"] != "coco":
@@ -148,7 +150,7 @@ class CocoDataset(Dataset):
         return f"https://cocodataset.org/#explore?id={info['id']}"
 
 
-def annotation_mask(annotation, height, width):
+def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
     """Mask [height, width] bool of an annotation: polygons, which are united, or run lengths, compressed or not.
 
     Raises:
@@ -163,7 +165,7 @@ def annotation_mask(annotation, height, width):
     return decode_rle(segmentation)
 
 
-def read_coco(path):
+def read_coco(path: Path | str) -> COCO:
     """The pycocotools `COCO` object of an annotation file, read without its prints.
 
     Raises:
@@ -185,7 +187,7 @@ def read_coco(path):
     return index(content)
 
 
-def index(content):
+def index(content: dict[str, Any]) -> COCO:
     """A pycocotools `COCO` object of a dict in COCO's format."""
     coco = COCO()
     coco.dataset = content
@@ -216,7 +218,7 @@ def _categories(coco, class_ids, class_names, path):
     return list(dict.fromkeys([*(class_ids or []), *(by_name[name] for name in class_names or [])]))
 
 
-def download(url, folder, target):
+def download(url: str, folder: Path, target: Path) -> None:
     """Fetch a zip file and unpack it in `folder`, unless `target`, something that it holds, is there already.
 
     The download is resumed after a break; whatever is there under its own name is complete.

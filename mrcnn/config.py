@@ -14,6 +14,7 @@ import json
 import math
 import numbers
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -172,7 +173,7 @@ class Config:
 
     # The network sees (pixel - MEAN_PIXEL) / PIXEL_STD, one number or one for each channel, and then the channels in
     # CHANNEL_ORDER: both are in RGB. For a network trained on 0..1 they are 255 times what it names.
-    PIXEL_STD = 1.0
+    PIXEL_STD: float | Sequence[float] = 1.0
     CHANNEL_ORDER = "rgb"
 
     # What is beside the image: "black", or the "mean" pixel, which the network sees as the zeros that its convolutions

@@ -12,13 +12,15 @@ import pickle
 import re
 import sys
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mrcnn import keypoints
-from mrcnn.config import ModernConfig
+from mrcnn.config import Config, ModernConfig
 from mrcnn.weights import some, write_groups
 
 
@@ -133,7 +135,9 @@ CAN = (
 )
 
 
-def convert(state_dict, out, epsilon=1e-5, keep_all=False, **settings):
+def convert(
+    state_dict: Mapping[str, Any], out: str | Path, epsilon: float = 1e-5, keep_all: bool = False, **settings: Any
+) -> Config:
     """Write `config.json` and `weights.h5` of a model of torchvision or Detectron2 to a folder.
 
     Args:
@@ -162,7 +166,9 @@ def convert(state_dict, out, epsilon=1e-5, keep_all=False, **settings):
     return config
 
 
-def translate(state_dict, epsilon=1e-5, keep_all=False):
+def translate(
+    state_dict: Mapping[str, Any], epsilon: float = 1e-5, keep_all: bool = False
+) -> tuple[Config, dict[str, dict[str, np.ndarray]]]:
     """The config of a state dict and its weights as {our layer: {weight: array float32}}; see `convert`."""
     package = _package(state_dict)
     state = {}
@@ -357,7 +363,7 @@ def _config(package, backbone, state, found, epsilon):
 # Reading
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, np.ndarray]:
     """The state dict of a `.pth`, `.safetensors` or `.pkl` file, {key: array}. No file can make it run code.
 
     Raises:
@@ -438,14 +444,14 @@ class ArrayUnpickler(pickle.Unpickler):
         **{(f"numpy.{core}.multiarray", "scalar"): np.float32(1).__reduce__()[0] for core in ("core", "_core")},
     }
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         """The function of this name, if it is allowed."""
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"it would call {module}.{name}, which no weights need")
         return self.ALLOWED[module, name]
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mrcnn.convert", description=__doc__.split("\n\n")[1])
     parser.add_argument("source", help="a .pth, .safetensors or .pkl file")

@@ -1,13 +1,22 @@
 """From a Dataset to batches for training."""
 
+from __future__ import annotations
+
 import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras.utils import PyDataset
+from numpy.typing import ArrayLike
 
 from mrcnn import anchors, boxes, images, keypoints, masks
 from mrcnn.augment import augment as apply_augmentation
+from mrcnn.config import Config
 from mrcnn.targets import build_rpn_targets
+
+if TYPE_CHECKING:
+    from mrcnn.dataset import Dataset
 
 INPUT_NAMES = (
     "input_image",
@@ -23,7 +32,15 @@ INPUT_NAMES = (
 BAD_SHARE = 0.2
 
 
-def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, use_mini_mask=False, rng=None):
+def load_image_gt(
+    dataset: Dataset,
+    config: Config,
+    image_id: int,
+    augment: bool = False,
+    augmentation: Any = None,
+    use_mini_mask: bool = False,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, ...]:
     """Image and ground truth of one image, resized to the model's input.
 
     Args:
@@ -43,7 +60,7 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, u
     Raises:
         ValueError: the masks are of another size than the image, or masks, class ids and keypoints not as many.
     """
-    rng = np.random if rng is None else rng
+    rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
     image = images.convert_channels(dataset.load_image(image_id), config.IMAGE_CHANNEL_COUNT)
     mask, class_ids = dataset.load_mask(image_id)
     mask, original_shape = np.asarray(mask, bool), image.shape
@@ -128,19 +145,19 @@ class DataGenerator(PyDataset):
 
     def __init__(
         self,
-        dataset,
-        config,
-        shuffle=True,
-        augment=False,
-        augmentation=None,
-        no_augmentation_sources=None,
-        steps=None,
-        epoch=0,
-        seed=0,
-        random_rois=None,
-        part=(0, 1),
-        **kwargs,
-    ):
+        dataset: Dataset,
+        config: Config,
+        shuffle: bool = True,
+        augment: bool = False,
+        augmentation: Any = None,
+        no_augmentation_sources: Iterable[str] | None = None,
+        steps: int | None = None,
+        epoch: int = 0,
+        seed: int = 0,
+        random_rois: int | None = None,
+        part: tuple[int, int] = (0, 1),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.dataset = dataset
         self.config = config
@@ -153,19 +170,19 @@ class DataGenerator(PyDataset):
         self.seed = seed
         self.random_rois = config.POST_NMS_ROIS_TRAINING if random_rois is None else random_rois
         self.part = part
-        self.bad = {}
-        self._order = None
+        self.bad: dict[int, Exception] = {}
+        self._order: tuple[int, np.ndarray] | None = None
         self.anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
         if not len(dataset.image_ids):
             raise RuntimeError("The data set has no images; call prepare() after adding them.")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.steps or -(-len(self.dataset.image_ids) // self.config.BATCH_SIZE)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.epoch += 1
 
-    def image_ids(self, index):
+    def image_ids(self, index: int) -> list[int]:
         """Image ids of batch `index` of this epoch, before any is replaced."""
         size = self.config.BATCH_SIZE
         start = (self.epoch * len(self) + index) * size
@@ -180,7 +197,7 @@ class DataGenerator(PyDataset):
         known, order = self._order
         return order[place] if known == turn else self._image_id(position)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
         part, parts = self.part
         size = self.config.BATCH_SIZE
         start = (self.epoch * len(self) + index) * size
@@ -247,7 +264,7 @@ class DataGenerator(PyDataset):
         return sample
 
 
-def pyramid_anchors(config, image_shape):
+def pyramid_anchors(config: Config, image_shape: Sequence[int]) -> np.ndarray:
     """Anchors [A, 4] in pixels of an image of `image_shape`."""
     shapes, strides = compute_backbone_shapes(config, image_shape), config.BACKBONE_STRIDES
     rounded = config.RPN_ANCHORS == "rounded"
@@ -258,7 +275,7 @@ def pyramid_anchors(config, image_shape):
     )
 
 
-def compute_backbone_shapes(config, image_shape):
+def compute_backbone_shapes(config: Config, image_shape: Sequence[int]) -> np.ndarray:
     """Heights and widths [levels, 2] of the pyramid's maps for an image of `image_shape`.
 
     Raises:
@@ -271,12 +288,18 @@ def compute_backbone_shapes(config, image_shape):
     return anchors.backbone_shapes(image_shape, config.BACKBONE_STRIDES)
 
 
-def plain_function(function):
+def plain_function(function: Callable) -> Callable:
     """The function behind a method: one set as an attribute of a Config class must not be given the config."""
     return getattr(function, "__func__", function)
 
 
-def generate_random_rois(image_shape, count, gt_class_ids, gt_boxes, rng=None):
+def generate_random_rois(
+    image_shape: Sequence[int],
+    count: int,
+    gt_class_ids: ArrayLike,
+    gt_boxes: np.ndarray,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
     """RoIs to train the heads without an RPN: 90 % near the instances, the rest anywhere.
 
     Args:
@@ -312,7 +335,14 @@ def _two_apart(rng, low, high, amount):
     return np.stack([first, other + (other >= first)], axis=1)
 
 
-def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, rng=None):
+def build_detection_targets(
+    rpn_rois: np.ndarray,
+    gt_class_ids: np.ndarray,
+    gt_boxes: np.ndarray,
+    gt_masks: np.ndarray,
+    config: Config,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Targets of the heads for the proposals of one image, in NumPy, as notebooks show them.
 
     Args:
@@ -327,7 +357,7 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, 
         rois [T, 4] int32, class_ids [T] int32, deltas [T, K, 4] float32, masks [T, *MASK_SHAPE, K] float32; the last
         two are zero but for the channel of the class.
     """
-    rng = np.random if rng is None else rng
+    rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
     instances = np.asarray(gt_class_ids) > 0
     gt_class_ids, gt_boxes, gt_masks = gt_class_ids[instances], gt_boxes[instances], gt_masks[..., instances]
     total = config.TRAIN_ROIS_PER_IMAGE
@@ -364,16 +394,16 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, 
 
 
 def data_generator(
-    dataset,
-    config,
-    shuffle=True,
-    augment=False,
-    augmentation=None,
-    random_rois=0,
-    batch_size=1,
-    detection_targets=False,
-    no_augmentation_sources=None,
-):
+    dataset: Dataset,
+    config: Config,
+    shuffle: bool = True,
+    augment: bool = False,
+    augmentation: Any = None,
+    random_rois: int = 0,
+    batch_size: int = 1,
+    detection_targets: bool = False,
+    no_augmentation_sources: Iterable[str] | None = None,
+) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
     """Endless batches as lists, (inputs, outputs) as the original's generator yields them.
 
     inputs: [images, image_meta, rpn_match, rpn_bbox, gt_class_ids, gt_boxes, gt_masks], with random_rois > 0 also

@@ -1,11 +1,17 @@
 """The base class of data sets: which classes there are, which images, and how to load an image and its masks."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mrcnn.images import read_image
+
+if TYPE_CHECKING:
+    from mrcnn.validate import Problem
 
 
 class Dataset:
@@ -36,13 +42,13 @@ class Dataset:
         source_class_ids: dict, source -> class ids.
     """
 
-    def __init__(self, class_map=None):
-        self._image_ids = []
-        self.image_info = []
-        self.class_info = [{"source": "", "id": 0, "name": "BG"}]
-        self.source_class_ids = {}
+    def __init__(self, class_map: Any = None) -> None:
+        self._image_ids: np.ndarray | list[int] = []
+        self.image_info: list[dict[str, Any]] = []
+        self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
+        self.source_class_ids: dict[str, list[int]] = {}
 
-    def add_class(self, source, class_id, class_name):
+    def add_class(self, source: str, class_id: int | str, class_name: str) -> None:
         """Register a class; a second one with the same source and id is ignored.
 
         Raises:
@@ -53,36 +59,36 @@ class Dataset:
         if not any(info["source"] == source and info["id"] == class_id for info in self.class_info):
             self.class_info.append({"source": source, "id": class_id, "name": class_name})
 
-    def add_image(self, source, image_id, path, **kwargs):
+    def add_image(self, source: str, image_id: int | str, path: Path | str | None, **kwargs: Any) -> None:
         """Register an image by its id in the source and its file; `kwargs` are kept in `image_info` beside them."""
         self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
 
-    def image_reference(self, image_id):
+    def image_reference(self, image_id: int) -> str:
         """A link to the image or a description of it, for people who look into the data; override it."""
         return ""
 
-    def prepare(self, class_map=None):
+    def prepare(self, class_map: Any = None) -> None:
         """Build the maps; call it once all classes and images are registered. `class_map` is not used."""
         self.num_classes = len(self.class_info)
         self.class_ids = np.arange(self.num_classes)
         # COCO-like names carry synonyms behind a comma
-        self.class_names = [info["name"].split(",")[0] for info in self.class_info]
+        self.class_names: list[str] = [info["name"].split(",")[0] for info in self.class_info]
         self.num_images = len(self.image_info)
         self._image_ids = np.arange(self.num_images)
         self.class_from_source_map = {f"{info['source']}.{info['id']}": i for i, info in enumerate(self.class_info)}
         self.image_from_source_map = {f"{info['source']}.{info['id']}": i for i, info in enumerate(self.image_info)}
-        self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
+        self.sources: list[str] = list(dict.fromkeys(info["source"] for info in self.class_info))
         # the background belongs to every source
         self.source_class_ids = {
             source: [i for i, info in enumerate(self.class_info) if i == 0 or info["source"] == source]
             for source in self.sources
         }
 
-    def map_source_class_id(self, source_class_id):
+    def map_source_class_id(self, source_class_id: str) -> int:
         """Class id of "source.id", for instance "coco.12"."""
         return self.class_from_source_map[source_class_id]
 
-    def get_source_class_id(self, class_id, source):
+    def get_source_class_id(self, class_id: int, source: str) -> int | str:
         """Id in the source of a class id.
 
         Raises:
@@ -94,15 +100,15 @@ class Dataset:
         return info["id"]
 
     @property
-    def image_ids(self):
+    def image_ids(self) -> np.ndarray | list[int]:
         """[images] the ids 0, 1, ...; empty before `prepare`."""
         return self._image_ids
 
-    def source_image_link(self, image_id):
+    def source_image_link(self, image_id: int) -> Path | str | None:
         """Path or address of the image."""
         return self.image_info[image_id]["path"]
 
-    def load_image(self, image_id):
+    def load_image(self, image_id: int) -> np.ndarray:
         """The image [H, W, 3] uint8, RGB.
 
         Raises:
@@ -110,7 +116,7 @@ class Dataset:
         """
         return read_image(self.image_info[image_id]["path"])
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Override it: the image's instances.
 
         Returns:
@@ -121,7 +127,7 @@ class Dataset:
         shape = (info.get("height", 0), info.get("width", 0), 0)
         return np.zeros(shape, dtype=bool), np.zeros(0, dtype="int32")
 
-    def load_keypoints(self, image_id):
+    def load_keypoints(self, image_id: int) -> np.ndarray | None:
         """Override it if the objects have keypoints: those of the image's instances, in the order of `load_mask`.
 
         Returns:
@@ -131,7 +137,7 @@ class Dataset:
         """
         return None
 
-    def validate(self, quick=False, verbose=1):
+    def validate(self, quick: bool = False, verbose: int = 1) -> list[Problem]:
         """Look for what is wrong in the set, and print it.
 
         Args:
@@ -149,7 +155,7 @@ class Dataset:
         return problems
 
 
-def read_json(path):
+def read_json(path: Path | str) -> Any:
     """The content of an annotation file.
 
     Raises:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 BLOCK = 1 << 20
 
 
-def fetch(url, path, sha256=None, verbose=1):
+def fetch(url: str, path: Path | str, sha256: str | None = None, verbose: int = 1) -> str:
     """Download `url` to `path`, unless that is there already.
 
     What has arrived is kept in `path` + ".part"; after a break the next call goes on from there, if the server can.

@@ -8,13 +8,22 @@ servers and tests; `visualize` makes figures of the same.
 import colorsys
 import math
 import random
+from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from mrcnn.boxes import cover
 from mrcnn.keypoints import COCO_NAMES, COCO_SKELETON
+
+# (r, g, b) in 0..1.
+Color = Sequence[float]
+
+# A line of a pose: from (x, y) to (x, y), and its colour.
+Stroke = tuple[np.ndarray, np.ndarray, tuple[float, float, float]]
 
 # Padding around a label's text as a share of the font size.
 PADDING = 0.15
@@ -33,7 +42,7 @@ KEYPOINT_THRESHOLD = 0.05
 # What images and figures share
 
 
-def random_colors(N, bright=True):
+def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float]]:
     """N distinct colours (r, g, b) in 0..1, evenly spaced in hue, in an order that mixes them.
 
     The order is the same in every call (the original's was random), so pictures can be compared.
@@ -43,7 +52,7 @@ def random_colors(N, bright=True):
     return colors
 
 
-def apply_mask(image, mask, color, alpha=0.5):
+def apply_mask(image: np.ndarray, mask: ArrayLike, color: Color, alpha: float = 0.5) -> np.ndarray:
     """Blend `color` into the pixels of `image` [h, w, 3], values 0..255, where `mask` [h, w] is 1; in place.
 
     Returns the same array; its pixels are image * (1 - alpha) + color * 255 * alpha, cut to the array's dtype.
@@ -55,7 +64,7 @@ def apply_mask(image, mask, color, alpha=0.5):
     return image
 
 
-def draw_box(image, box, color):
+def draw_box(image: np.ndarray, box: ArrayLike, color: ArrayLike) -> np.ndarray:
     """Draw a box with lines of two pixels into `image` [h, w, c], in place; `color` is in the image's own values."""
     y1, x1, y2, x2 = np.maximum(box, 0)
     image[y1 : y1 + 2, x1:x2] = color
@@ -65,7 +74,7 @@ def draw_box(image, box, color):
     return image
 
 
-def rgb(image):
+def rgb(image: ArrayLike) -> np.ndarray:
     """A new uint8 [H, W, 3] from a gray, RGB or RGBA image of values 0..255."""
     image = np.asarray(image)
     image = image[..., None] if image.ndim == 2 else image
@@ -73,7 +82,9 @@ def rgb(image):
     return image.copy() if image.dtype == np.uint8 else np.clip(image, 0, 255).astype("uint8")
 
 
-def check(image, boxes, masks, class_ids):
+def check(
+    image: np.ndarray, boxes: np.ndarray, masks: np.ndarray | None, class_ids: Sequence[int] | np.ndarray
+) -> None:
     """Raise ValueError unless boxes [n, 4], masks [h, w, n] or None, and class_ids [n] fit each other and the image."""
     n = len(class_ids)
     if boxes.shape != (n, 4) and boxes.size + n > 0:
@@ -84,14 +95,16 @@ def check(image, boxes, masks, class_ids):
         )
 
 
-def instance_colors(colors, n):
+def instance_colors(colors: Sequence[Color] | None, n: int) -> Sequence[Color]:
     """The colours given, or `random_colors` for None; ValueError if they are too few for n instances."""
     if colors is not None and len(colors) < n:
         raise ValueError(f"There are {len(colors)} colors for {n} instances.")
     return random_colors(n) if colors is None else colors
 
 
-def label_texts(class_ids, class_names, scores):
+def label_texts(
+    class_ids: Sequence[int] | np.ndarray, class_names: Sequence[str] | None, scores: Iterable[float] | None
+) -> list[str]:
     """Texts such as "dog 0.987", or "class 3 0.987" without class names."""
     if class_names is not None and max(class_ids, default=0) >= len(class_names):
         raise ValueError(f"Class id {max(class_ids)} has no name among the {len(class_names)} class_names.")
@@ -99,17 +112,17 @@ def label_texts(class_ids, class_names, scores):
     return names if scores is None else [f"{name} {score:.3f}" for name, score in zip(names, scores, strict=True)]
 
 
-def text_color(color):
+def text_color(color: Color) -> tuple[int, int, int]:
     """Black or white, whichever reads better on `color` (luma of ITU-R BT.601)."""
     return (0, 0, 0) if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else (1, 1, 1)
 
 
-def back_to_front(boxes, chosen):
+def back_to_front(boxes: np.ndarray, chosen: Iterable[int]) -> list[int]:
     """The indices `chosen` of boxes [n, 4] in an order to paint them: large ones first, so that small ones show."""
     return sorted(chosen, key=lambda i: -np.prod(boxes[i][2:] - boxes[i][:2]))
 
 
-def line_width(score, threshold=SCORE_THRESHOLD):
+def line_width(score: float | None, threshold: float = SCORE_THRESHOLD) -> int:
     """Width of a box's line: score above `threshold` in steps of 0.1, rounded up, at least 1; 2 without a score.
 
     Rounding first keeps 0.8 - 0.7 from being a little more than 0.1.
@@ -117,7 +130,7 @@ def line_width(score, threshold=SCORE_THRESHOLD):
     return 2 if score is None else max(1, math.ceil(round((float(score) - threshold) / 0.1, 4)))
 
 
-def place_labels(boxes, sizes, shape):
+def place_labels(boxes: ArrayLike, sizes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Places for labels: left-aligned above their boxes, or the nearest place that hides no small object or label.
 
     Args:
@@ -158,7 +171,9 @@ def _nearest_free(wish, size, taken, image):
     return free[np.abs(free - wish).sum(axis=1).argmin()] if len(free) else None
 
 
-def poses(keypoints, boxes, skeleton, threshold):
+def poses(
+    keypoints: ArrayLike, boxes: np.ndarray, skeleton: Sequence[Sequence[int]] | None, threshold: float
+) -> list[tuple[list[Stroke], list[Stroke], float]]:
     """What to draw of the points of each instance whose box has an area; large ones first, so that small ones show.
 
     Args:
@@ -186,7 +201,7 @@ def poses(keypoints, boxes, skeleton, threshold):
         raise ValueError(f"The skeleton {list(skeleton)} has points that are not among the {count} of an instance.")
     limb_colors = part_colors(len(skeleton))
     dot_colors = [(1.0, 1.0, 1.0)] * count if len(skeleton) else part_colors(count)
-    poses = []
+    poses: list[tuple[list[Stroke], list[Stroke], float]] = []
     for points, (y1, x1, y2, x2) in zip(keypoints, boxes, strict=True):
         if y2 <= y1 or x2 <= x1:
             continue
@@ -196,7 +211,7 @@ def poses(keypoints, boxes, skeleton, threshold):
     return sorted(poses, key=lambda pose: -pose[2])
 
 
-def part_colors(n):
+def part_colors(n: int) -> list[tuple[float, float, float]]:
     """n colours a golden angle apart: those of neighbours in the list, as left and right mostly are, differ most."""
     return [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 1.0) for i in range(n)]
 
@@ -205,15 +220,15 @@ def part_colors(n):
 
 
 def draw_instances(
-    image,
-    result,
-    class_names=None,
-    threshold=SCORE_THRESHOLD,
-    colors=None,
-    alpha=0.5,
-    skeleton=(),
-    keypoint_threshold=KEYPOINT_THRESHOLD,
-):
+    image: ArrayLike,
+    result: dict[str, Any],
+    class_names: Sequence[str] | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    colors: Sequence[Color] | None = None,
+    alpha: float = 0.5,
+    skeleton: Sequence[Sequence[int]] | None = (),
+    keypoint_threshold: float = KEYPOINT_THRESHOLD,
+) -> np.ndarray:
     """Draw detections into a copy of an image: masks inside their boxes, outlines, boxes, points, limbs and labels.
 
     Colours, line widths and label places are those of `display_instances`. Without detections it is a plain copy.
@@ -266,7 +281,7 @@ def draw_instances(
     font = _font(max(11, round(max(image.shape[:2]) / 60)))
     padding = round(PADDING * font.size)
     height = sum(font.getmetrics()) + 2 * padding
-    sizes = [(height, math.ceil(font.getlength(labels[i])) + 2 * padding) for i in shown]
+    sizes = np.array([(height, math.ceil(font.getlength(labels[i])) + 2 * padding) for i in shown])
     for i, place in zip(shown, place_labels(boxes[shown], sizes, image.shape), strict=True):
         if not place.any():
             continue
@@ -277,7 +292,7 @@ def draw_instances(
     return np.array(picture)
 
 
-def rim(width):
+def rim(width: float) -> float:
     """Width of the black rim that sets limbs of `width` and their dots off from any image, in the same unit."""
     return max(0.75, width / 5)
 
@@ -303,7 +318,7 @@ def _stroke(picture, start, end, width, rim, color):
     if x2 <= x1 or y2 <= y1:
         return
     y, x = np.ogrid[y1:y2, x1:x2]
-    x, y, (dx, dy) = np.float32(x - start[0]), np.float32(y - start[1]), end - start
+    x, y, (dx, dy) = (x - start[0]).astype("float32"), (y - start[1]).astype("float32"), end - start
     along = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, np.float32(1e-9)), 0, 1)
     distance = np.hypot(x - along * dx, y - along * dy)
     for radius, paint in ((width / 2 + rim, (0, 0, 0)), (width / 2, color)):

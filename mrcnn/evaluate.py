@@ -1,19 +1,29 @@
 """COCO's evaluation (https://cocodataset.org/#detection-eval) of a model on a `Dataset`, by pycocotools."""
 
+from __future__ import annotations
+
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from pycocotools import mask as rle
+from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm.auto import tqdm
 
 from mrcnn import keypoints, weights
 from mrcnn.coco import index
+from mrcnn.config import Config
+from mrcnn.dataset import Dataset
 from mrcnn.masks import encode_rle
+
+if TYPE_CHECKING:
+    from mrcnn.model import MaskRCNN
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
@@ -21,7 +31,7 @@ KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "A
 KINDS = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
 
 
-def to_coco_results(dataset, image_id, result):
+def to_coco_results(dataset: Dataset, image_id: int, result: dict[str, Any]) -> list[dict[str, Any]]:
     """What `detect()` found in one image, in COCO's results format.
 
     Args:
@@ -56,7 +66,7 @@ def to_coco_results(dataset, image_id, result):
     return entries
 
 
-def ground_truth(dataset, image_ids=None):
+def ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) -> COCO:
     """A pycocotools `COCO` object of a prepared `Dataset`.
 
     It is the data set's own where there is one (`CocoDataset.coco`, with all that its files hold), else made from
@@ -72,7 +82,8 @@ def ground_truth(dataset, image_ids=None):
     coco = getattr(dataset, "coco", None)
     if coco is not None and all(info["source"] == "coco" for info in dataset.image_info):
         return coco
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for i in dataset.image_ids if image_ids is None else image_ids:
         masks, class_ids = dataset.load_mask(i)
         source_id = dataset.image_info[i]["id"]
@@ -100,7 +111,15 @@ def ground_truth(dataset, image_ids=None):
     return index({"info": {}, "images": images, "annotations": annotations, "categories": categories})
 
 
-def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detections=100, sigmas=None):
+def coco_metrics(
+    coco: COCO,
+    results: Sequence[dict[str, Any]],
+    image_ids: Sequence[int | str],
+    iou_type: str,
+    cat_ids: Iterable[int | str] | None = None,
+    max_detections: int = 100,
+    sigmas: Sequence[float] | np.ndarray = keypoints.COCO_SIGMAS,
+) -> dict[str, Any]:
     """COCO's twelve numbers, or ten of keypoints, as pycocotools gives them for the same results.
 
     As there, results that have a bbox are small, medium or large by its area, for masks too.
@@ -113,7 +132,7 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detection
             keypoints do not count, and an image has 20 detections at most.
         cat_ids: source ids of the classes evaluated; default all.
         max_detections: detections that count in an image; above COCO's 100 where images hold more objects.
-        sigmas: [J] of the keypoints (https://cocodataset.org/#keypoints-eval).
+        sigmas: [J] of the keypoints (https://cocodataset.org/#keypoints-eval); default those of COCO's persons.
 
     Returns:
         dict: AP (mean over IoU 0.5:0.95), AP50, AP75, APs, APm, APl (small, medium, large), AR1, AR10, AR100 (with so
@@ -148,7 +167,7 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detection
         evaluation.accumulate()
         evaluation.summarize()
     names = KEYPOINT_METRICS if iou_type == "keypoints" else METRICS
-    metrics = {name: float(value) for name, value in zip(names, evaluation.stats, strict=True)}
+    metrics: dict[str, Any] = {name: float(value) for name, value in zip(names, evaluation.stats, strict=True)}
     precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]: all areas, max_detections
     if evaluation.params.maxDets[-1] > 100:  # for which alone COCOeval gives this number
         metrics["AP"] = float(precision[precision > -1].mean()) if (precision > -1).any() else -1.0
@@ -160,7 +179,15 @@ def coco_metrics(coco, results, image_ids, iou_type, cat_ids=None, max_detection
     return metrics
 
 
-def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose=1, max_detections=100):
+def evaluate(
+    model: MaskRCNN,
+    dataset: Dataset,
+    image_ids: Iterable[int] | None = None,
+    limit: int = 0,
+    results_path: Path | str | None = None,
+    verbose: int = 1,
+    max_detections: int = 100,
+) -> dict[str, dict[str, Any]]:
     """Detect objects in the images of a data set and compare them with its annotations.
 
     Images in which nothing is found count. An image that cannot be read is named and counts as one without detections.
@@ -221,7 +248,9 @@ def evaluate(model, dataset, image_ids=None, limit=0, results_path=None, verbose
     return metrics
 
 
-def count_swaps(coco, results, image_ids, config):
+def count_swaps(
+    coco: COCO, results: Iterable[dict[str, Any]], image_ids: Iterable[int | str], config: Config
+) -> dict[str, float]:
     """How often left and right keypoints are mixed up.
 
     An instance is matched with the surest detection of its class whose box has an IoU of at least 0.5 with its own. The
@@ -233,8 +262,10 @@ def count_swaps(coco, results, image_ids, config):
         {"swapped": share of the matched instances, nan if there is none, "matched": their number}; of instances with
         both points of a pair.
     """
-    sigmas, pairs = keypoints.sigmas(config), config.KEYPOINT_FLIP_PAIRS
-    found, swapped = {}, []
+    sigmas = keypoints.sigmas(config)
+    pairs: Sequence[Sequence[int]] = config.KEYPOINT_FLIP_PAIRS
+    found: dict[tuple, list[dict[str, Any]]] = {}
+    swapped = []
     for entry in sorted((r for r in results if "keypoints" in r), key=lambda r: -r["score"]):
         found.setdefault((entry["image_id"], entry["category_id"]), []).append(entry)
     for annotation in coco.loadAnns(coco.getAnnIds(imgIds=list(image_ids), iscrowd=False)):
@@ -256,9 +287,9 @@ def count_swaps(coco, results, image_ids, config):
 class _Found:
     """Results by image, kept in a file as they come: a line for the model, then one an image."""
 
-    def __init__(self, path, model, dataset):
+    def __init__(self, path: Path | str | None, model: MaskRCNN, dataset: Dataset) -> None:
         self.path = Path(path) if path is not None else None
-        self.results = {}
+        self.results: dict[int, list[dict[str, Any]]] = {}
         if self.path is None:
             return
         self.part = self.path.with_name(self.path.name + ".part")
@@ -296,7 +327,7 @@ def _fingerprint(model, dataset):
     settings = json.dumps([model.config.to_dict(), images], default=lambda x: getattr(x, "__name__", str(x)))
     digest = hashlib.sha1(settings.encode())
     for weight in model.keras_model.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()))
+        digest.update(np.ascontiguousarray(weight.numpy()).data)
     return digest.hexdigest()
 
 
@@ -317,12 +348,15 @@ class Evaluation(keras.callbacks.Callback):
 
     adds_logs = True  # `train` runs it before what records the logs
 
-    def __init__(self, model, dataset, every=1, limit=0, patience=None):
+    def __init__(
+        self, model: MaskRCNN, dataset: Dataset, every: int = 1, limit: int = 0, patience: int | None = None
+    ) -> None:
         super().__init__()
         self.rcnn, self.dataset, self.every, self.limit, self.patience = model, dataset, every, limit, patience
-        self.best, self.worse, self.detector = -1.0, 0, None
+        self.best, self.worse = -1.0, 0
+        self.detector: MaskRCNN | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if (epoch + 1) % self.every:
             return
         if self.detector is None:
@@ -334,7 +368,8 @@ class Evaluation(keras.callbacks.Callback):
         weights.copy(self.model, self.detector.keras_model)
         metrics = evaluate(self.detector, self.dataset, limit=self.limit, verbose=0)
         for name, kind in _kinds(metrics).items():
-            logs.update({f"{name}_{key}": metrics[kind][key] for key in ("AP", "AP50")})
+            if logs is not None:
+                logs.update({f"{name}_{key}": metrics[kind][key] for key in ("AP", "AP50")})
         found = {name: metrics[kind]["AP"] for name, kind in _kinds(metrics).items()}
         score = list(found.values())[-1]
         line = ", ".join(f"{name} AP {value:.3f}" for name, value in found.items())
@@ -350,7 +385,7 @@ class Evaluation(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def format_table(metrics):
+def format_table(metrics: dict[str, dict[str, Any]]) -> str:
     """What `evaluate` returns as a table: a row for boxes and one for masks, and keypoints in a table of their own; "-"
     where there is nothing to measure."""
     tables = []
@@ -361,10 +396,10 @@ def format_table(metrics):
     return "\n".join(tables)
 
 
-def format_classes(metrics):
+def format_classes(metrics: dict[str, dict[str, Any]]) -> str:
     """What `evaluate` returns for every class as a table: AP, AP50 and AP75 of boxes, masks and keypoints."""
     kinds = _kinds(metrics)
-    rows = {name: [] for name in metrics[next(iter(kinds.values()))]["per_class"]}
+    rows: dict[str, list[float]] = {name: [] for name in metrics[next(iter(kinds.values()))]["per_class"]}
     for kind in kinds.values():
         for name, row in rows.items():
             row.extend(metrics[kind]["per_class"].get(name, dict.fromkeys(("AP", "AP50", "AP75"), -1)).values())

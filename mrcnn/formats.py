@@ -1,5 +1,6 @@
 """Ready data sets beside COCO's format: the VGG Image Annotator's, folders of masks, images of labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,14 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 class ViaDataset(Dataset):
     """Images annotated with the VGG Image Annotator (https://www.robots.ox.ac.uk/~vgg/software/via), 1.x or 2.x."""
 
-    def load_via(self, folder, annotations="via_region_data.json", source="via", attribute=None, classes=("object",)):
+    def load_via(
+        self,
+        folder: Path | str,
+        annotations: str = "via_region_data.json",
+        source: str = "via",
+        attribute: str | None = None,
+        classes: Sequence[str] | None = ("object",),
+    ) -> None:
         """Add the images of a folder.
 
         Args:
@@ -34,7 +42,7 @@ class ViaDataset(Dataset):
         regions = {entry["filename"]: _regions(entry) for entry in entries}
         if attribute and classes is None:
             classes = sorted({_value(r, attribute) for found in regions.values() for r in found} - {None})
-        if not attribute and len(classes or ()) != 1:
+        if classes is None or (not attribute and len(classes) != 1):
             raise ValueError("Without an attribute to tell them apart there is one class; name it in classes.")
         ids = {name: i for i, name in enumerate(classes, 1)}
         for name, i in ids.items():
@@ -57,7 +65,7 @@ class ViaDataset(Dataset):
                 names=names,
             )
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [H, W, N] bool and class ids [N] int32; see `Dataset.load_mask`.
 
         Raises:
@@ -128,7 +136,7 @@ class MaskFolderDataset(Dataset):
     classes.
     """
 
-    def load_mask_folder(self, folder, source="masks", classes=("object",)):
+    def load_mask_folder(self, folder: Path | str, source: str = "masks", classes: Sequence[str] = ("object",)) -> None:
         """Add the images of a folder.
 
         Args:
@@ -152,7 +160,7 @@ class MaskFolderDataset(Dataset):
             height, width = image_size(path)
             self.add_image(source, path.stem, str(path), height=height, width=width, masks=masks, classes=classes)
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [H, W, N] bool and class ids [N] int32; see `Dataset.load_mask`.
 
         Raises:
@@ -177,7 +185,13 @@ class MaskFolderDataset(Dataset):
 class LabelImageDataset(Dataset):
     """Images with one image of labels each, `labels/NAME.png` to `images/NAME.*`: a number per instance, 0 for none."""
 
-    def load_label_images(self, folder, source="labels", classes=("object",), divisor=None):
+    def load_label_images(
+        self,
+        folder: Path | str,
+        source: str = "labels",
+        classes: Sequence[str] = ("object",),
+        divisor: int | None = None,
+    ) -> None:
         """Add the images of a folder.
 
         Args:
@@ -203,7 +217,7 @@ class LabelImageDataset(Dataset):
             height, width = image_size(path)
             self.add_image(source, path.stem, str(path), height=height, width=width, labels=labels, divisor=divisor)
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [H, W, N] bool and class ids [N] int32; see `Dataset.load_mask`.
 
         Raises:
@@ -240,7 +254,7 @@ def _read_labels(path, size):
     return values
 
 
-def image_size(path):
+def image_size(path: Path | str) -> tuple[int, int]:
     """(height, width) of an image file as `read_image` gives it, from its header.
 
     Raises:

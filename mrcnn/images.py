@@ -1,13 +1,18 @@
 """Images: reading, channels, resizing, and the two forms the network wants: molded pixels and the image's meta data."""
 
 import random
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import skimage.transform
+from numpy.typing import ArrayLike
 from PIL import Image, ImageOps
 
 
-def read_image(path, channels=3):
+def read_image(path: Path | str, channels: int = 3) -> np.ndarray:
     """Read an image file upright, as its EXIF orientation says.
 
     Args:
@@ -44,7 +49,7 @@ def read_image(path, channels=3):
         raise ValueError(f"{path}: {error}") from None
 
 
-def write_image(path, image):
+def write_image(path: Path | str, image: ArrayLike) -> None:
     """Write an image [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8; the ending of `path` names the format.
 
     Raises:
@@ -55,7 +60,7 @@ def write_image(path, image):
     Image.fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image).save(path)
 
 
-def convert_channels(image, count):
+def convert_channels(image: ArrayLike, count: int) -> np.ndarray:
     """Bring an image to a number of channels.
 
     Gray becomes RGB by repetition, RGB becomes gray by luma (ITU-R 601), RGBA loses its alpha, 16-bit values (uint16)
@@ -92,16 +97,16 @@ def convert_channels(image, count):
 
 
 def resize(
-    image,
-    output_shape,
-    order=1,
-    mode="constant",
-    cval=0,
-    clip=True,
-    preserve_range=False,
-    anti_aliasing=False,
-    anti_aliasing_sigma=None,
-):
+    image: np.ndarray,
+    output_shape: Sequence[int],
+    order: int = 1,
+    mode: str = "constant",
+    cval: float = 0,
+    clip: bool = True,
+    preserve_range: bool = False,
+    anti_aliasing: bool = False,
+    anti_aliasing_sigma: float | None = None,
+) -> np.ndarray:
     """`skimage.transform.resize` with the defaults of the original: bilinear, no anti-aliasing, zero beyond the border.
 
     With these defaults it is computed here, equal to the last bit and many times faster on large images.
@@ -142,7 +147,7 @@ def _float(image):
     return np.dtype("float32" if image.dtype in ("float16", "float32") else "float64")
 
 
-def resized_blocks(image, size, rows=64):
+def resized_blocks(image: np.ndarray, size: Sequence[int], rows: int = 64) -> Iterator[tuple[slice, np.ndarray]]:
     """`resize` with its defaults and the range preserved, a block of rows after the other: without a large float array.
 
     Args:
@@ -177,7 +182,14 @@ def _linear(length, count, shape):
     return *indices, *(w.reshape(shape) for w in weights)
 
 
-def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square", rng=random):
+def resize_image(
+    image: np.ndarray,
+    min_dim: int | None = None,
+    max_dim: int | None = None,
+    min_scale: float | None = None,
+    mode: str = "square",
+    rng: random.Random | ModuleType = random,
+) -> tuple[np.ndarray, tuple[int, ...], float, list[tuple[int, int]], tuple[int, ...] | None]:
     """Bring an image to the size the network wants, keeping its aspect ratio.
 
     Args:
@@ -205,44 +217,45 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
     """
     dtype = image.dtype
     height, width = image.shape[:2]
-    padding, crop, scale = [(0, 0), (0, 0), (0, 0)], None, 1
+    scale: float = 1
+    padding = [(0, 0), (0, 0), (0, 0)]
     if mode == "none":
-        return image, (0, 0, height, width), scale, padding, crop
+        return image, (0, 0, height, width), scale, padding, None
     if mode not in ("square", "rect", "pad64", "crop"):
         raise ValueError(f"Resize mode {mode!r} is unknown; choose square, rect, pad64, crop or none.")
     bounded = mode in ("square", "rect")
-    if not (max_dim if bounded else min_dim):
+    side = max_dim if bounded else min_dim
+    if not side:
         raise ValueError(f"Resize mode {mode!r} needs {'max_dim' if bounded else 'min_dim'}.")
-    if mode == "pad64" and min_dim % 64:
-        raise ValueError(f"Resize mode 'pad64' needs a min_dim that is a multiple of 64, not {min_dim}.")
+    if mode == "pad64" and side % 64:
+        raise ValueError(f"Resize mode 'pad64' needs a min_dim that is a multiple of 64, not {side}.")
 
     if min_dim:
         scale = max(1, min_dim / min(height, width))
     if min_scale and scale < min_scale:
         scale = min_scale
-    if bounded and round(max(height, width) * scale) > max_dim:
-        scale = max_dim / max(height, width)
+    if bounded and round(max(height, width) * scale) > side:
+        scale = side / max(height, width)
     if scale != 1:
         size = max(1, round(height * scale)), max(1, round(width * scale))
         image = resize(image, size, preserve_range=True).astype(dtype)
 
     height, width = image.shape[:2]
     if mode == "crop":
-        y, x = rng.randint(0, height - min_dim), rng.randint(0, width - min_dim)
-        crop = (y, x, min_dim, min_dim)
-        return image[y : y + min_dim, x : x + min_dim], (0, 0, min_dim, min_dim), scale, padding, crop
-    target = (max_dim, max_dim) if mode == "square" else (-(-height // 64) * 64, -(-width // 64) * 64)
+        y, x = rng.randint(0, height - side), rng.randint(0, width - side)
+        return image[y : y + side, x : x + side], (0, 0, side, side), scale, padding, (y, x, side, side)
+    target = (side, side) if mode == "square" else (-(-height // 64) * 64, -(-width // 64) * 64)
     top, left = (target[0] - height) // 2, (target[1] - width) // 2
     padding = [(top, target[0] - height - top), (left, target[1] - width - left), (0, 0)]
-    return np.pad(image, padding), (top, left, top + height, left + width), scale, padding, crop
+    return np.pad(image, padding), (top, left, top + height, left + width), scale, padding, None
 
 
-def mold_image(image, mean_pixel):
+def mold_image(image: ArrayLike, mean_pixel: ArrayLike) -> np.ndarray:
     """Image [..., C] 0..255 minus the mean pixel [C], as float32: what the network reads."""
     return np.asarray(image, dtype="float32") - np.asarray(mean_pixel, dtype="float32")
 
 
-def mold(image, config, window=None):
+def mold(image: np.ndarray, config: Any, window: Iterable[int] | None = None) -> np.ndarray:
     """What the network reads of a resized and padded image: centred, scaled and ordered as the config says.
 
     Args:
@@ -262,19 +275,19 @@ def mold(image, config, window=None):
     return molded[..., ::-1] if config.CHANNEL_ORDER == "bgr" else molded
 
 
-def unmold(image, config):
+def unmold(image: ArrayLike, config: Any) -> np.ndarray:
     """Undo `mold`: [..., C] uint8."""
     image = np.asarray(image)[..., ::-1] if config.CHANNEL_ORDER == "bgr" else np.asarray(image)
     return unmold_image(image * np.asarray(config.PIXEL_STD), config.MEAN_PIXEL)
 
 
-def unmold_image(image, mean_pixel):
+def unmold_image(image: ArrayLike, mean_pixel: ArrayLike) -> np.ndarray:
     """Undo `mold_image`: [..., C] uint8."""
     return np.clip(np.rint(np.asarray(image) + np.asarray(mean_pixel)), 0, 255).astype("uint8")
 
 
 # Where each piece of an image's meta data stands in its vector. The rest, from 12 on, is active_class_ids.
-META = {
+META: dict[str, int | slice] = {
     "image_id": 0,
     "original_image_shape": slice(1, 4),
     "image_shape": slice(4, 7),
@@ -284,7 +297,14 @@ META = {
 }
 
 
-def compose_image_meta(image_id, original_image_shape, image_shape, window, scale, active_class_ids):
+def compose_image_meta(
+    image_id: int,
+    original_image_shape: ArrayLike,
+    image_shape: ArrayLike,
+    window: ArrayLike,
+    scale: float,
+    active_class_ids: ArrayLike,
+) -> np.ndarray:
     """Pack what the network must know of an image into one vector.
 
     Args:
@@ -302,7 +322,7 @@ def compose_image_meta(image_id, original_image_shape, image_shape, window, scal
     return np.concatenate([np.asarray(part, dtype="float32").ravel() for part in parts])
 
 
-def parse_image_meta(meta):
+def parse_image_meta(meta: Any) -> dict[str, Any]:
     """Unpack meta data [B, 12 + K] (or one vector [12 + K]) into a dict by the names of `META`.
 
     From a NumPy array: scale [B] is float32, all else int32: image_id [B], original_image_shape [B, 3],

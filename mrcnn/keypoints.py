@@ -5,10 +5,14 @@ there is no annotation, 1 where the point is annotated but hidden, 2 where it ca
 visible ones.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
-from mrcnn.boxes import namespace
+from mrcnn.boxes import Tensor, namespace
+from mrcnn.config import Config
 
 # Points of a person, as settings of a Config: https://cocodataset.org/#keypoints-eval has the sigmas.
 COCO_NAMES = """nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow
@@ -27,7 +31,7 @@ COCO_SIGMAS = [
 DEFAULT_SIGMA = 0.07
 
 
-def encode(points, boxes, shape):
+def encode(points: Tensor, boxes: Tensor, shape: Sequence[int]) -> Tensor:
     """The cell of the heatmap over its box in which each point lies.
 
     A point on the far edge of the box belongs to the last cell (He et al. 2017, section 5, gives the head one cell to
@@ -59,7 +63,7 @@ def _cell(xp, position, start, end, count):
     return xp.floor(xp.clip(share * count, 0, count - 1)), inside
 
 
-def decode(heatmaps, box, resize="cells"):
+def decode(heatmaps: np.ndarray, box: np.ndarray | Sequence[float], resize: str = "cells") -> np.ndarray:
     """Points from the heatmaps of one box: each map is resized, and the point is the centre of its highest cell.
 
     Args:
@@ -117,7 +121,13 @@ def _cubic(cells, size):
 RESIZES = {"cells": _divide_cells, "pixels": _box_pixels}
 
 
-def resize(points, shape, scale, padding, crop=None):
+def resize(
+    points: ArrayLike,
+    shape: Sequence[int],
+    scale: float,
+    padding: Sequence[Sequence[int]],
+    crop: Sequence[int] | None = None,
+) -> np.ndarray:
     """Move points along with the image that `images.resize_image` resized.
 
     Args:
@@ -136,7 +146,7 @@ def resize(points, shape, scale, padding, crop=None):
     return points
 
 
-def restore(points, shape, window):
+def restore(points: np.ndarray, shape: Sequence[int], window: Iterable[float]) -> np.ndarray:
     """The inverse of `resize`: points [..., 3] of a molded image, in pixels of the original.
 
     Args:
@@ -150,19 +160,19 @@ def restore(points, shape, window):
     return ((points - (x1, y1, 0) + half) * factor - half).astype("float32")
 
 
-def mirror(points, width, pairs):
+def mirror(points: np.ndarray, width: int, pairs: Iterable[Sequence[int]]) -> np.ndarray:
     """Points [..., J, 3] of an image `width` pixels wide, left and right exchanged."""
     return swap(points * (-1, 1, 1) + (width - 1, 0, 0), pairs).astype("float32")
 
 
-def drop_outside(points, shape):
+def drop_outside(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Points [..., 3] with those outside an image of `shape` (H, W) set to zero: they are not annotated any more."""
     x, y, v = np.moveaxis(points, -1, 0)
     inside = (x >= -0.5) & (y >= -0.5) & (x < shape[1] - 0.5) & (y < shape[0] - 0.5) & (v > 0)
     return np.where(inside[..., None], points, 0)
 
 
-def swap(points, pairs):
+def swap(points: np.ndarray, pairs: Iterable[Sequence[int]]) -> np.ndarray:
     """Points [..., J, 3] with those of each pair (left, right) exchanged, as a mirror does."""
     order = np.arange(points.shape[-2])
     for left, right in pairs:
@@ -170,13 +180,13 @@ def swap(points, pairs):
     return points[..., order, :]
 
 
-def sigmas(config):
+def sigmas(config: Config) -> np.ndarray:
     """[J] the config's KEYPOINT_SIGMAS, or `DEFAULT_SIGMA` for each point."""
     given = config.KEYPOINT_SIGMAS
     return np.array(given if len(given) else [DEFAULT_SIGMA] * config.NUM_KEYPOINTS)
 
 
-def similarity(truth, points, area, sigmas):
+def similarity(truth: np.ndarray, points: np.ndarray, area: float, sigmas: ArrayLike) -> float:
     """COCO's object keypoint similarity (OKS, https://cocodataset.org/#keypoints-eval), 0..1.
 
     Args:

@@ -1,15 +1,18 @@
 """Instance masks: their boxes, their small copies for training, pasting the network's masks, run-length encoding."""
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pycocotools import mask as coco_mask
 
 from mrcnn.images import convert_channels, resize, resized_blocks
 from mrcnn.opencv import import_cv2
 
 
-def extract_bboxes(mask):
+def extract_bboxes(mask: np.ndarray) -> np.ndarray:
     """Tight boxes around masks.
 
     Args:
@@ -25,11 +28,12 @@ def extract_bboxes(mask):
     def extent(profile):  # [length, N]
         return profile.argmax(axis=0), len(profile) - profile[::-1].argmax(axis=0)
 
-    (y1, y2), (x1, x2) = extent(mask.any(axis=1)), extent(mask.any(axis=0))
-    return (np.stack([y1, x1, y2, x2], axis=1) * mask.any(axis=(0, 1))[:, None]).astype("int32")
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    (y1, y2), (x1, x2) = extent(rows), extent(columns)
+    return (np.stack([y1, x1, y2, x2], axis=1) * rows.max(axis=0)[:, None]).astype("int32")
 
 
-def minimize_mask(bbox, mask, mini_shape):
+def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int]) -> np.ndarray:
     """Cut masks to their boxes and resize them: large images then need far less memory for ground truth.
 
     Args:
@@ -53,7 +57,7 @@ def minimize_mask(bbox, mask, mini_shape):
     return mini
 
 
-def expand_mask(bbox, mini_mask, image_shape):
+def expand_mask(bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:
     """Undo `minimize_mask` as far as its resolution allows.
 
     Args:
@@ -70,7 +74,9 @@ def expand_mask(bbox, mini_mask, image_shape):
     return mask
 
 
-def unmold_mask(mask, bbox, image_shape, paste="integer"):
+def unmold_mask(
+    mask: np.ndarray, bbox: Iterable[float], image_shape: Sequence[int], paste: str = "integer"
+) -> np.ndarray:
     """Paste one mask of the network into an image.
 
     Args:
@@ -88,7 +94,9 @@ def unmold_mask(mask, bbox, image_shape, paste="integer"):
     return full
 
 
-def unmold_mask_rle(mask, bbox, image_shape, paste="integer"):
+def unmold_mask_rle(
+    mask: np.ndarray, bbox: Iterable[float], image_shape: Sequence[int], paste: str = "integer"
+) -> dict[str, Any]:
     """As `unmold_mask`, but the run lengths of `encode_rle`, made without the whole image's mask."""
     height, width = image_shape[:2]
     y1, x1, part = PASTES[paste](mask, bbox, image_shape)
@@ -166,7 +174,9 @@ def _bilinear(cells, y, x):
 PASTES = {"integer": _paste_integer, "exact": _paste_exact, "torchvision": _paste_torchvision}
 
 
-def resize_mask(mask, scale, padding, crop=None):
+def resize_mask(
+    mask: np.ndarray, scale: float, padding: Sequence[Sequence[int]], crop: Sequence[int] | None = None
+) -> np.ndarray:
     """Give masks the size that `images.resize_image` gave their image.
 
     Args:
@@ -189,13 +199,13 @@ def resize_mask(mask, scale, padding, crop=None):
     return np.moveaxis(planes, 0, -1)
 
 
-def stack_masks(masks, height, width):
+def stack_masks(masks: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """Masks [height, width, n] bool of a list of n masks, each of them in one piece in memory: that is several times
     faster to make and to read than `np.stack(masks, axis=-1)`."""
     return np.moveaxis(np.stack(masks), 0, -1) if len(masks) else np.zeros((height, width, 0), bool)
 
 
-def encode_rle(mask):
+def encode_rle(mask: ArrayLike) -> dict[str, Any]:
     """COCO's run-length encoding of one mask [H, W]: {"size": [H, W], "counts": str}, ready for JSON."""
     return _plain(coco_mask.encode(np.asfortranarray(np.asarray(mask) != 0, dtype="uint8")))
 
@@ -204,14 +214,14 @@ def _plain(rle):
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
-def decode_rle(rle):
+def decode_rle(rle: dict[str, Any]) -> np.ndarray:
     """Mask [H, W] bool of a COCO run-length encoding, compressed (counts a string) or not (counts a list)."""
     if isinstance(rle["counts"], list):
         rle = coco_mask.frPyObjects(rle, *rle["size"])
     return coco_mask.decode(rle).astype(bool)
 
 
-def polygons_to_mask(polygons, height, width):
+def polygons_to_mask(polygons: Iterable[ArrayLike], height: int, width: int) -> np.ndarray:
     """Mask [height, width] bool of the union of polygons, drawn as COCO draws them.
 
     Each polygon is [x1, y1, x2, y2, ...] or [points, 2] in pixels; those of fewer than three points cover nothing.
@@ -223,7 +233,9 @@ def polygons_to_mask(polygons, height, width):
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, height, width))).astype(bool)
 
 
-def refine(image, mask, box, certain=0.9, margin=0.2):
+def refine(
+    image: np.ndarray, mask: np.ndarray, box: Iterable[int], certain: float = 0.9, margin: float = 0.2
+) -> np.ndarray:
     """As `unmold_mask`, but the mask's edge moves to where the colours change: GrabCut (Rother, Kolmogorov, Blake 2004)
     with the network's probabilities as its seeds (Wu, Wen, Xie 2019).
 

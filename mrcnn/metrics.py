@@ -5,13 +5,15 @@ The original's figures are for one image at a time, with every detection of ever
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mrcnn.boxes import overlaps as box_overlaps
 
 
-def compute_overlaps_masks(masks1, masks2):
+def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> np.ndarray:
     """IoU of every mask of [H, W, N] with every one of [H, W, M], binarised at 0.5.
 
     Returns:
@@ -27,7 +29,7 @@ def compute_overlaps_masks(masks1, masks2):
     return intersection / np.maximum(union, 1)
 
 
-def trim_zeros(x):
+def trim_zeros(x: ArrayLike) -> np.ndarray:
     """The rows of x [rows, columns] that are not all zero: padded arrays without their padding."""
     x = np.asarray(x)
     return x[np.any(x != 0, axis=1)]
@@ -39,16 +41,16 @@ def _rows(boxes):
 
 
 def compute_matches(
-    gt_boxes,
-    gt_class_ids,
-    gt_masks,
-    pred_boxes,
-    pred_class_ids,
-    pred_scores,
-    pred_masks,
-    iou_threshold=0.5,
-    score_threshold=0.0,
-):
+    gt_boxes: np.ndarray,
+    gt_class_ids: np.ndarray,
+    gt_masks: np.ndarray,
+    pred_boxes: np.ndarray,
+    pred_class_ids: np.ndarray,
+    pred_scores: np.ndarray,
+    pred_masks: np.ndarray,
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Match predictions, best score first, with ground-truth instances of the same class by the IoU of their masks.
 
     A prediction takes the instance it overlaps most among those that are still free; an instance is taken once.
@@ -88,8 +90,15 @@ def compute_matches(
 
 
 def compute_ap(
-    gt_boxes, gt_class_ids, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks, iou_threshold=0.5
-):
+    gt_boxes: np.ndarray,
+    gt_class_ids: np.ndarray,
+    gt_masks: np.ndarray,
+    pred_boxes: np.ndarray,
+    pred_class_ids: np.ndarray,
+    pred_scores: np.ndarray,
+    pred_masks: np.ndarray,
+    iou_threshold: float = 0.5,
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """Average precision of one image at one IoU threshold (Pascal VOC 2010: area under the precision's envelope).
 
     Args: as of `compute_matches`.
@@ -113,8 +122,16 @@ def compute_ap(
 
 
 def compute_ap_range(
-    gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask, iou_thresholds=None, verbose=1
-):
+    gt_box: np.ndarray,
+    gt_class_id: np.ndarray,
+    gt_mask: np.ndarray,
+    pred_box: np.ndarray,
+    pred_class_id: np.ndarray,
+    pred_score: np.ndarray,
+    pred_mask: np.ndarray,
+    iou_thresholds: ArrayLike | None = None,
+    verbose: int = 1,
+) -> float:
     """Mean of `compute_ap` over IoU thresholds, by default COCO's 0.50, 0.55 ... 0.95.
 
     Args:
@@ -139,7 +156,9 @@ def compute_ap_range(
     return mean
 
 
-def compute_ap_per_class(images, iou_threshold=0.5, max_detections=100):
+def compute_ap_per_class(
+    images: Iterable[Sequence[np.ndarray]], iou_threshold: float = 0.5, max_detections: int = 100
+) -> dict[int, float]:
     """Average precision of every class over a set of images, as COCO's evaluation has it.
 
     The detections of all images are put in one order by their scores, and the envelope of the precision is averaged at
@@ -154,7 +173,8 @@ def compute_ap_per_class(images, iou_threshold=0.5, max_detections=100):
     Returns:
         dict from class id to 0..1, nan for a class that was detected and has no instance. Average with `np.nanmean`.
     """
-    scores, hits, instances = defaultdict(list), defaultdict(list), defaultdict(int)
+    scores, hits = defaultdict(list), defaultdict(list)
+    instances: dict[int, int] = defaultdict(int)
     for gt_boxes, gt_class_ids, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks in images:
         gt_rows, pred_rows = _rows(gt_boxes), _rows(pred_boxes)
         gt_ids, pred_ids = np.asarray(gt_class_ids)[gt_rows], np.asarray(pred_class_ids)[pred_rows]
@@ -198,7 +218,7 @@ def _interpolated_ap(scores, hits, instances):
     return float(np.append(precisions, 0)[reached].mean())
 
 
-def compute_recall(pred_boxes, gt_boxes, iou):
+def compute_recall(pred_boxes: ArrayLike, gt_boxes: np.ndarray, iou: float) -> tuple[float, np.ndarray]:
     """Share of the ground-truth boxes [G, 4] that are the best match of a predicted box [N, 4] with at least this IoU.
 
     Returns:

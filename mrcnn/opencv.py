@@ -1,7 +1,9 @@
 """OpenCV, imported by what needs it alone: on a server without a screen it is often installed but does not import."""
 
+from types import ModuleType
 
-def import_cv2(purpose):
+
+def import_cv2(purpose: str) -> ModuleType:
     """The cv2 module.
 
     Args:

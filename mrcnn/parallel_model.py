@@ -5,6 +5,7 @@ where the config's GPU_COUNT is above 1.
 """
 
 import contextlib
+from typing import Any
 
 import keras
 
@@ -12,11 +13,11 @@ import keras
 class OneDevice:
     """Stands where a `tf.distribute.Strategy` is not needed."""
 
-    def scope(self):
+    def scope(self) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
 
 
-def strategy(count):
+def strategy(count: int) -> Any:
     """An object in whose `scope()` a model and its optimizer must be made to train on `count` devices.
 
     Accelerators are taken where there are any, else the CPU's logical devices; those of all machines after `join`.
@@ -43,7 +44,7 @@ def strategy(count):
     raise ValueError(f"GPU_COUNT is {count}; Keras trains on several devices with TensorFlow or JAX, not {backend}.")
 
 
-def join(coordinator, machines, machine):
+def join(coordinator: str, machines: int, machine: int) -> None:
     """Make this process one of several, each on its own machine, that train one model; before any model is built.
 
     All run the same script. GPU_COUNT counts the devices of all machines; each machine loads its part of every batch,
@@ -66,7 +67,7 @@ def join(coordinator, machines, machine):
     keras.utils.set_random_seed(0)
 
 
-def machine():
+def machine() -> tuple[int, int]:
     """(number of this machine, how many there are) of those that `join` brought together."""
     if keras.backend.backend() != "jax":
         return 0, 1
@@ -83,7 +84,7 @@ def _check(count, devices):
         )
 
 
-def replicas():
+def replicas() -> int:
     """Number of TensorFlow replicas, each of which traces a step of its own share of the batch. JAX shares one step."""
     if keras.backend.backend() != "tensorflow":
         return 1
@@ -92,7 +93,7 @@ def replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def optimizer_class(base):
+def optimizer_class(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
     """A Keras optimizer class that clips the gradients of all devices together, as one device with the batch would.
 
     Keras's own clips those of each TensorFlow replica before adding them. Call it in a strategy's scope.
@@ -104,7 +105,7 @@ def optimizer_class(base):
     count = replicas()
 
     class Together(base):
-        def __init__(self, *args, global_clipnorm=None, **kwargs):
+        def __init__(self, *args: Any, global_clipnorm: float | None = None, **kwargs: Any) -> None:
             # The mean is clipped instead of the sum, since Keras adds what all devices have: count times the same.
             limit = global_clipnorm / count if global_clipnorm else None
             super().__init__(*args, global_clipnorm=limit, **kwargs)
@@ -129,21 +130,21 @@ class ParallelModel:
         ValueError: there are fewer devices.
     """
 
-    def __init__(self, keras_model, gpu_count):
+    def __init__(self, keras_model: keras.Model, gpu_count: int) -> None:
         self.inner_model = keras_model
         self.gpu_count = gpu_count
         self.parallel = self.make_parallel()
 
-    def make_parallel(self):
+    def make_parallel(self) -> keras.Model:
         """The copy."""
         with strategy(self.gpu_count).scope():
             copy = keras.models.clone_model(self.inner_model)
             copy.set_weights(self.inner_model.get_weights())
         return copy
 
-    def summary(self, *args, **kwargs):
+    def summary(self, *args: Any, **kwargs: Any) -> None:
         """Print the model's layers."""
         self.inner_model.summary(*args, **kwargs)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["parallel"], name)

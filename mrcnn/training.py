@@ -1,20 +1,27 @@
 """What goes on beside the gradient steps: checkpoints, resuming, stopping on a broken loss."""
 
+from __future__ import annotations
+
 import ctypes
 import math
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
 
+if TYPE_CHECKING:
+    from mrcnn.data import DataGenerator
+    from mrcnn.model import MaskRCNN
+
 # The config's file beside the checkpoints of a run.
 CONFIG = "config.json"
 
 
-def find_last(model_dir, name):
+def find_last(model_dir: Path | str, name: str | None) -> str:
     """Path of the last whole checkpoint of the last run of `name` under `model_dir`.
 
     Raises:
@@ -44,17 +51,17 @@ class Checkpoints(keras.callbacks.Callback):
         rcnn: the `MaskRCNN`.
     """
 
-    def __init__(self, rcnn):
+    def __init__(self, rcnn: MaskRCNN) -> None:
         super().__init__()
         self.rcnn = rcnn
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         path = self.rcnn.checkpoint_path.format(epoch=epoch + 1)
         state = _optimizer_path(path)
         part = state.with_name(state.name + ".part")
         variables = {f"{i:04d}|{v.path}": np.asarray(v.numpy()) for i, v in enumerate(self._state())}
         with open(part, "wb") as file:
-            np.savez(file, **variables)
+            np.savez(file, **variables)  # type: ignore[arg-type]  # no name is that of an argument
         os.replace(part, state)
         self.rcnn.config.to_json(state.parent / CONFIG)
         self.rcnn.save_weights(path)
@@ -67,7 +74,7 @@ class Checkpoints(keras.callbacks.Callback):
         return self.rcnn.keras_model.optimizer.variables
 
 
-def tensorboard(log_dir):
+def tensorboard(log_dir: Path | str) -> list[keras.callbacks.Callback]:
     """The callback that writes TensorBoard records to `log_dir`, in a list; empty where its packages are missing."""
     try:
         import tensorboard  # noqa: F401
@@ -78,7 +85,7 @@ def tensorboard(log_dir):
     return [keras.callbacks.TensorBoard(log_dir, write_graph=False)]
 
 
-def restore_optimizer(model, checkpoint):
+def restore_optimizer(model: keras.Model, checkpoint: Path | str) -> None:
     """Give a compiled model's optimizer the state that was saved beside a checkpoint, if it fits; say so if not.
 
     A state of other trainable layers does not fit: momentum then starts from zero.
@@ -121,19 +128,19 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         warmup: steps over which it rises.
     """
 
-    def __init__(self, rate, steps, shape="constant", warmup=0):
+    def __init__(self, rate: float, steps: int, shape: str = "constant", warmup: int = 0) -> None:
         self.rate, self.steps, self.shape, self.warmup = rate, steps, shape, warmup
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")
         rise = ops.minimum(1.0, 0.001 + 0.999 * step / max(self.warmup, 1)) if self.warmup else 1.0
         return self.rate * rise * SHAPES[self.shape](ops.minimum(step / self.steps, 1.0))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"rate": self.rate, "steps": self.steps, "shape": self.shape, "warmup": self.warmup}
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Let glibc keep the memory that is freed, for the rest of the process.
 
     It hands large blocks back to the system at once, and every step faults them in anew, page by page: on a CPU that is
@@ -157,11 +164,11 @@ class SampleSeed(keras.callbacks.Callback):
         seed: any whole number.
     """
 
-    def __init__(self, generator, seed):
+    def __init__(self, generator: keras.random.SeedGenerator, seed: int) -> None:
         super().__init__()
         self.generator, self.seed = generator, seed
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         step = int(self.model.optimizer.iterations.numpy())
         self.generator.state.assign(np.array([self.seed, step], self.generator.state.dtype))
 
@@ -173,12 +180,12 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         generator: the `DataGenerator`, which knows the batch's images.
     """
 
-    def __init__(self, generator):
+    def __init__(self, generator: DataGenerator) -> None:
         super().__init__()
         self.generator = generator
 
-    def on_train_batch_end(self, batch, logs=None):
-        if not np.isfinite(logs["loss"]):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if logs and not np.isfinite(logs["loss"]):
             ids = [int(i) for i in self.generator.image_ids(batch)]
             raise FloatingPointError(
                 f"The loss is {logs['loss']} at step {batch} with images {ids}: check their boxes and masks, or lower "

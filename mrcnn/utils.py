@@ -1,10 +1,17 @@
 """The names of the 2017-2019 package's `mrcnn.utils`. Each one lives in the room that it is about; look there."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from mrcnn import boxes as _boxes
 from mrcnn.anchors import generate_anchors, generate_pyramid_anchors
+from mrcnn.boxes import Tensor
+from mrcnn.config import Config
 from mrcnn.dataset import Dataset
 from mrcnn.images import resize, resize_image
 from mrcnn.masks import expand_mask, extract_bboxes, minimize_mask, resize_mask, unmold_mask
@@ -55,32 +62,34 @@ norm_boxes = _boxes.normalize
 denorm_boxes = _boxes.denormalize
 
 
-def compute_iou(box, boxes, box_area, boxes_area):
+def compute_iou(box: ArrayLike, boxes: ArrayLike, box_area: ArrayLike, boxes_area: ArrayLike) -> np.ndarray:
     """IoU [N] of one box [4] with boxes [N, 4]. The areas, once given to save time, follow from the boxes."""
     return _boxes.overlaps(np.asarray(box)[None], np.asarray(boxes))[0]
 
 
-def apply_box_deltas(boxes, deltas):
+def apply_box_deltas(boxes: ArrayLike, deltas: ArrayLike) -> np.ndarray:
     """`boxes.decode` of NumPy arrays [N, 4], float32."""
     return _boxes.decode(np.asarray(boxes, dtype="float32"), np.asarray(deltas)).astype("float32")
 
 
-def box_refinement(box, gt_box):
+def box_refinement(box: ArrayLike, gt_box: ArrayLike) -> np.ndarray:
     """`boxes.encode` of NumPy arrays [N, 4], float32."""
     return _boxes.encode(np.asarray(box, dtype="float32"), np.asarray(gt_box, dtype="float32")).astype("float32")
 
 
-def box_refinement_graph(box, gt_box):
+def box_refinement_graph(box: Tensor, gt_box: Tensor) -> Tensor:
     """`boxes.encode` of backend tensors [N, 4], float32."""
     return _boxes.encode(ops.cast(box, "float32"), ops.cast(gt_box, "float32"))
 
 
-def mold_mask(mask, config):
+def mold_mask(mask: ArrayLike, config: Config) -> np.ndarray:
     """Masks [H, W] or [H, W, N] resized to config.MASK_SHAPE, bool. In the original the function was empty."""
     return resize(np.asarray(mask) != 0, config.MASK_SHAPE) >= 0.5
 
 
-def batch_slice(inputs, graph_fn, batch_size, names=None):
+def batch_slice(
+    inputs: Tensor | Sequence[Tensor], graph_fn: Callable, batch_size: int, names: Any = None
+) -> Tensor | list[Tensor]:
     """Run a function written for one image on every image of a batch. Layers here take whole batches and need it not.
 
     Args:
@@ -99,7 +108,7 @@ def batch_slice(inputs, graph_fn, batch_size, names=None):
     return stacked if len(stacked) > 1 else stacked[0]
 
 
-def download_trained_weights(coco_model_path, verbose=1):
+def download_trained_weights(coco_model_path: Path | str, verbose: int = 1) -> None:
     """Download the weights trained on COCO to the file `coco_model_path`."""
     from mrcnn import weights  # it needs Keras models; this module must stay light
 

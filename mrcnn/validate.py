@@ -1,11 +1,18 @@
 """What is wrong with a data set, before a training run finds out."""
 
+from __future__ import annotations
+
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from mrcnn.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,7 @@ class Problem:
     details: str = ""
 
 
-def validate(dataset, quick=False, verbose=1):
+def validate(dataset: Dataset, quick: bool = False, verbose: int = 1) -> list[Problem]:
     """Look for what is wrong in a prepared `Dataset`.
 
     Args:
@@ -53,6 +60,7 @@ def _twice(values):
 def _annotations(info):
     """What is wrong with the annotations of an image in COCO's format."""
     height, width = info.get("height"), info.get("width")
+    sized = height is not None and width is not None  # `add_image` does not ask for them
     for annotation in info.get("annotations", []):
         name = f"annotation {annotation['id']}"
         segmentation = annotation.get("segmentation")
@@ -60,7 +68,7 @@ def _annotations(info):
             yield "mask empty", name
         elif isinstance(segmentation, list) and all(len(polygon) < 6 for polygon in segmentation):
             yield "polygon of fewer than three points", name
-        elif isinstance(segmentation, dict) and tuple(segmentation.get("size", ())) != (height, width):
+        elif sized and isinstance(segmentation, dict) and tuple(segmentation.get("size", ())) != (height, width):
             yield "mask of another size than the image", f"{name}: {segmentation.get('size')}, not {[height, width]}"
         box = annotation.get("bbox")
         if box is None:
@@ -72,7 +80,7 @@ def _annotations(info):
         if w <= 0 or h <= 0:
             yield "box without area", f"{name}: {box}"
         # Half a pixel of rounding is common.
-        elif x < -0.5 or y < -0.5 or x + w > width + 0.5 or y + h > height + 0.5:
+        elif sized and (x < -0.5 or y < -0.5 or x + w > width + 0.5 or y + h > height + 0.5):
             yield "box outside the image", f"{name}: {box} in {width}x{height}"
 
 
@@ -100,7 +108,7 @@ def _image(dataset, image_id):
     wrong = sorted({int(i) for i in class_ids if not 1 <= abs(i) < len(dataset.class_info)})
     if wrong:
         yield "class id out of range", f"{', '.join(map(str, wrong))} of {len(dataset.class_info)} classes"
-    empty = np.flatnonzero(~masks.any(axis=(0, 1))) if masks.shape[-1] else []
+    empty = np.flatnonzero(~masks.any(axis=(0, 1))) if masks.shape[-1] else np.zeros(0, int)
     if len(empty):
         yield "mask without a pixel", f"instances {', '.join(map(str, empty))}"
     try:
@@ -120,7 +128,7 @@ def _image(dataset, image_id):
         yield "keypoint outside the image", f"instances {', '.join(map(str, np.flatnonzero((outside & known).any(1))))}"
 
 
-def format_problems(problems, images):
+def format_problems(problems: Sequence[Problem], images: int) -> str:
     """A table of problems: each kind with its count, and below it the images; or that there is none."""
     if not problems:
         return f"{images} images, nothing wrong."

@@ -1,6 +1,7 @@
 """Videos in, videos out, frame by frame."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from tqdm.auto import tqdm
 from mrcnn.opencv import import_cv2
 
 
-def convert(source, target, function, verbose=1):
+def convert(
+    source: Path | str, target: Path | str, function: Callable[[np.ndarray], np.ndarray], verbose: int = 1
+) -> tuple[int, float]:
     """Write a video whose frames are those of another one after a function.
 
     An interruption leaves the frames so far as a whole video.

@@ -11,16 +11,29 @@ it was. A function that makes a figure returns it and
 `draw_instances` gives an image instead, without Matplotlib.
 """
 
+from __future__ import annotations
+
 import html
 import io
 import math
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mrcnn import draw, utils
-from mrcnn.draw import apply_mask, draw_box, draw_instances, random_colors  # noqa: F401  (old names)
+from mrcnn.draw import Color, apply_mask, draw_box, draw_instances, random_colors  # noqa: F401  (old names)
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from mrcnn.model import MaskRCNN
 
 NOTHING_FOUND = """No instances to display. The usual reasons:
 - the weights are untrained, or not those of this model;
@@ -81,7 +94,7 @@ def _figure(figsize, save=None):
 def _axes(figsize, ax=None, save=None):
     """`ax`, or the only axes of a new figure."""
     with _figure(figsize, save) if ax is None else nullcontext() as figure:
-        yield figure.add_subplot() if ax is None else ax
+        yield ax if figure is None else figure.add_subplot()
     if ax is not None and save is not None:
         ax.figure.savefig(save)
 
@@ -130,7 +143,11 @@ def _add_poses(ax, poses, shape):
         rim = draw.rim(width)
         lines = [np.add((start, end), 0.5) for start, end, _ in limbs]
         effects = [withStroke(linewidth=width + 2 * rim, foreground="black", capstyle="round")]
-        style = {"colors": [color for _, _, color in limbs], "capstyle": "round", "path_effects": effects}
+        style: dict[str, Any] = {
+            "colors": [color for _, _, color in limbs],
+            "capstyle": "round",
+            "path_effects": effects,
+        }
         ax.add_collection(LineCollection(lines, linewidths=width, **style), autolim=False)
         x, y = np.array([xy for xy, _, _ in dots]).reshape(-1, 2).T + 0.5
         style = {"facecolors": [color for _, _, color in dots], "edgecolors": "black", "linewidths": rim}
@@ -160,23 +177,23 @@ def _add_labels(ax, boxes, labels, colors, shape, size=11):
 
 
 def display_instances(
-    image,
-    boxes,
-    masks,
-    class_ids,
-    class_names,
-    scores=None,
-    title="",
-    figsize=(16, 16),
-    ax=None,
-    show_mask=True,
-    show_bbox=True,
-    colors=None,
-    captions=None,
-    save=None,
-    threshold=draw.SCORE_THRESHOLD,
-    large_first=True,
-):
+    image: ArrayLike,
+    boxes: ArrayLike,
+    masks: ArrayLike | None,
+    class_ids: Sequence[int] | np.ndarray,
+    class_names: Sequence[str] | None,
+    scores: Sequence[float] | np.ndarray | None = None,
+    title: str = "",
+    figsize: tuple[float, float] = (16, 16),
+    ax: Axes | None = None,
+    show_mask: bool = True,
+    show_bbox: bool = True,
+    colors: Sequence[Color] | None = None,
+    captions: Sequence[str] | None = None,
+    save: Path | str | None = None,
+    threshold: float = draw.SCORE_THRESHOLD,
+    large_first: bool = True,
+) -> Figure | SubFigure:
     """Show an image with its instances, each with one colour for mask, box and label.
 
     Without instances, the caption under the picture says so and names the usual reasons.
@@ -223,21 +240,21 @@ def display_instances(
 
 
 def display_keypoints(
-    image,
-    boxes,
-    keypoints,
-    class_ids=None,
-    class_names=None,
-    scores=None,
-    skeleton=None,
-    threshold=draw.KEYPOINT_THRESHOLD,
-    title="",
-    figsize=(16, 16),
-    ax=None,
-    save=None,
-    show_bbox=True,
-    colors=None,
-):
+    image: ArrayLike,
+    boxes: ArrayLike,
+    keypoints: ArrayLike,
+    class_ids: Sequence[int] | np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    scores: Sequence[float] | np.ndarray | None = None,
+    skeleton: Sequence[Sequence[int]] | None = None,
+    threshold: float = draw.KEYPOINT_THRESHOLD,
+    title: str = "",
+    figsize: tuple[float, float] = (16, 16),
+    ax: Axes | None = None,
+    save: Path | str | None = None,
+    show_bbox: bool = True,
+    colors: Sequence[Color] | None = None,
+) -> Figure | SubFigure:
     """Show an image with the points and limbs of its instances, their boxes and labels.
 
     A limb has the same colour in all instances, so that left and right can be told apart.
@@ -271,7 +288,7 @@ def display_keypoints(
         captions = [""] * len(boxes) if scores is None else [f"{score:.3f}" for score in scores]
     else:
         captions = draw.label_texts(class_ids, class_names, scores)
-    options = {"show_bbox": show_bbox, "colors": colors, "captions": captions}
+    options: dict[str, Any] = {"show_bbox": show_bbox, "colors": colors, "captions": captions}
     with _axes(figsize, ax, save) as ax:
         # Without the scores, whose thick lines would cover points.
         display_instances(image, boxes, None, class_ids, class_names, title=title, ax=ax, **options)
@@ -282,7 +299,15 @@ def display_keypoints(
 # Images and the stages of the model
 
 
-def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolation=None, save=None):
+def display_images(
+    images: Sequence[ArrayLike],
+    titles: Sequence[str] | None = None,
+    cols: int = 4,
+    cmap: Any = None,
+    norm: Any = None,
+    interpolation: str | None = None,
+    save: Path | str | None = None,
+) -> Figure:
     """Show a list of images [h, w] or [h, w, 3] in a grid of `cols` columns; returns the figure.
 
     `cmap`, `norm` and `interpolation` are those of Matplotlib's `imshow`.
@@ -299,7 +324,14 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
     return figure
 
 
-def display_top_masks(image, mask, class_ids, class_names, limit=4, save=None):
+def display_top_masks(
+    image: np.ndarray,
+    mask: np.ndarray,
+    class_ids: ArrayLike,
+    class_names: Sequence[str],
+    limit: int = 4,
+    save: Path | str | None = None,
+) -> Figure:
     """Show the image and, side by side, the masks of the `limit` classes that cover most pixels; returns the figure.
 
     Args:
@@ -318,8 +350,16 @@ def display_top_masks(image, mask, class_ids, class_names, limit=4, save=None):
 
 
 def draw_boxes(
-    image, boxes=None, refined_boxes=None, masks=None, captions=None, visibilities=None, title="", ax=None, save=None
-):
+    image: ArrayLike,
+    boxes: np.ndarray | None = None,
+    refined_boxes: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
+    captions: Iterable[str] | None = None,
+    visibilities: Sequence[int] | np.ndarray | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+    save: Path | str | None = None,
+) -> Figure | SubFigure:
     """Show boxes before and after refinement, with a line from the one to the other; returns the figure.
 
     Args:
@@ -333,9 +373,10 @@ def draw_boxes(
     Raises:
         ValueError: neither boxes nor refined boxes.
     """
-    if boxes is None and refined_boxes is None:
+    given = refined_boxes if boxes is None else boxes
+    if given is None:
         raise ValueError("draw_boxes needs boxes, refined_boxes or both.")
-    n = len(refined_boxes if boxes is None else boxes)
+    n = len(given)
     before = np.zeros((n, 4)) if boxes is None else np.asarray(boxes)
     after = np.zeros((n, 4)) if refined_boxes is None else np.asarray(refined_boxes)
     visibilities = np.ones(n, int) if visibilities is None else visibilities
@@ -362,7 +403,17 @@ def draw_boxes(
     return ax.figure
 
 
-def draw_rois(image, rois, refined_rois, mask, class_ids, class_names, limit=10, ax=None, save=None):
+def draw_rois(
+    image: np.ndarray,
+    rois: np.ndarray,
+    refined_rois: np.ndarray,
+    mask: np.ndarray,
+    class_ids: np.ndarray,
+    class_names: Sequence[str],
+    limit: int = 10,
+    ax: Axes | None = None,
+    save: Path | str | None = None,
+) -> Figure | SubFigure:
     """Show up to `limit` regions of interest, chosen at random but always alike; returns the figure.
 
     A positive one (class id above 0) comes dotted, with its refined box, mask and class name; a negative one gray.
@@ -391,23 +442,23 @@ def draw_rois(image, rois, refined_rois, mask, class_ids, class_names, limit=10,
 
 
 def display_differences(
-    image,
-    gt_box,
-    gt_class_id,
-    gt_mask,
-    pred_box,
-    pred_class_id,
-    pred_score,
-    pred_mask,
-    class_names,
-    title="",
-    ax=None,
-    show_mask=True,
-    show_box=True,
-    iou_threshold=0.5,
-    score_threshold=0.5,
-    save=None,
-):
+    image: ArrayLike,
+    gt_box: np.ndarray,
+    gt_class_id: np.ndarray,
+    gt_mask: np.ndarray,
+    pred_box: ArrayLike,
+    pred_class_id: ArrayLike,
+    pred_score: ArrayLike,
+    pred_mask: np.ndarray,
+    class_names: Sequence[str],
+    title: str = "",
+    ax: Axes | None = None,
+    show_mask: bool = True,
+    show_box: bool = True,
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.5,
+    save: Path | str | None = None,
+) -> Figure | SubFigure:
     """Show ground truth (green) and predictions (red) in one picture; returns the figure.
 
     A prediction's label is its score / its IoU: with the ground truth that it matched, or else the largest it has.
@@ -442,7 +493,9 @@ def display_differences(
     )
 
 
-def plot_precision_recall(AP, precisions, recalls, ax=None, save=None):
+def plot_precision_recall(
+    AP: float, precisions: ArrayLike, recalls: ArrayLike, ax: Axes | None = None, save: Path | str | None = None
+) -> Figure | SubFigure:
     """Plot precisions [m] over recalls [m], with the AP at IoU 0.5 in the title; returns the figure."""
     with _axes((6, 5), ax, save) as ax:
         ax.plot(recalls, precisions)
@@ -451,7 +504,16 @@ def plot_precision_recall(AP, precisions, recalls, ax=None, save=None):
     return ax.figure
 
 
-def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_names, threshold=0.5, ax=None, save=None):
+def plot_overlaps(
+    gt_class_ids: np.ndarray,
+    pred_class_ids: np.ndarray,
+    pred_scores: Sequence[float] | np.ndarray,
+    overlaps: np.ndarray,
+    class_names: Sequence[str],
+    threshold: float = 0.5,
+    ax: Axes | None = None,
+    save: Path | str | None = None,
+) -> Figure | SubFigure:
     """Show the IoU of every prediction with every ground truth as a grid; returns the figure.
 
     A cell above `threshold` says whether the classes are the same ("match") or not ("wrong").
@@ -482,7 +544,7 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
 # Tables
 
 
-def display_table(table):
+def display_table(table: Iterable[Iterable[Any]]) -> None:
     """Show rows of values, an HTML table in a notebook and aligned text elsewhere."""
     table = [[str(cell) for cell in row] for row in table]
     if _notebook() is None:
@@ -496,14 +558,15 @@ def display_table(table):
     display(HTML("<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"))
 
 
-def weight_stats(model):
+def weight_stats(model: MaskRCNN | keras.Model) -> list[tuple[str, ...]]:
     """Rows (name, shape, min, max, std) of every weight of a `MaskRCNN` or Keras model, nested models too.
 
     The name ends in "*** dead?" where the values of a kernel are all but equal (vectors such as biases begin so), and
     in "*** overflow?" where one is 1000 or more in size, or not finite. The first row is the header.
     """
-    rows = [("WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD")]
-    for weight in getattr(model, "keras_model", model).weights:
+    rows: list[tuple[str, ...]] = [("WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD")]
+    keras_model: Any = getattr(model, "keras_model", model)
+    for weight in keras_model.weights:
         values = np.asarray(weight.numpy(), dtype="float32")
         low, high, std = values.min(), values.max(), values.std()
         dead = values.ndim > 1 and values.size > 1 and std < 1e-8
@@ -513,6 +576,6 @@ def weight_stats(model):
     return rows
 
 
-def display_weight_stats(model):
+def display_weight_stats(model: MaskRCNN | keras.Model) -> None:
     """Show the table of `weight_stats`."""
     display_table(weight_stats(model))

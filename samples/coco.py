@@ -37,8 +37,8 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import shapes  # noqa: E402
 
-from mrcnn import evaluate as coco_evaluate  # noqa: E402
 from mrcnn import boxes, images, masks, video, visualize, weights  # noqa: E402
+from mrcnn import evaluate as coco_evaluate  # noqa: E402
 from mrcnn.coco import CocoDataset  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 from mrcnn.formats import IMAGE_ENDINGS  # noqa: E402

@@ -164,6 +164,15 @@ def test_channels_as_detect_converts_them(shape, channels):
 # Order
 
 
+def test_recipes_draw_from_the_global_state_where_no_generator_is_given():
+    def turned(seed):
+        np.random.seed(seed)
+        return load_image_gt(shapes(1), config(), 0, augmentation="turn")[3]
+
+    np.testing.assert_array_equal(turned(0), turned(0))
+    assert any((turned(seed) != turned(0)).any() for seed in range(1, 5))
+
+
 def test_batch_i_is_batch_i():
     """The original ignored the index, so that the same call gave another batch."""
     generator = DataGenerator(shapes(6), config(), augment=True)

@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
 
 from mrcnn import weights
-from mrcnn.coco import CocoDataset
+from mrcnn.coco import CocoDataset, index
 from mrcnn.config import Config
 from mrcnn.dataset import Dataset
 from mrcnn.evaluate import (
@@ -437,3 +437,21 @@ def test_real_keypoints_score_one():
     own.accumulate()
     own.summarize()
     assert [metrics[name] for name in KEYPOINT_METRICS] == pytest.approx(own.stats.tolist())
+
+
+def test_without_sigmas_keypoints_are_those_of_persons():
+    points = np.tile([5, 5, 2], (len(COCO_NAMES), 1))
+    instance = {"image_id": 1, "category_id": 1, "area": 200}
+    truth = index(
+        {
+            "images": [{"id": 1}],
+            "annotations": [
+                {**instance, "id": 1, "bbox": [0, 0, 10, 20], "iscrowd": 0, "keypoints": points.ravel().tolist()}
+            ],
+            "categories": [{"id": 1, "name": "person"}],
+        }
+    )
+    results = [{**instance, "score": 0.9, "keypoints": (points + [2, 0, 0]).ravel().tolist()}]
+    metrics = coco_metrics(truth, results, [1], "keypoints")
+    assert metrics == coco_metrics(truth, results, [1], "keypoints", sigmas=COCO_SIGMAS)
+    assert metrics["AP"] < coco_metrics(truth, results, [1], "keypoints", sigmas=[0.2] * 17)["AP"]

@@ -48,7 +48,8 @@ ALLOWED = {
 
 
 def imports(module):
-    """Full names of what a room imports: [(name, at the top of the module)]; an imported object counts as a name."""
+    """Full names of what a room imports: [(name, at the top of the module)]; an imported object counts as a name. What
+    is imported for hints alone, under TYPE_CHECKING, is not imported when the room is."""
     found = []
 
     def visit(node, top):
@@ -57,6 +58,8 @@ def imports(module):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} has a relative import"
             found.extend((f"{node.module}.{alias.name}", top) for alias in node.names)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
         for child in ast.iter_child_nodes(node):
             visit(child, top and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
 

@@ -116,6 +116,16 @@ def test_masks(masks, class_ids, expected):
     assert found(dataset) == expected
 
 
+def test_annotations_of_an_image_whose_size_is_not_given():
+    dataset = Own()
+    dataset.add_class("own", 1, "cat")
+    outside = {**GOOD, "bbox": [99, 1, 8, 4]}
+    other = {**GOOD, "id": 2, "segmentation": {"size": [9, 9], "counts": [0, 81]}, "bbox": [1, 1, 0, 4]}
+    dataset.add_image("own", 0, None, annotations=[outside, other])
+    dataset.prepare()
+    assert found(dataset, quick=True) == ["box without area"]
+
+
 @pytest.mark.parametrize(
     "points, expected",
     [
