@@ -108,6 +108,9 @@ DETECTRON2 = Package(
     keypoint_deconv="roi_heads.keypoint_head.score_lowres",
 )
 
+# The files of a converted model.
+WEIGHTS, CONFIG = "weights.h5", "config.json"
+
 # (blocks of a stage, output and input channels of the first 3x3 kernel) -> BACKBONE
 BACKBONES = {
     ((3, 4, 6, 3), 64, 64): "resnet50",
@@ -159,10 +162,10 @@ def convert(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     write_groups(
-        out / "weights.h5",
+        out / WEIGHTS,
         ((layer, {f"{layer}/{key}:0": array for key, array in arrays.items()}) for layer, arrays in layers.items()),
     )
-    config.to_json(out / "config.json")
+    config.to_json(out / CONFIG)
     return config
 
 
@@ -372,13 +375,12 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: another kind of file, a broken one, or one that holds more than arrays.
     """
     path = Path(path)
-    readers = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors, ".pkl": _read_pickle}
-    if path.suffix not in readers:
-        raise ValueError(f"{path} is no file of {', '.join(readers)}.")
+    if path.suffix not in READERS:
+        raise ValueError(f"{path} is no file of {', '.join(READERS)}.")
     if not path.is_file():
         raise FileNotFoundError(f"Weights file not found: {path}")
     try:
-        state = readers[path.suffix](path)
+        state = READERS[path.suffix](path)
     except ImportError:
         raise
     except Exception as error:  # a broken or crafted file can raise anything
@@ -424,6 +426,9 @@ def _read_pickle(path):
         return ArrayUnpickler(file, encoding="latin1").load()
 
 
+READERS = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors, ".pkl": _read_pickle}
+
+
 def _encode(text, encoding):
     """What NumPy's pickles of protocol 2 hold their bytes by."""
     if encoding != "latin1":
@@ -451,6 +456,30 @@ class ArrayUnpickler(pickle.Unpickler):
         return self.ALLOWED[module, name]
 
 
+def convert_file(source: str | Path, out: str | Path, epsilon: float | None = None, keep_all: bool = False) -> Config:
+    """`convert` a file; without `epsilon` it is 1e-5, and 0 for the files that torchvision publishes as COCO_V1.
+
+    Raises:
+        as `read` and `convert`.
+    """
+    if epsilon is None:
+        epsilon = 0.0 if Path(source).stem in EPSILON_0 else 1e-5
+    return convert(read(source), out, epsilon, keep_all)
+
+
+def h5_file(path: str | Path, folder: str | Path) -> Path:
+    """The `.h5` file of what someone gives as weights: that of a folder of `convert`, or of a file of torchvision or
+    Detectron2, which is converted into a folder of its name under `folder` the first time; any other path as it is."""
+    path = Path(path)
+    if path.suffix in READERS:
+        out = Path(folder) / path.stem
+        if not (out / CONFIG).exists():
+            print(f"Converting {path} to {out}")
+            convert_file(path, out)
+        path = out
+    return path / WEIGHTS if path.is_dir() else path
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mrcnn.convert", description=__doc__.split("\n\n")[1])
@@ -463,12 +492,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--epsilon", type=float, help="of BatchNorm; default 1e-5, and 0 for torchvision's COCO_V1 files"
     )
     args = parser.parse_args(arguments)
-    epsilon = args.epsilon
-    if epsilon is None:
-        epsilon = 0.0 if Path(args.source).stem in EPSILON_0 else 1e-5
     try:
         print(f"Reading {args.source}")
-        config = convert(read(args.source), args.out, epsilon, args.all_classes)
+        config = convert_file(args.source, args.out, args.epsilon, args.all_classes)
     except (ValueError, OSError, ImportError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2

@@ -30,7 +30,7 @@ import shapes
 from PIL import Image
 from pycocotools import mask as rle
 
-from mrcnn import draw, images, visualize, weights
+from mrcnn import convert, draw, images, visualize, weights
 from mrcnn.boxes import cover
 from mrcnn.config import Config
 from mrcnn.dataset import Dataset
@@ -100,13 +100,14 @@ def load_detector(path, names=None, logs=coco.DEFAULT_LOGS_DIR):
     The settings are those of the config.json beside the file, else of the sample whose heads have the file's sizes.
 
     Args:
-        path: an .h5 file, or "coco" for the original's release.
+        path: an .h5 file, one of torchvision or Detectron2, a folder of `mrcnn.convert`, or "coco" for the original's
+            release.
         names: {id: name} of the classes, where the file knows as many; default: those of the sample.
 
     Raises:
         FileNotFoundError, ValueError: no such file, not one of Mask R-CNN, or it does not fit its settings.
     """
-    path = str(weights.download("coco") if path == "coco" else path)
+    path = str(weights.download("coco") if path == "coco" else convert.h5_file(path, logs))
     stored = weights.read(path)
     if "mrcnn_class_logits" not in stored:
         raise ValueError(f"{path} holds no weights of Mask R-CNN: there is no layer mrcnn_class_logits in it.")

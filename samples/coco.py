@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import shapes  # noqa: E402
 
-from mrcnn import boxes, images, masks, video, visualize, weights  # noqa: E402
+from mrcnn import boxes, convert, images, masks, video, visualize, weights  # noqa: E402
 from mrcnn import evaluate as coco_evaluate  # noqa: E402
 from mrcnn.coco import CocoDataset  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
@@ -115,8 +115,9 @@ def parse_arguments(argv=None, sample=COCO):
     parser.add_argument(
         "--model",
         metavar="WEIGHTS",
-        help="coco, imagenet, last (this set's last checkpoint), none, or a path to an .h5 file; default: to train, "
-        "none for the generated set and coco for others; else last",
+        help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
+        "Detectron2 (.pth, .pkl), or a folder that mrcnn.convert wrote; default: to train, none for the generated set "
+        "and coco for others; else last",
     )
     parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images to evaluate or detect")
@@ -381,15 +382,18 @@ def main(argv=None, sample=COCO):
     args = parse_arguments(argv, sample)
     if args.model is None:
         args.model = "last" if args.command != "train" else "coco" if args.dataset else "none"
-    # An image for the released weights needs no data set.
-    args.image_only = args.command == "detect" and args.model == "coco" and not (args.dataset or sample.keypoints)
     try:
+        if args.model not in ("coco", "imagenet", "none", "last"):
+            args.model = str(convert.h5_file(args.model, args.logs))
+        # An image for released weights needs no data set.
+        released = Path(args.model).name == convert.WEIGHTS or (args.model == "coco" and not sample.keypoints)
+        args.image_only = args.command == "detect" and released and not args.dataset
         if args.machines and args.eval_every:
             raise ValueError("--eval-every does not go with --machines; evaluate the checkpoints afterwards.")
         if args.machines:
             join_machines(args.machines)
         if args.image_only:
-            dataset, class_names = None, ["BG", *COCO_CLASSES]
+            dataset, class_names = None, ["BG", *(["person"] if sample.keypoints else COCO_CLASSES)]
             if args.image is None and args.video is None:
                 raise ValueError("Name a picture with --image, or a video with --video.")
         else:

@@ -335,6 +335,7 @@ def test_settings_of_torchvision(torchvision):
         "BACKBONE": "resnet50",
         "MASK_CHANNELS": 4,
         "ROI_ALIGN": "bins",
+        "MASK_PASTE": "torchvision",
     }
     assert torchvision[1].RPN_ANCHORS == "rounded" and torchvision[1].RESNET_STRIDE == "3x3"
 
@@ -614,28 +615,6 @@ def test_every_tensor_of_torchvision_lands(golden_state):
     assert found["mrcnn_class_conv1"]["kernel"].shape == (7, 7, 256, 1024)
 
 
-def test_the_pyramid_is_torchvisions(golden_state, tmp_path):
-    import keras
-
-    from mrcnn.backbone import build_backbone
-    from mrcnn.fpn import build_fpn
-
-    kind, state = golden_state
-    config, found = convert.translate(state)
-    image = keras.Input((None, None, 3))
-    model = keras.Model(image, build_fpn(build_backbone(config, image)[1:], config.TOP_DOWN_PYRAMID_SIZE))
-    layers = {layer.name: layer for layer in weights.weighted_layers(model)}
-    assert layers.keys() == {name for name in found if name.startswith(("conv1", "res", "bn", "fpn"))}
-    for name, layer in layers.items():
-        layer.set_weights(list(found[name].values()))
-    with np.load(GOLDEN / f"torchvision_{kind}.npz") as golden:
-        maps = model.predict_on_batch(golden["batch"].transpose(0, 2, 3, 1))
-        for level, found in enumerate(maps, start=2):
-            expected = golden[f"P{level}"].astype("float32")
-            found = found[..., : expected.shape[1]].transpose(0, 3, 1, 2)
-            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-3 * np.abs(expected).max())
-
-
 def test_the_model_takes_every_tensor(golden_state):
     from mrcnn.model import MaskRCNN
 
@@ -645,3 +624,17 @@ def test_the_model_takes_every_tensor(golden_state):
         model = MaskRCNN.from_pretrained(folder, folder, IMAGE_MAX_DIM=64, IMAGE_MIN_DIM=64)
     assert not model.load_report.left and len(model.load_report.loaded) == {"mask": 127, "keypoint": 130}[kind]
     assert {"mask": 81, "keypoint": 2}[kind] == model.config.NUM_CLASSES
+
+
+def test_weights_as_samples_take_them(tmp_path, capsys):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    state = torchvision_state()
+    source = tmp_path / "my model.pth"
+    torch.save({key: torch.tensor(value) for key, value in state.items()}, source)
+    expected = tmp_path / "logs" / "my model" / "weights.h5"
+    assert convert.h5_file(source, tmp_path / "logs") == expected and expected.is_file()
+    assert "Converting" in capsys.readouterr().out
+    assert convert.h5_file(source, tmp_path / "logs") == expected  # the first one is kept
+    assert capsys.readouterr().out == ""
+    assert convert.h5_file(expected.parent, tmp_path) == expected
+    assert convert.h5_file(tmp_path / "other.h5", tmp_path) == tmp_path / "other.h5"
