@@ -181,6 +181,9 @@ BACKBONES = {
 def resnet_graph(input_image, architecture, stage5=False, train_bn=True, width=64, **variant):
     """Feature maps [C1, C2, C3, C4, C5] of a ResNet (He et al. 2015) or ResNeXt (Xie et al. 2017).
 
+    TensorFlow computes the gradient of a ResNeXt's grouped convolutions through XLA, which takes seconds on a CPU:
+    detect with them there, and train on a GPU.
+
     Args:
         input_image: [B, H, W, C], sides divisible by 32.
         architecture: a name in `BACKBONES`.

@@ -588,6 +588,26 @@ def test_settings_can_be_given(tmp_path):
         convert.convert(detectron2_state(), tmp_path, CHANEL="rgb")
 
 
+def test_from_pretrained_takes_files_of_a_run_too(tmp_path):
+    from mrcnn.model import MaskRCNN
+
+    small = {"TOP_DOWN_PYRAMID_SIZE": 8, "RPN_CHANNELS": 8, "FPN_CLASSIF_FC_LAYERS_SIZE": 8, "MASK_CHANNELS": 8}
+    size = {"IMAGE_MIN_DIM": 64, "IMAGE_MAX_DIM": 64, "BACKBONE": "resnet18", "BACKBONE_WIDTH": 2, "NUM_CLASSES": 3}
+    config = Config.from_dict({**small, **size})
+    model = MaskRCNN("inference", config, tmp_path)
+    model.save_weights(tmp_path / "model.h5")
+    with pytest.raises(FileNotFoundError, match="config.json"):
+        MaskRCNN.from_pretrained(tmp_path / "model.h5", tmp_path)
+    config.to_json(tmp_path / "config.json")
+    again = MaskRCNN.from_pretrained(tmp_path / "model.h5", tmp_path, DETECTION_MIN_CONFIDENCE=0.125)
+    assert again.mode == "inference" and again.config.to_dict() == {
+        **config.to_dict(),
+        "DETECTION_MIN_CONFIDENCE": 0.125,
+    }
+    for a, b in zip(model.keras_model.get_weights(), again.keras_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # torchvision's models in full
 
 
