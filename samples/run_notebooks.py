@@ -8,6 +8,7 @@ import argparse
 import base64
 import io
 import os
+import re
 import time
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def run(name, folder):
     for cell in notebook.cells:
         cell.metadata.clear()
         for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = re.sub(r"\x1b\[[\d;]*m|━+ *", "", output.text)  # colours and bars
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = shrink(output.data["image/png"])
     return notebook
