@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes, each with whole files, so that a file's models are built once.
 TWO := -n 2 --dist loadscope
 
-.PHONY: setup demo test lint docs
+.PHONY: setup demo test lint notebooks docs
 
 setup: .venv/installed
 
@@ -30,6 +30,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The notebooks of samples/, run from top to bottom and saved with what they show.
+notebooks: setup
+	$(BIN)/python samples/run_notebooks.py
 
 # The documentation, into site/; open site/index.html.
 docs: .venv/docs-installed

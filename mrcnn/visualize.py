@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from mrcnn.model import MaskRCNN
 
-NOTHING_FOUND = """No instances to display. The usual reasons:
+NOTHING = "No instances to display."
+NOTHING_FOUND = f"""{NOTHING} The usual reasons:
 - the weights are untrained, or not those of this model;
 - the threshold DETECTION_MIN_CONFIDENCE is too high;
 - the image is unlike the training images, or its objects are too small."""
@@ -196,7 +197,7 @@ def display_instances(
 ) -> Figure | SubFigure:
     """Show an image with its instances, each with one colour for mask, box and label.
 
-    Without instances, the caption under the picture says so and names the usual reasons.
+    Without instances, a caption says so and, in a figure of one picture, names the usual reasons.
 
     Args:
         image: [h, w, c], values 0..255.
@@ -235,7 +236,11 @@ def display_instances(
                 _add_box(ax, boxes[i], colors[i], draw.line_width(None if scores is None else scores[i], threshold))
         _add_labels(ax, boxes[shown], [labels[i] for i in shown], [colors[i] for i in shown], image.shape)
         if not shown:
-            ax.text(0, -0.01, NOTHING_FOUND, size=14, va="top", transform=ax.transAxes)
+            if len(ax.figure.axes) == 1:
+                ax.text(0, -0.01, NOTHING_FOUND, size=14, va="top", transform=ax.transAxes)
+            else:  # beside others there is no room under it
+                style = {"size": 11, "backgroundcolor": "white", "clip_on": True}
+                ax.text(0.03, 0.03, NOTHING, transform=ax.transAxes, **style)
     return ax.figure
 
 
@@ -538,6 +543,7 @@ def plot_overlaps(
             text = f"{iou:.3f}\n{verdict}" if iou > threshold else f"{iou:.3f}"
             ax.text(j, i, text, ha="center", va="center", size=9, color="white" if iou > 0.5 else "black")
         ax.set(xlabel="Ground truth", ylabel="Predictions")
+        ax.set(xlim=(-0.5, max(columns, 1) - 0.5), ylim=(max(rows, 1) - 0.5, -0.5))  # also where there is no cell
     return ax.figure
 
 

@@ -119,6 +119,19 @@ def test_without_detections_the_caption_says_why():
     assert ax.get_title() == "empty" and len(ax.images) == 1
 
 
+def test_without_detections_the_pictures_beside_keep_their_size():
+    widths = []
+    for n in (0, 2):
+        figure = Figure(figsize=(8, 3), layout="constrained")
+        axes = figure.subplots(1, 3)
+        instances(n, ax=axes[0])
+        instances(2, ax=axes[1])
+        figure.draw_without_rendering()
+        widths.append([ax.get_position().width for ax in axes])
+        assert n or axes[0].texts[0].get_text() == "No instances to display."
+    np.testing.assert_allclose(*widths, rtol=1e-3)
+
+
 def test_display_instances_skips_padding_and_takes_options():
     image, r = scene(3)
     r["rois"][1] = 0
@@ -347,7 +360,8 @@ def test_plots_of_evaluation():
     assert [text.get_text() for text in ax.texts] == ["0.900\nmatch", "0.200", "0.600\nwrong", "0.500"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["balloon 0.990", "traffic light 0.800"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["balloon", "dog"]
-    visualize.plot_overlaps(np.array([1]), np.zeros(0, int), np.zeros(0), np.zeros((0, 1)), NAMES)
+    figure = visualize.plot_overlaps(np.array([1]), np.zeros(0, int), np.zeros(0), np.zeros((0, 1)), NAMES)
+    assert figure.axes[0].get_xlim() == (-0.5, 0.5) and figure.axes[0].get_ylim() == (0.5, -0.5)
 
 
 # Tables and notebooks
