@@ -37,7 +37,7 @@ CHOICES = {
     "MASK_LOSS": ("probabilities", "logits"),
     "WEIGHT_DECAY_BY": ("loss", "optimizer"),
     "LEARNING_RATE_SCHEDULE": ("constant", "step", "cosine"),
-    "IMAGE_RESIZE_MODE": ("square", "rect", "pad64", "crop", "none"),
+    "IMAGE_RESIZE_MODE": ("square", "rect", "shortest", "pad64", "crop", "none"),
     "IMAGE_PADDING": ("black", "mean"),
     "CHANNEL_ORDER": ("rgb", "bgr"),
     "OPTIMIZER": ("sgd", "adamw"),
@@ -159,6 +159,7 @@ class Config:
     # square: scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE, never above IMAGE_MAX_DIM, and pad to a square of that side.
     # rect:   the same scale, padded only to multiples of 64: less to compute for a photo. Not equal to the
     #         last bit, as a network that saw squares knows their padding. Training pads to the square.
+    # shortest: as rect, but larger images are scaled down to IMAGE_MIN_DIM too (torchvision, Detectron2).
     # pad64:  scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE alone, pad the sides to multiples of 64.
     # crop:   the same scale, then a random square of side IMAGE_MIN_DIM; training only.
     # none:   neither scale nor pad; the sides must be multiples of 64.
@@ -358,6 +359,7 @@ class Config:
         for name in {
             "square": ["IMAGE_MAX_DIM"],
             "rect": ["IMAGE_MAX_DIM"],
+            "shortest": ["IMAGE_MAX_DIM"],
             "crop": ["IMAGE_MIN_DIM"],
             "pad64": ["IMAGE_MIN_DIM"],
         }.get(self.IMAGE_RESIZE_MODE, []):

@@ -326,7 +326,7 @@ def _config(package, backbone, state, found, epsilon):
         FPN_CLASSIF_FC_LAYERS_SIZE=_outputs(found, "mrcnn_class_conv1"),
         POOL_SIZE=len(found["mrcnn_class_conv1"]["kernel"]),
         USE_MASK="mrcnn_mask" in found,
-        IMAGE_RESIZE_MODE="rect",
+        IMAGE_RESIZE_MODE="shortest",
         IMAGE_MIN_DIM=800,
         IMAGE_MAX_DIM=1344,  # 1333 in multiples of 64
     )

@@ -77,7 +77,8 @@ def load_image_gt(
         min_dim=config.IMAGE_MIN_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
         max_dim=config.IMAGE_MAX_DIM,
-        mode="square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE,  # one shape for a batch
+        mode=config.IMAGE_RESIZE_MODE,
+        square=True,  # one shape for a batch
         rng=random.Random(rng.random()),
     )
     mask = masks.resize_mask(mask, scale, padding, crop)

@@ -189,6 +189,7 @@ def resize_image(
     min_scale: float | None = None,
     mode: str = "square",
     rng: random.Random | ModuleType = random,
+    square: bool = False,
 ) -> tuple[np.ndarray, tuple[int, ...], float, list[tuple[int, int]], tuple[int, ...] | None]:
     """Bring an image to the size the network wants, keeping its aspect ratio.
 
@@ -196,14 +197,16 @@ def resize_image(
         image: [H, W, C].
         min_dim: the shorter side is scaled up to this many pixels; larger images are not scaled down to it. In mode
             "crop" it is the side of the crop.
-        max_dim: in modes "square" and "rect", the longer side is at most this.
+        max_dim: in modes "square", "rect" and "shortest", the longer side is at most this.
         min_scale: scale up at least by this factor, even if min_dim asks for less.
         mode: "none": as it is; whether the network can take it is for the model to say.
             "square": scaled, then padded with zeros to a square of side max_dim.
             "rect": scaled the same way, then padded with zeros to multiples of 64.
+            "shortest": as "rect", but larger images are scaled down to min_dim too.
             "pad64": scaled without regard to max_dim, then padded with zeros to multiples of 64.
             "crop": scaled, then a square cut out at random; for training only.
         rng: `random.Random` for the place of the crop; default is Python's global state.
+        square: pad to a square of side max_dim in modes "rect" and "shortest" too.
 
     Returns:
         image: [H', W', C] of the same dtype.
@@ -221,17 +224,20 @@ def resize_image(
     padding = [(0, 0), (0, 0), (0, 0)]
     if mode == "none":
         return image, (0, 0, height, width), scale, padding, None
-    if mode not in ("square", "rect", "pad64", "crop"):
-        raise ValueError(f"Resize mode {mode!r} is unknown; choose square, rect, pad64, crop or none.")
-    bounded = mode in ("square", "rect")
+    if mode not in ("square", "rect", "shortest", "pad64", "crop"):
+        raise ValueError(f"Resize mode {mode!r} is unknown; choose square, rect, shortest, pad64, crop or none.")
+    bounded = mode in ("square", "rect", "shortest")
     side = max_dim if bounded else min_dim
     if not side:
         raise ValueError(f"Resize mode {mode!r} needs {'max_dim' if bounded else 'min_dim'}.")
+    if mode == "shortest" and not min_dim:
+        raise ValueError("Resize mode 'shortest' needs min_dim.")
     if mode == "pad64" and side % 64:
         raise ValueError(f"Resize mode 'pad64' needs a min_dim that is a multiple of 64, not {side}.")
 
     if min_dim:
-        scale = max(1, min_dim / min(height, width))
+        scale = min_dim / min(height, width)
+        scale = scale if mode == "shortest" else max(1, scale)
     if min_scale and scale < min_scale:
         scale = min_scale
     if bounded and round(max(height, width) * scale) > side:
@@ -244,7 +250,8 @@ def resize_image(
     if mode == "crop":
         y, x = rng.randint(0, height - side), rng.randint(0, width - side)
         return image[y : y + side, x : x + side], (0, 0, side, side), scale, padding, (y, x, side, side)
-    target = (side, side) if mode == "square" else (-(-height // 64) * 64, -(-width // 64) * 64)
+    whole = mode == "square" or (square and bounded)
+    target = (side, side) if whole else (-(-height // 64) * 64, -(-width // 64) * 64)
     top, left = (target[0] - height) // 2, (target[1] - width) // 2
     padding = [(top, target[0] - height - top), (left, target[1] - width - left), (0, 0)]
     return np.pad(image, padding), (top, left, top + height, left + width), scale, padding, None

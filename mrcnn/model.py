@@ -108,7 +108,7 @@ class MaskRCNN:
         """The graph of `mode`, from the image to detections or to losses."""
         config.validate()
         shape = list(config.IMAGE_SHAPE)
-        if mode == "inference" and config.IMAGE_RESIZE_MODE in ("rect", "pad64", "none"):
+        if mode == "inference" and config.IMAGE_RESIZE_MODE in ("rect", "shortest", "pad64", "none"):
             shape[:2] = None, None
         # One device trains on batches of one size; a batch that is split over several has another on each.
         batch = config.BATCH_SIZE if mode == "training" and config.GPU_COUNT == 1 else None

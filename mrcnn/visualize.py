@@ -239,7 +239,7 @@ def display_instances(
             if len(ax.figure.axes) == 1:
                 ax.text(0, -0.01, NOTHING_FOUND, size=14, va="top", transform=ax.transAxes)
             else:  # beside others there is no room under it
-                style = {"size": 11, "backgroundcolor": "white", "clip_on": True}
+                style: dict[str, Any] = {"size": 11, "backgroundcolor": "white", "clip_on": True}
                 ax.text(0.03, 0.03, NOTHING, transform=ax.transAxes, **style)
     return ax.figure
 

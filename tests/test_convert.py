@@ -312,7 +312,7 @@ SMALL = {
     "TOP_DOWN_PYRAMID_SIZE": 4,
     "RPN_CHANNELS": 6,
     "RPN_ANCHOR_RATIOS": [2, 1, 0.5],
-    "IMAGE_RESIZE_MODE": "rect",
+    "IMAGE_RESIZE_MODE": "shortest",
     "IMAGE_MAX_DIM": 1344,
     "IMAGE_SHAPE": [1344, 1344, 3],
 }

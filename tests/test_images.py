@@ -253,3 +253,25 @@ def test_mold_by_the_config():
     np.testing.assert_allclose(images.mold(image, config, (1, 1, 3, 5))[0, 0], [-5, -5, -6])
     config.PIXEL_STD = 1.0
     np.testing.assert_array_equal(images.mold(image, config), images.mold_image(image, config.MEAN_PIXEL))
+
+
+def test_shortest_scales_down_too():
+    image = np.full((300, 400, 3), 7, "uint8")
+    for size, (min_dim, max_dim), shape, scale in (
+        ((300, 400), (150, 256), (150, 200), 0.5),
+        ((300, 400), (150, 192), (144, 192), 0.48),  # the longer side decides
+        ((100, 400), (150, 640), (150, 600), 1.5),
+    ):
+        part = image[: size[0]]
+        resized, window, factor, _, _ = images.resize_image(part, min_dim, max_dim, mode="shortest")
+        assert factor == pytest.approx(scale)
+        assert (window[2] - window[0], window[3] - window[1]) == shape
+        assert resized.shape[:2] == tuple(-(-side // 64) * 64 for side in shape)
+        square, other, _, _, _ = images.resize_image(part, min_dim, max_dim, mode="shortest", square=True)
+        assert square.shape == (max_dim, max_dim, 3) and (other[2] - other[0], other[3] - other[1]) == shape
+    assert (
+        images.resize_image(image, 150, 256, mode="rect")[1:3]
+        != images.resize_image(image, 150, 256, mode="shortest")[1:3]
+    )
+    with pytest.raises(ValueError, match="'shortest' needs min_dim"):
+        images.resize_image(image, None, 256, mode="shortest")
