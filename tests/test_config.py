@@ -42,7 +42,7 @@ def test_derived_values():
         ),
         (
             {"IMAGE_RESIZE_MODE": "sqare"},
-            "IMAGE_RESIZE_MODE is 'sqare'; choose one of square, rect, pad64, crop, none.",
+            "IMAGE_RESIZE_MODE is 'sqare'; choose one of square, rect, shortest, pad64, crop, none.",
         ),
         (
             {"IMAGE_MAX_DIM": 1000},
