@@ -1,9 +1,14 @@
 """From class probabilities and deltas of the RoIs to detections."""
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
+from numpy.typing import ArrayLike
 
 from mrcnn import boxes, images
+from mrcnn.boxes import Tensor
 
 # With DETECTION_CLASSES "all", pairs of an RoI and a class that enter the suppression, at most.
 PAIRS = 5000
@@ -27,21 +32,21 @@ def _all_classes(probs):
 
 
 # DETECTION_CLASSES -> function(probabilities [B, N, K]) that gives candidates.
-CANDIDATES = {"best": _best_class, "all": _all_classes}
+CANDIDATES: dict[str, Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]] = {"best": _best_class, "all": _all_classes}
 
 
 def refine_detections(
-    rois,
-    probs,
-    deltas,
-    window,
-    max_instances,
-    min_confidence,
-    nms_threshold,
-    std_dev,
-    classes="best",
-    suppression="class",
-):
+    rois: Tensor,
+    probs: Tensor,
+    deltas: Tensor,
+    window: Tensor,
+    max_instances: int,
+    min_confidence: float,
+    nms_threshold: float,
+    std_dev: ArrayLike,
+    classes: str = "best",
+    suppression: str = "class",
+) -> Tensor:
     """The computation of `DetectionLayer`, with each image's window [B, 4] normalised in place of its meta."""
     rois, probs, deltas = (ops.cast(x, "float32") for x in (rois, probs, deltas))
     # Rows of padding are no RoIs, whatever the head says of them.
@@ -83,15 +88,15 @@ class DetectionLayer(layers.Layer):
 
     def __init__(
         self,
-        max_instances=100,
-        min_confidence=0.7,
-        nms_threshold=0.3,
-        std_dev=(0.1, 0.1, 0.2, 0.2),
-        classes="best",
-        suppression="class",
-        normalization="pixels",
-        **kwargs,
-    ):
+        max_instances: int = 100,
+        min_confidence: float = 0.7,
+        nms_threshold: float = 0.3,
+        std_dev: Iterable[float] = (0.1, 0.1, 0.2, 0.2),
+        classes: str = "best",
+        suppression: str = "class",
+        normalization: str = "pixels",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         self.max_instances = max_instances
         self.min_confidence = min_confidence
@@ -101,7 +106,7 @@ class DetectionLayer(layers.Layer):
         self.suppression = suppression
         self.normalization = normalization
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         rois, probs, deltas, image_meta = inputs
         return refine_detections(
             rois,
@@ -116,10 +121,10 @@ class DetectionLayer(layers.Layer):
             self.suppression,
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
         return (input_shape[0][0], self.max_instances, 6)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "max_instances": self.max_instances,
@@ -132,7 +137,7 @@ class DetectionLayer(layers.Layer):
         }
 
 
-def image_window(image_meta, normalization="pixels"):
+def image_window(image_meta: Tensor, normalization: str = "pixels") -> Tensor:
     """The part of each molded image that is image, [B, 4] normalised as `boxes.normalize` does, from its meta."""
     last = float(normalization == "pixels")
     meta = images.parse_image_meta(image_meta)

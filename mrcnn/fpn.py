@@ -1,9 +1,13 @@
 """Feature Pyramid Network (Lin et al. 2017): C2..C5 become P2..P6, all with the same number of channels."""
 
+from collections.abc import Sequence
+
 from keras import layers
 
+from mrcnn.boxes import Tensor
 
-def build_fpn(feature_maps, channels):
+
+def build_fpn(feature_maps: Sequence[Tensor], channels: int) -> list[Tensor]:
     """Top-down pyramid with lateral connections.
 
     Args:

@@ -1,10 +1,13 @@
 """Heads: what is computed for each RoI. Class and box from 7x7 cells, a mask and keypoints from 14x14."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
 from mrcnn.backbone import BatchNorm
-from mrcnn.boxes import expand
+from mrcnn.boxes import Tensor, expand
 from mrcnn.roi_align import PyramidROIAlign
 
 
@@ -16,7 +19,7 @@ class WholeConv2D(layers.Conv2D):
     weights are those of `Conv2D`, as old files hold them.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = ops.reshape(inputs, (-1, self.kernel_size[0] * self.kernel_size[1] * inputs.shape[-1]))
         x = ops.matmul(x, ops.reshape(self.kernel, (-1, self.filters))) + self.bias
         return ops.reshape(x, (-1, 1, 1, self.filters))
@@ -33,8 +36,16 @@ def _norm(norm, name, train_bn):
 
 
 def fpn_classifier_graph(
-    rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, fc_layers_size=1024, norm=BatchNorm, **align
-):
+    rois: Tensor,
+    feature_maps: Sequence[Tensor],
+    image_meta: Tensor,
+    pool_size: int,
+    num_classes: int,
+    train_bn: bool | None = True,
+    fc_layers_size: int = 1024,
+    norm: Callable[..., Any] | None = BatchNorm,
+    **align: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Class and box head.
 
     Args:
@@ -51,8 +62,8 @@ def fpn_classifier_graph(
     Returns:
         logits [B, N, K], probabilities [B, N, K], deltas [B, N, K, 4] in units of BBOX_STD_DEV.
     """
-    align = PyramidROIAlign((pool_size, pool_size), name="roi_align_classifier", **align)
-    x = _flatten(align([rois, image_meta, *feature_maps]))
+    pool = PyramidROIAlign((pool_size, pool_size), name="roi_align_classifier", **align)
+    x = _flatten(pool([rois, image_meta, *feature_maps]))
     x = WholeConv2D(fc_layers_size, pool_size, name="mrcnn_class_conv1")(x)
     x = layers.Activation("relu")(_norm(norm, "mrcnn_class_bn1", train_bn)(x))
     x = WholeConv2D(fc_layers_size, 1, name="mrcnn_class_conv2")(x)
@@ -82,7 +93,16 @@ class MaskHead:
         align: more arguments of `PyramidROIAlign`.
     """
 
-    def __init__(self, pool_size, num_classes, train_bn=True, channels=256, norm=BatchNorm, logits=False, **align):
+    def __init__(
+        self,
+        pool_size: int,
+        num_classes: int,
+        train_bn: bool | None = True,
+        channels: int = 256,
+        norm: Callable[..., Any] | None = BatchNorm,
+        logits: bool = False,
+        **align: Any,
+    ) -> None:
         self.align = PyramidROIAlign((pool_size, pool_size), name="roi_align_mask", **align)
         self.blocks = [
             (
@@ -96,20 +116,28 @@ class MaskHead:
         self.classify = layers.Conv2D(num_classes, 1, name="mrcnn_mask")
         self.activate = layers.Activation("linear" if logits else "sigmoid", dtype="float32")
 
-    def flat(self, rois, feature_maps, image_meta):
+    def flat(self, rois: Tensor, feature_maps: Sequence[Tensor], image_meta: Tensor) -> Tensor:
         """Masks of all RoIs of all images behind each other, [B * N, h, w, K]; N may be unknown in the graph."""
         x = _flatten(self.align([rois, image_meta, *feature_maps]))
         for conv, norm, relu in self.blocks:
             x = relu(norm(conv(x)))
         return self.activate(self.classify(self.upsample(x)))
 
-    def __call__(self, rois, feature_maps, image_meta):
+    def __call__(self, rois: Tensor, feature_maps: Sequence[Tensor], image_meta: Tensor) -> Tensor:
         """Masks [B, N, h, w, K] of rois [B, N, 4] normalised."""
         x = self.flat(rois, feature_maps, image_meta)
         return ops.reshape(x, (-1, rois.shape[1], *x.shape[1:]))
 
 
-def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, channels=256):
+def build_fpn_mask_graph(
+    rois: Tensor,
+    feature_maps: Sequence[Tensor],
+    image_meta: Tensor,
+    pool_size: int,
+    num_classes: int,
+    train_bn: bool | None = True,
+    channels: int = 256,
+) -> Tensor:
     """Mask probabilities [B, N, 2 pool_size, 2 pool_size, K] of rois [B, N, 4]; see `MaskHead`."""
     return MaskHead(pool_size, num_classes, train_bn, channels)(rois, feature_maps, image_meta)
 
@@ -127,7 +155,15 @@ class KeypointHead:
         align: more arguments of `PyramidROIAlign`.
     """
 
-    def __init__(self, pool_size, num_keypoints, convolutions=8, channels=512, roi_expand=1.0, **align):
+    def __init__(
+        self,
+        pool_size: int,
+        num_keypoints: int,
+        convolutions: int = 8,
+        channels: int = 512,
+        roi_expand: float = 1.0,
+        **align: Any,
+    ) -> None:
         self.roi_expand = roi_expand
         self.align = PyramidROIAlign((pool_size, pool_size), name="roi_align_keypoint", **align)
         self.convolutions = [
@@ -145,14 +181,14 @@ class KeypointHead:
         self.upsample = layers.UpSampling2D(2, interpolation="bilinear", name="mrcnn_keypoint_upsample")
         self.transpose = layers.Permute((3, 1, 2), name="mrcnn_keypoint", dtype="float32")
 
-    def flat(self, rois, feature_maps, image_meta):
+    def flat(self, rois: Tensor, feature_maps: Sequence[Tensor], image_meta: Tensor) -> Tensor:
         """Logits of all RoIs of all images behind each other, [B * N, J, h, w]; N may be unknown in the graph."""
         x = _flatten(self.align([expand(rois, self.roi_expand), image_meta, *feature_maps]))
         for conv in self.convolutions:
             x = conv(x)
         return self.transpose(self.upsample(self.deconv(x)))
 
-    def __call__(self, rois, feature_maps, image_meta):
+    def __call__(self, rois: Tensor, feature_maps: Sequence[Tensor], image_meta: Tensor) -> Tensor:
         """Logits [B, N, J, h, w] of rois [B, N, 4] normalised, one softmax for each keypoint over its h * w cells."""
         x = self.flat(rois, feature_maps, image_meta)
         return ops.reshape(x, (-1, rois.shape[1], *x.shape[1:]))

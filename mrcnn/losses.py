@@ -3,7 +3,17 @@
 The names are the original's; every function takes and returns backend tensors.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from keras import ops
+
+from mrcnn.boxes import Tensor
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
 
 
 def _mean(values, weights):
@@ -12,7 +22,7 @@ def _mean(values, weights):
     return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1)
 
 
-def smooth_l1_loss(y_true, y_pred, beta=1.0):
+def smooth_l1_loss(y_true: Tensor, y_pred: Tensor, beta: float = 1.0) -> Tensor:
     """Elementwise smooth L1 (Girshick 2015): quadratic below a difference of `beta`, linear above; L1 for 0."""
     difference = ops.abs(y_true - y_pred)
     if not beta:
@@ -40,7 +50,7 @@ def _one_hot(class_ids, count, dtype):
     return ops.one_hot(ops.maximum(class_ids, 0), count, dtype=dtype)
 
 
-def rpn_class_loss_graph(rpn_match, rpn_class_logits):
+def rpn_class_loss_graph(rpn_match: Tensor, rpn_class_logits: Tensor) -> Tensor:
     """Cross-entropy of foreground against background, over the anchors that are one of them.
 
     Args:
@@ -53,7 +63,9 @@ def rpn_class_loss_graph(rpn_match, rpn_class_logits):
     return _mean(_cross_entropy(ops.equal(match, 1), rpn_class_logits), ops.not_equal(match, 0))
 
 
-def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox, mean="positives", beta=1.0):
+def rpn_bbox_loss_graph(
+    config: Any, target_bbox: Tensor, rpn_match: Tensor, rpn_bbox: Tensor, mean: str = "positives", beta: float = 1.0
+) -> Tensor:
     """Smooth L1 of the RPN's deltas, over the positive anchors.
 
     Args:
@@ -71,7 +83,7 @@ def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox, mean="positive
     return _box_loss(target, rpn_bbox, positive, ops.not_equal(ops.squeeze(rpn_match, -1), 0), mean, beta)
 
 
-def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids):
+def mrcnn_class_loss_graph(target_class_ids: Tensor, pred_class_logits: Tensor, active_class_ids: Tensor) -> Tensor:
     """Cross-entropy over the RoIs, left out where the predicted class does not exist in the image's data set.
 
     Args:
@@ -85,7 +97,9 @@ def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids
     return _mean(_cross_entropy(ops.maximum(target_class_ids, 0), pred_class_logits), weights)
 
 
-def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox, mean="positives", beta=1.0):
+def mrcnn_bbox_loss_graph(
+    target_bbox: Tensor, target_class_ids: Tensor, pred_bbox: Tensor, mean: str = "positives", beta: float = 1.0
+) -> Tensor:
     """Smooth L1 of the positive RoIs' deltas, those of the true class.
 
     Args:
@@ -98,7 +112,9 @@ def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox, mean="positi
     return _box_loss(target_bbox, pred, target_class_ids > 0, target_class_ids >= 0, mean, beta)
 
 
-def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks, logits=False):
+def mrcnn_mask_loss_graph(
+    target_masks: Tensor, target_class_ids: Tensor, pred_masks: Tensor, logits: bool = False
+) -> Tensor:
     """Binary cross-entropy of the positive RoIs' masks, on the channel of the true class.
 
     Args:
@@ -116,7 +132,7 @@ def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks, logits=Fal
     return _mean(ops.mean(entropy, axis=(2, 3)), target_class_ids > 0)
 
 
-def mrcnn_keypoint_loss_graph(target_cells, pred_keypoints):
+def mrcnn_keypoint_loss_graph(target_cells: Tensor, pred_keypoints: Tensor) -> Tensor:
     """Softmax cross-entropy over the cells of each heatmap, over the points that have one.
 
     Points that are annotated but hidden (v = 1) count like visible ones.
@@ -131,7 +147,7 @@ def mrcnn_keypoint_loss_graph(target_cells, pred_keypoints):
 
 
 # Loss -> its value from the outputs y of the training graph, and the settings c.
-LOSSES = {
+LOSSES: dict[str, Callable[[dict[str, Tensor], Config], Tensor]] = {
     "rpn_class_loss": lambda y, c: rpn_class_loss_graph(y["target_rpn_match"], y["rpn_class_logits"]),
     "rpn_bbox_loss": lambda y, c: rpn_bbox_loss_graph(
         c, y["target_rpn_bbox"], y["target_rpn_match"], y["rpn_bbox"], c.LOSS_MEAN, c.SMOOTH_L1_BETA

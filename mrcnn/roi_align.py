@@ -1,18 +1,29 @@
 """RoIAlign over the pyramid: a fixed grid of bilinear samples from the level that suits each box."""
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import keras
 from keras import layers, ops
 
 from mrcnn import images
+from mrcnn.boxes import Tensor
 
 # How far outside the map, in cells, a sample may lie and still count as on its edge. Samples of a box that ends at the
 # image's edge lie exactly there; without this, rounding, which every backend does in its own way, would drop some.
 EDGE = 1e-3
 
 
-def crop_and_resize(flat_maps, offsets, heights, widths, boxes, shape, sampling="corners"):
+def crop_and_resize(
+    flat_maps: Tensor,
+    offsets: Tensor,
+    heights: Tensor,
+    widths: Tensor,
+    boxes: Tensor,
+    shape: Sequence[int],
+    sampling: str = "corners",
+) -> Tensor:
     """Bilinear samples on a grid over each box, of many maps of different sizes at once: maps lie flattened behind each
     other, and each box says where its own map begins. Samples outside the map are 0.
 
@@ -90,13 +101,13 @@ def _bins(start, end, sizes, count, offset=0.0):
 
 
 # ROI_ALIGN -> function(start [B, N], end [B, N], sizes [B, N], count): a list of samples' places along an axis.
-SAMPLINGS = {"corners": _corners, "bins": _bins, "aligned": partial(_bins, offset=0.5)}
+SAMPLINGS: dict[str, Callable[..., Any]] = {"corners": _corners, "bins": _bins, "aligned": partial(_bins, offset=0.5)}
 
 # ROI_LEVEL -> how a level that is a fraction becomes a whole one.
-ROUNDINGS = {"round": ops.round, "floor": lambda level: ops.floor(level + 1e-6)}
+ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {"round": ops.round, "floor": lambda level: ops.floor(level + 1e-6)}
 
 
-def pyramid_level(boxes, image_area, rounding="round"):
+def pyramid_level(boxes: Tensor, image_area: Tensor, rounding: str = "round") -> Tensor:
     """Level 2..5 of each box (equation 1 of the FPN paper): a box of 224 x 224 pixels belongs to P4.
 
     Args:
@@ -126,14 +137,16 @@ class PyramidROIAlign(layers.Layer):
     Output: [B, N, rows, columns, channels]; no gradient flows into the boxes.
     """
 
-    def __init__(self, pool_shape, sampling="corners", rounding="round", **kwargs):
+    def __init__(
+        self, pool_shape: Iterable[int], sampling: str = "corners", rounding: str = "round", **kwargs: Any
+    ) -> None:
         # Boxes and image sizes need float32 in a network of lower precision too.
         super().__init__(autocast=False, **kwargs)
         self.pool_shape = tuple(pool_shape)
         self.sampling = sampling
         self.rounding = rounding
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         boxes, image_meta, *maps = inputs
         boxes = ops.stop_gradient(boxes)
         image_shape = ops.cast(images.parse_image_meta(image_meta)["image_shape"], "float32")
@@ -149,10 +162,10 @@ class PyramidROIAlign(layers.Layer):
         flat = ops.concatenate([ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1])) for x in maps], axis=1)
         return crop_and_resize(flat, offsets, heights, widths, boxes, self.pool_shape, self.sampling)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
         return (*input_shape[0][:2], *self.pool_shape, input_shape[2][-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "pool_shape": self.pool_shape,

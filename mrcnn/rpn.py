@@ -1,13 +1,20 @@
 """Region Proposal Network (Ren et al. 2015): its head, and the layer that turns scores and deltas into proposals."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
+from numpy.typing import ArrayLike
 
 from mrcnn import boxes
+from mrcnn.boxes import Tensor
 
 
-def rpn_graph(feature_map, anchors_per_location, anchor_stride, channels=512, score="softmax"):
+def rpn_graph(
+    feature_map: Tensor, anchors_per_location: int, anchor_stride: int, channels: int = 512, score: str = "softmax"
+) -> list[Tensor]:
     """RPN head on one level.
 
     Args:
@@ -32,7 +39,9 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride, channels=512, sc
     return [logits, probs, layers.Reshape((-1, 4))(x)]
 
 
-def build_rpn_model(anchor_stride, anchors_per_location, depth, channels=512, score="softmax"):
+def build_rpn_model(
+    anchor_stride: int, anchors_per_location: int, depth: int, channels: int = 512, score: str = "softmax"
+) -> keras.Model:
     """The RPN head as a model of its own, so that all levels share its weights. See `rpn_graph`."""
     feature_map = keras.Input((None, None, depth), name="input_rpn_feature_map")
     outputs = rpn_graph(feature_map, anchors_per_location, anchor_stride, channels, score)
@@ -56,17 +65,25 @@ class ProposalLayer(layers.Layer):
     Output: [B, N, 4] normalised boxes, highest score first, zero-padded. No gradient flows through it.
     """
 
-    def __init__(self, proposal_count, nms_threshold, pre_nms_limit=6000, std_dev=(0.1, 0.1, 0.2, 0.2), **kwargs):
+    def __init__(
+        self,
+        proposal_count: int,
+        nms_threshold: float,
+        pre_nms_limit: int = 6000,
+        std_dev: Iterable[float] = (0.1, 0.1, 0.2, 0.2),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         self.proposal_count = proposal_count
         self.nms_threshold = nms_threshold
         self.pre_nms_limit = pre_nms_limit
         self.std_dev = tuple(std_dev)
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Any]) -> Tensor:
         probs, deltas, anchors, *window = keras.tree.map_structure(ops.stop_gradient, inputs)
         levels = zip(probs, deltas, strict=True) if isinstance(probs, list) else [(probs, deltas)]
-        start, found = 0, []
+        start = 0
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
         for level, (level_probs, level_deltas) in enumerate(levels):
             batch, count = ops.shape(level_deltas)[:2]
             part = ops.slice(anchors, (0, start, 0), (batch, count, 4))
@@ -99,10 +116,10 @@ class ProposalLayer(layers.Layer):
         deltas, anchors = (ops.take_along_axis(x, best[..., None], axis=1) for x in (deltas, anchors))
         return scores, boxes.decode(anchors, deltas * ops.convert_to_tensor(self.std_dev, dtype=deltas.dtype))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
         return (input_shape[2][0], self.proposal_count, 4)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "proposal_count": self.proposal_count,
@@ -122,16 +139,16 @@ class Anchors(layers.Layer):
     Input: any tensor with batch as first axis.
     """
 
-    def __init__(self, anchors, **kwargs):
+    def __init__(self, anchors: ArrayLike, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         self.anchors = np.asarray(anchors, "float32")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         anchors = ops.convert_to_tensor(self.anchors, dtype="float32")
         return ops.broadcast_to(anchors[None], (ops.shape(inputs)[0], *self.anchors.shape))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
         return (input_shape[0], *self.anchors.shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "anchors": self.anchors.tolist()}

@@ -1,18 +1,35 @@
 """What the RPN and the heads should say: matching of anchors and proposals with ground truth."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 from keras import layers, ops
+from numpy.typing import ArrayLike
 
 from mrcnn import boxes, keypoints
+from mrcnn.boxes import Tensor
 from mrcnn.roi_align import crop_and_resize
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
 
 # An anchor or proposal with more of its own area than this inside a crowd is neither object nor background
 # (Detectron's CROWD_FILTER_THRESH).
 CROWD_OVERLAP = 0.7
 
 
-def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=None):
+def build_rpn_targets(
+    image_shape: Any,
+    anchors: np.ndarray,
+    gt_class_ids: ArrayLike,
+    gt_boxes: ArrayLike,
+    config: Config,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Match anchors with ground truth (Ren et al. 2015, section 3.1.2).
 
     Positive are anchors with IoU of at least 0.7 and, for every instance, those that overlap it most; negative are
@@ -31,7 +48,7 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
         rpn_match [A] int8: 1 positive, -1 negative, 0 neutral; and rpn_bbox [RPN_TRAIN_ANCHORS_PER_IMAGE, 4] float64:
         deltas of the positive anchors in their order, zero-padded.
     """
-    rng = np.random if rng is None else rng
+    random: Any = np.random if rng is None else rng
     limit = config.RPN_TRAIN_ANCHORS_PER_IMAGE
     match = np.zeros(len(anchors), "int8")
     deltas = np.zeros((limit, 4))
@@ -54,12 +71,12 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
 
     positive = np.nonzero(match == 1)[0]
     if len(positive) > limit // 2:
-        match[rng.choice(positive, len(positive) - limit // 2, replace=False)] = 0
+        match[random.choice(positive, len(positive) - limit // 2, replace=False)] = 0
         positive = np.nonzero(match == 1)[0]
     negative = np.nonzero(match == -1)[0]
     surplus = len(negative) - (limit - len(positive))
     if surplus > 0:
-        match[rng.choice(negative, surplus, replace=False)] = 0
+        match[random.choice(negative, surplus, replace=False)] = 0
     if len(positive):
         encoded = boxes.encode(anchors[positive], instances[best[positive]])
         deltas[: len(positive)] = encoded / np.asarray(config.RPN_BBOX_STD_DEV)
@@ -99,21 +116,21 @@ class DetectionTargetLayer(layers.Layer):
 
     def __init__(
         self,
-        rois_per_image=200,
-        positive_ratio=0.33,
-        mask_shape=(28, 28),
-        use_mini_mask=True,
-        std_dev=(0.1, 0.1, 0.2, 0.2),
-        seed=None,
-        keypoint_shape=None,
-        image_shape=None,
-        keypoint_classes=None,
-        roi_expand=1.0,
-        append_gt=False,
-        sampling="corners",
-        normalization="pixels",
-        **kwargs,
-    ):
+        rois_per_image: int = 200,
+        positive_ratio: float = 0.33,
+        mask_shape: Sequence[int] | None = (28, 28),
+        use_mini_mask: bool = True,
+        std_dev: Iterable[float] = (0.1, 0.1, 0.2, 0.2),
+        seed: int | None = None,
+        keypoint_shape: Sequence[int] | None = None,
+        image_shape: Sequence[int] | None = None,
+        keypoint_classes: Iterable[int] | None = None,
+        roi_expand: float = 1.0,
+        append_gt: bool = False,
+        sampling: str = "corners",
+        normalization: str = "pixels",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         self.rois_per_image = rois_per_image
         self.positive_ratio = positive_ratio
@@ -131,7 +148,7 @@ class DetectionTargetLayer(layers.Layer):
         self.sampling = sampling
         self.normalization = normalization
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         proposals, gt_class_ids, gt_boxes, *others = (ops.stop_gradient(x) for x in inputs)
         proposals, gt_boxes = ops.cast(proposals, "float32"), ops.cast(gt_boxes, "float32")
         if self.append_gt:
@@ -218,7 +235,7 @@ class DetectionTargetLayer(layers.Layer):
         rois = boxes.to_pixels(boxes.expand(rois, self.roi_expand), self.image_shape, self.normalization)
         return keypoints.encode(points, rois, self.keypoint_shape)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> list[tuple]:
         batch, total, slots = input_shape[0][0], self.rois_per_image, self.positive_slots
         shapes = [(batch, total, 4), (batch, total), (batch, total, 4)]
         if self.mask_shape:
@@ -227,13 +244,13 @@ class DetectionTargetLayer(layers.Layer):
             shapes.append((batch, slots, input_shape[-1][2]))
         return shapes
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> list[keras.KerasTensor]:
         shapes = self.compute_output_shape([x.shape for x in inputs])
         heads = ["float32"] * bool(self.mask_shape) + ["int32"] * bool(self.keypoint_shape)
         dtypes = ["float32", "int32", "float32", *heads]
         return [keras.KerasTensor(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True)]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "rois_per_image": self.rois_per_image,
