@@ -3,14 +3,23 @@
 ResNets carry the layer names of the original, so that its weights (and ImageNet's) load by name.
 """
 
+from __future__ import annotations
+
 import difflib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+from mrcnn.boxes import Tensor
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
 
 
 @keras.saving.register_keras_serializable("mrcnn")
@@ -25,25 +34,25 @@ class BatchNorm(layers.BatchNormalization):
         folded: the layer adds beta at most, as its other numbers are in the convolution before it; see `fold`.
     """
 
-    def __init__(self, frozen=False, **kwargs):
+    def __init__(self, frozen: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.frozen = frozen
         self.folded = False
 
-    def __call__(self, inputs, training=None, **kwargs):
+    def __call__(self, inputs: Tensor, training: bool | None = None, **kwargs: Any) -> Tensor:
         if training is False and keras.backend.is_keras_tensor(inputs):
             self.frozen = True
         return super().__call__(inputs, training=training, **kwargs)
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Any = None) -> Tensor:
         if self.folded:
             return inputs if self._before().use_bias else inputs + ops.cast(self.beta, inputs.dtype)
         return super().call(inputs, training=False if self.frozen else training, mask=mask)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "frozen": self.frozen}
 
-    def fold(self):
+    def fold(self) -> bool:
         """Move the stored statistics, gamma and beta into the convolution before, for inference.
 
         That convolution must have no activation, and be followed by nothing else. If it has no bias, beta stays here
@@ -80,7 +89,7 @@ class BatchNorm(layers.BatchNormalization):
         return self._inbound_nodes[0].input_tensors[0]._keras_history.operation
 
 
-def batch_norm(x, name, train_bn, epsilon=0.001):
+def batch_norm(x: Tensor, name: str, train_bn: bool | None, epsilon: float = 0.001) -> Tensor:
     """BatchNorm with stored statistics if `train_bn` is False, else with those of the batch while training."""
     return BatchNorm(frozen=train_bn is False, epsilon=epsilon, name=name)(x)
 
@@ -112,12 +121,29 @@ def _relu(x):
     return layers.Activation("relu")(x)
 
 
-def identity_block(input_tensor, kernel_size, filters, stage, block, use_bias=True, train_bn=True):
+def identity_block(
+    input_tensor: Tensor,
+    kernel_size: int,
+    filters: Sequence[int],
+    stage: int,
+    block: str,
+    use_bias: bool = True,
+    train_bn: bool | None = True,
+) -> Tensor:
     """Bottleneck block (1x1, k x k, 1x1) that adds its input; `filters` are the three widths."""
     return _bottleneck(input_tensor, kernel_size, filters, stage, block, None, Variant(train_bn, bias=use_bias))
 
 
-def conv_block(input_tensor, kernel_size, filters, stage, block, strides=(2, 2), use_bias=True, train_bn=True):
+def conv_block(
+    input_tensor: Tensor,
+    kernel_size: int,
+    filters: Sequence[int],
+    stage: int,
+    block: str,
+    strides: tuple[int, int] = (2, 2),
+    use_bias: bool = True,
+    train_bn: bool | None = True,
+) -> Tensor:
     """Bottleneck block whose shortcut is a 1x1 convolution; the stride is in the first 1x1 convolution."""
     return _bottleneck(input_tensor, kernel_size, filters, stage, block, strides, Variant(train_bn, bias=use_bias))
 
@@ -162,7 +188,7 @@ def _stem(input_image, width, variant):
 class ResNet:
     """Blocks in the stages 2 to 5, and of bottlenecks the groups of the 3x3 convolution and their width in stage 2."""
 
-    blocks: tuple
+    blocks: tuple[int, ...]
     bottleneck: bool = True
     groups: int = 1
     group_width: int = 64
@@ -178,7 +204,14 @@ BACKBONES = {
 }
 
 
-def resnet_graph(input_image, architecture, stage5=False, train_bn=True, width=64, **variant):
+def resnet_graph(
+    input_image: Tensor,
+    architecture: str,
+    stage5: bool = False,
+    train_bn: bool | None = True,
+    width: int = 64,
+    **variant: Any,
+) -> list[Tensor]:
     """Feature maps [C1, C2, C3, C4, C5] of a ResNet (He et al. 2015) or ResNeXt (Xie et al. 2017).
 
     TensorFlow computes the gradient of a ResNeXt's grouped convolutions through XLA, which takes seconds on a CPU:
@@ -197,9 +230,9 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True, width=6
     """
     if architecture not in BACKBONES:
         raise _unknown(architecture)
-    resnet, variant = BACKBONES[architecture], Variant(train_bn, **variant)
+    resnet, chosen = BACKBONES[architecture], Variant(train_bn, **variant)
     width = 64 if resnet.bottleneck else width
-    x = _stem(input_image, width, variant)
+    x = _stem(input_image, width, chosen)
     maps = [x]
     for stage, count in enumerate(resnet.blocks if stage5 else resnet.blocks[:3], start=2):
         filters = width * 2 ** (stage - 2)
@@ -215,11 +248,11 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True, width=6
                     stage,
                     block,
                     strides if index == 0 else None,
-                    variant,
+                    chosen,
                     resnet.groups,
                 )
             else:
-                x = _basic_block(x, filters, stage, block, strides, replace(variant, bias=False))
+                x = _basic_block(x, filters, stage, block, strides, replace(chosen, bias=False))
         maps.append(x)
     return maps if stage5 else [*maps, None]
 
@@ -228,7 +261,7 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True, width=6
 _SIZES = [(128 // stride, 128 // stride) for stride in (2, 4, 8, 16, 32)]
 
 
-def applications_graph(input_image, architecture, train_bn=True):
+def applications_graph(input_image: Tensor, architecture: str, train_bn: bool | None = True) -> list[Tensor]:
     """Feature maps [C1, C2, C3, C4, C5] of a network of `keras.applications`, with random weights.
 
     They are the last outputs of stride 2 (4 where there is none), 4, 8, 16 and 32. The network's layers get its name
@@ -262,7 +295,7 @@ def applications_graph(input_image, architecture, train_bn=True):
             "pyramid is built on; choose another network."
         )
     maps = [last.get(2, last[4]), *(last[stride] for stride in (4, 8, 16, 32))]
-    counts = Counter()
+    counts: Counter[str] = Counter()
 
     def clone(layer):
         name = layer.name
@@ -297,7 +330,7 @@ def _unknown(name):
     )
 
 
-def build_backbone(config, input_image):
+def build_backbone(config: Config, input_image: Tensor) -> Sequence[Tensor]:
     """Feature maps [C1..C5] of the network that BACKBONE names, or of a function `f(image, stage5=True, train_bn=...)`.
 
     Raises:

@@ -1,16 +1,25 @@
 """The two Keras models of Mask R-CNN: one detects, the other computes its losses and trains."""
 
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
 from mrcnn import losses, weights
+from mrcnn.boxes import Tensor
 from mrcnn.parallel_model import replicas
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
 
 
 @contextmanager
-def precision(name):
+def precision(name: str) -> Iterator[None]:
     """While it lasts, layers that are made compute in "float32", "bfloat16" or "float16"; their weights are float32."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
@@ -26,7 +35,7 @@ class InferenceGraph(keras.Model):
 
     mode = "inference"
 
-    def save_weights(self, filepath, overwrite=True, **kwargs):
+    def save_weights(self, filepath: Path | str, overwrite: bool = True, **kwargs: Any) -> None:
         """Write the weights: `*.weights.h5` as Keras does, any other `.h5` in the original's layout."""
         if str(filepath).endswith(".weights.h5"):
             return super().save_weights(filepath, overwrite=overwrite, **kwargs)
@@ -39,7 +48,7 @@ class TrainingGraph(InferenceGraph):
 
     mode = "training"
 
-    def set_losses(self, config, outputs):
+    def set_losses(self, config: Config, outputs: Container[str]) -> None:
         """Take from a `Config` how to compute the losses whose outputs the graph has, their factors (1 if left out) and
         that of the L2 term."""
         names = [name for name in losses.LOSSES if name.removesuffix("_loss") in outputs]
@@ -50,7 +59,7 @@ class TrainingGraph(InferenceGraph):
         self.weight_decay = config.WEIGHT_DECAY if in_loss else 0.0
         self.loss_means = {name: keras.metrics.Mean(name=name) for name in names}
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         # A data pipeline leaves the batch unknown to TensorFlow, which would then compute every shape at run time.
         if isinstance(inputs, dict):
             inputs = [inputs[x.name] for x in self.inputs]
@@ -58,12 +67,14 @@ class TrainingGraph(InferenceGraph):
         inputs = [ops.reshape(x, ref.shape) if fixed else x for x, ref in zip(inputs, self.inputs, strict=True)]
         return super().call(inputs, training=training, mask=mask)
 
-    def regularization(self):
+    def regularization(self) -> Tensor:
         """L2 penalty: for each trained kernel and bias the mean square of its values, times the weight decay."""
         decayed = [w for w in self.trainable_variables if w.name not in ("gamma", "beta")]
         return self.weight_decay * sum(ops.mean(ops.square(w)) for w in decayed)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
         total = self.regularization()
         for name in self.loss_weights:
             value = losses.LOSSES[name](y_pred, self.config) * self.loss_weights[name]

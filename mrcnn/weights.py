@@ -4,16 +4,23 @@ In that layout every layer is a group at the root with an attribute `weight_name
 weight), such as ("conv1", "kernel"), and never by its position in the file.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from mrcnn.download import fetch
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ PRETRAINED = {
 }
 
 
-def default_folder():
+def default_folder() -> Path:
     """Where downloads land: `weights/` beside the package in a checkout, else MRCNN_CACHE or ~/.cache/mrcnn."""
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "setup.cfg").exists():
@@ -68,7 +75,7 @@ def default_folder():
     return Path(os.environ.get("MRCNN_CACHE", Path.home() / ".cache" / "mrcnn")) / "weights"
 
 
-def download(name, path=None, verbose=1):
+def download(name: str, path: Path | str | None = None, verbose: int = 1) -> str:
     """Path of a pretrained weights file, downloaded first if it is not there.
 
     Args:
@@ -86,7 +93,7 @@ def download(name, path=None, verbose=1):
     return fetch(release.url, path or default_folder() / release.file, release.sha256, verbose)
 
 
-def table():
+def table() -> str:
     """`PRETRAINED` as a Markdown table, as in weights/README.md."""
     rows = ["| name | file | what | classes | sha256 |", "|---|---|---|---|---|"]
     for name, x in PRETRAINED.items():
@@ -135,7 +142,7 @@ def _keys(layer, names):
     return [(_keras_applications_name(owner), weight) for owner, weight in keys]
 
 
-def read(path):
+def read(path: Path | str) -> dict[str, dict[str, np.ndarray]]:
     """All weights of an .h5 file in the original's layout.
 
     Files of `save_weights` and of full saves (a `model_weights` group) are read, names as bytes or str, nested models,
@@ -157,7 +164,7 @@ def read(path):
             if "layer_names" not in root.attrs:
                 hint = " (a Keras 3 file: use keras_model.load_weights)" if str(path).endswith(".weights.h5") else ""
                 raise ValueError(f"{path} holds no Keras weights in the layer_names layout{hint}.")
-            found = {}
+            found: dict[str, dict[str, np.ndarray]] = {}
             for layer in map(_text, root.attrs["layer_names"]):
                 names = [_text(name) for name in root[layer].attrs["weight_names"]]
                 for name, (owner, weight) in zip(names, _keys(layer, names), strict=True):
@@ -172,7 +179,7 @@ def read(path):
         ) from error
 
 
-def weighted_layers(model):
+def weighted_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Every layer of a model that holds weights of the network, those of nested models too, in order."""
     for layer in model.layers:
         if hasattr(layer, "layers"):
@@ -192,19 +199,19 @@ class LoadReport:
     """Which layers a file gave to a model, and which it did not, with the reason."""
 
     path: str
-    loaded: list = field(default_factory=list)
-    excluded: list = field(default_factory=list)
-    missing: list = field(default_factory=list)
-    mismatched: dict = field(default_factory=dict)
-    adapted: dict = field(default_factory=dict)
-    classes: tuple | None = None  # of the file and of the model, background included, where they differ
+    loaded: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    mismatched: dict[str, str] = field(default_factory=dict)
+    adapted: dict[str, str] = field(default_factory=dict)
+    classes: tuple[int, int] | None = None  # of the file and of the model, background included, where they differ
 
     @property
-    def left(self):
+    def left(self) -> list[str]:
         """Names of the layers that are as they were before."""
         return self.excluded + self.missing + list(self.mismatched)
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [f"Loaded {len(self.loaded)} layers from {self.path}"]
         if self.excluded:
             rows.append(f"  excluded by request: {', '.join(self.excluded)}")
@@ -219,12 +226,12 @@ class LoadReport:
         return "\n".join(rows)
 
 
-def some(names, count=12):
+def some(names: Sequence[str], count: int = 12) -> str:
     """The first names of many, as text."""
     return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
-def load(model, path, exclude=(), strict=False):
+def load(model: keras.Model, path: Path | str, exclude: Iterable[str] | None = (), strict: bool = False) -> LoadReport:
     """Load an .h5 file in the original's layout into a model, by layer and weight name.
 
     Args:
@@ -259,7 +266,7 @@ def load(model, path, exclude=(), strict=False):
                 values = {**values, "kernel": adapt_channels(values["kernel"], channels)}
                 report.adapted[name] = f"from 3 input channels to {channels}"
             wrong = [
-                f"{key} is {np.shape(values.get(key)) if key in values else 'missing'}, wanted {tuple(weight.shape)}"
+                f"{key} is {np.shape(values[key]) if key in values else 'missing'}, wanted {tuple(weight.shape)}"
                 for key, weight in weights.items()
                 if key not in values or np.shape(values[key]) != tuple(weight.shape)
             ]
@@ -291,7 +298,7 @@ def _is_rgb(stored, kernel):
     return same and stored.shape[2] == 3 and kernel.shape[2] != 3
 
 
-def adapt_channels(kernel, channels):
+def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     """A first convolution's RGB kernel [h, w, 3, n] for another number of input channels.
 
     Channel c gets the kernel of RGB's channel c modulo 3, times 3 / channels, so that the response to an image whose
@@ -303,7 +310,7 @@ def adapt_channels(kernel, channels):
     return kernel[:, :, np.arange(channels) % 3] * np.float32(3 / channels)
 
 
-def copy(source, target):
+def copy(source: keras.Model, target: keras.Model) -> None:
     """Copy the weights of one graph to another that has the same layers, as from training to inference."""
     ours = {layer.name: layer for layer in weighted_layers(source)}
     for layer in weighted_layers(target):
@@ -342,7 +349,8 @@ def _layout(model, mode):
         if name.startswith("fpn_")
         or (place < names.index("fpn_c5p5") and not re.match("input_(?!image$)|anchors", name))
     ]
-    counts, layout = {}, []
+    counts: dict[str, int] = {}
+    layout: list[tuple[str, keras.layers.Layer | None]] = []
     for name in backbone:
         automatic = re.fullmatch(r"(activation|add|zero_padding2d|max_pooling2d)(_\d+)?", name)
         if automatic:
@@ -361,7 +369,7 @@ def _layout(model, mode):
     return layout + [(name, ours.get(name)) for name in tail]
 
 
-def write(model, path, mode):
+def write(model: keras.Model, path: Path | str, mode: str) -> None:
     """Write a model's weights in the original's layout, which the 2019 package reads too.
 
     The file appears under its name only when it is whole.
@@ -381,7 +389,7 @@ def write(model, path, mode):
     write_groups(path, groups())
 
 
-def write_groups(path, groups):
+def write_groups(path: Path | str, groups: Iterable[tuple[str, dict[str, np.ndarray]]]) -> None:
     """Write an .h5 file of pairs (layer or nested model, {"layer/weight:0": array}), whole or not at all."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
