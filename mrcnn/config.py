@@ -9,14 +9,24 @@ Subclass `Config`, override what differs, instantiate::
     config = BalloonConfig()
 """
 
+from __future__ import annotations
+
 import difflib
 import json
 import math
 import numbers
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in typing from Python 3.11 on
+
+# What a setting of several numbers may be.
+Numbers = Sequence[float] | np.ndarray
 
 # Settings that name one of a few ways, and these ways.
 CHOICES = {
@@ -53,7 +63,7 @@ class Config:
     """
 
     # Name of the experiment: the prefix of its log folder.
-    NAME = None
+    NAME: str | None = None
 
     # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
     # the largest batch that fits gives the best use of the machine.
@@ -70,7 +80,7 @@ class Config:
     # "resnet50", "resnet101"; "resnet18", "resnet34" (basic blocks, light enough for a CPU); "resnext50_32x4d",
     # "resnext101_32x8d"; the name of a network in keras.applications, as "MobileNetV2"; or a callable
     # backbone(input_image, stage5=True, train_bn=...) -> [C1, C2, C3, C4, C5].
-    BACKBONE = "resnet101"
+    BACKBONE: str | Callable[..., Any] = "resnet101"
 
     # Variants of the ResNets: whether a bottleneck takes its stride in the first 1x1 convolution (He et al. 2015) or in
     # the 3x3 one, which sees every pixel (torchvision); whether convolutions have a bias, which BatchNorm makes
@@ -83,14 +93,14 @@ class Config:
     BATCH_NORM_EPSILON = 0.001
 
     # Only with a callable BACKBONE: function(image_shape) -> [5, 2] heights and widths of P2..P6.
-    COMPUTE_BACKBONE_SHAPE = None
+    COMPUTE_BACKBONE_SHAPE: Callable[..., Any] | None = None
 
     # Width of the first stage of "resnet18" and "resnet34"; later stages double it. Narrow networks train in minutes on
     # a CPU.
     BACKBONE_WIDTH = 64
 
     # Strides of P2..P6 against the image.
-    BACKBONE_STRIDES = [4, 8, 16, 32, 64]
+    BACKBONE_STRIDES: Numbers = [4, 8, 16, 32, 64]
 
     # Width of the first dense layers of the box head (convolutions over the whole pooled RoI).
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024
@@ -111,10 +121,10 @@ class Config:
     NUM_CLASSES = 1
 
     # Side of a square anchor in pixels, one for each pyramid level.
-    RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)
+    RPN_ANCHOR_SCALES: Numbers = (32, 64, 128, 256, 512)
 
     # Width / height of the anchors in each cell.
-    RPN_ANCHOR_RATIOS = [0.5, 1, 2]
+    RPN_ANCHOR_RATIOS: Numbers = [0.5, 1, 2]
 
     # 1: anchors in every cell of the feature map, 2: in every second one, and so on.
     RPN_ANCHOR_STRIDE = 1
@@ -153,7 +163,7 @@ class Config:
 
     # Masks cut to their box and resized to MINI_MASK_SHAPE save memory where images are large.
     USE_MINI_MASK = True
-    MINI_MASK_SHAPE = (56, 56)
+    MINI_MASK_SHAPE: Sequence[int] = (56, 56)
 
     # How images come to one size (mrcnn.images.resize_image):
     # square: scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE, never above IMAGE_MAX_DIM, and pad to a square of that side.
@@ -164,17 +174,17 @@ class Config:
     # crop:   the same scale, then a random square of side IMAGE_MIN_DIM; training only.
     # none:   neither scale nor pad; the sides must be multiples of 64.
     IMAGE_RESIZE_MODE = "square"
-    IMAGE_MIN_DIM = 800
-    IMAGE_MAX_DIM = 1024
-    IMAGE_MIN_SCALE = 0
+    IMAGE_MIN_DIM: int | None = 800
+    IMAGE_MAX_DIM: int | None = 1024
+    IMAGE_MIN_SCALE: float | None = 0
 
     # Channels of the input: 3 for RGB, 1 for gray, 4 for RGB-D. MEAN_PIXEL has as many values.
     IMAGE_CHANNEL_COUNT = 3
-    MEAN_PIXEL = (123.7, 116.8, 103.9)
+    MEAN_PIXEL: Numbers = (123.7, 116.8, 103.9)
 
     # The network sees (pixel - MEAN_PIXEL) / PIXEL_STD, one number or one for each channel, and then the channels in
     # CHANNEL_ORDER: both are in RGB. For a network trained on 0..1 they are 255 times what it names.
-    PIXEL_STD: float | Sequence[float] = 1.0
+    PIXEL_STD: float | Numbers = 1.0
     CHANNEL_ORDER = "rgb"
 
     # What is beside the image: "black", or the "mean" pixel, which the network sees as the zeros that its convolutions
@@ -201,7 +211,7 @@ class Config:
     # MASK_POOL_SIZE unless the mask head is changed.
     POOL_SIZE = 7
     MASK_POOL_SIZE = 14
-    MASK_SHAPE = (28, 28)
+    MASK_SHAPE: Sequence[int] = (28, 28)
 
     # False: no mask head; `detect` gives boxes, and keypoints where there are any. Data sets still give masks, as these
     # say where the boxes are.
@@ -213,20 +223,20 @@ class Config:
     # Their names; the (left, right) pairs of indices that a mirror exchanges; the (from, to) pairs of indices that are
     # limbs in pictures; and the standard deviations by which COCO's similarity (OKS) judges them, relative to the
     # object's size: empty for one of 0.07 for all of them.
-    KEYPOINT_NAMES = ()
-    KEYPOINT_FLIP_PAIRS = ()
-    KEYPOINT_SKELETON = ()
-    KEYPOINT_SIGMAS = ()
+    KEYPOINT_NAMES: Sequence[str] = ()
+    KEYPOINT_FLIP_PAIRS: Sequence[Sequence[int]] = ()
+    KEYPOINT_SKELETON: Sequence[Sequence[int]] = ()
+    KEYPOINT_SIGMAS: Numbers = ()
 
     # Ids of the classes that have keypoints; None for all of them but the background.
-    KEYPOINT_CLASSES = None
+    KEYPOINT_CLASSES: Sequence[int] | None = None
 
     # The keypoint head: cells of its RoI, number and width of its convolutions, and the heatmap that comes out, four
     # times KEYPOINT_POOL_SIZE (He et al. 2017, section 5).
     KEYPOINT_POOL_SIZE = 14
     KEYPOINT_CONVOLUTIONS = 8
     KEYPOINT_CHANNELS = 512
-    KEYPOINT_MASK_SHAPE = (56, 56)
+    KEYPOINT_MASK_SHAPE: Sequence[int] = (56, 56)
 
     # Where a keypoint is. "cells": every cell of the heatmap is divided (bicubic) into an odd number of parts, so that
     # a lone peak stays at its centre. "pixels": the map is resized (bicubic) to the box in whole pixels, as in
@@ -241,8 +251,8 @@ class Config:
     MAX_GT_INSTANCES = 100
 
     # Box deltas are divided by these, so that the losses of their parts weigh alike.
-    RPN_BBOX_STD_DEV = (0.1, 0.1, 0.2, 0.2)
-    BBOX_STD_DEV = (0.1, 0.1, 0.2, 0.2)
+    RPN_BBOX_STD_DEV: Numbers = (0.1, 0.1, 0.2, 0.2)
+    BBOX_STD_DEV: Numbers = (0.1, 0.1, 0.2, 0.2)
 
     # Detections per image at most, the lowest score that counts, and the IoU above which the weaker of two
     # detections of one class is dropped.
@@ -307,7 +317,7 @@ class Config:
 
     # False: BatchNorm layers use their stored statistics, right for small batches on top of pretrained weights.
     # None or True: they train, right from scratch.
-    TRAIN_BN = False
+    TRAIN_BN: bool | None = False
 
     # The global norm of the gradients is clipped to this.
     GRADIENT_CLIP_NORM = 5.0
@@ -317,7 +327,7 @@ class Config:
     # in float32; with float16 the loss is scaled, so that small gradients survive (Micikevicius et al. 2018).
     PRECISION = "float32"
 
-    def __init__(self):
+    def __init__(self) -> None:
         for name in settings(self):
             if not hasattr(Config, name) and name not in DERIVED:
                 close = difflib.get_close_matches(name, settings(), n=1, cutoff=0.85)
@@ -327,7 +337,7 @@ class Config:
                     )
         self._derive()
 
-    def _derive(self):
+    def _derive(self) -> None:
         """Check the values and compute those that follow from others."""
         self.validate()
         for name in settings():
@@ -335,11 +345,11 @@ class Config:
                 setattr(self, name, int(getattr(self, name)))  # as of len(images) / 2
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
-        self.IMAGE_SHAPE = [side, side, self.IMAGE_CHANNEL_COUNT]
+        self.IMAGE_SHAPE: list[Any] = [side, side, self.IMAGE_CHANNEL_COUNT]  # None where IMAGE_MAX_DIM is
         # image id, original shape, shape, window, scale, active classes
         self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
 
-    def validate(self):
+    def validate(self) -> None:
         """Raise ValueError with one sentence if a setting is impossible."""
 
         def require(condition, message):
@@ -431,7 +441,7 @@ class Config:
             f"KEYPOINT_ROI_EXPAND is {self.KEYPOINT_ROI_EXPAND}; it must be at least 1, or points leave their RoI.",
         )
 
-    def update(self, **values):
+    def update(self, **values: Any) -> Self:
         """Set attributes by name on this instance, check them, recompute what depends on them.
 
         Raises:
@@ -449,12 +459,12 @@ class Config:
         self._derive()
         return self
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """All settings, own attributes and derived values as a dict of plain Python values; sequences as lists."""
         return {name: _plain(getattr(self, name)) for name in settings(self)}
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """An instance with these settings; what is left out has the class's value, derived values are computed anew.
 
         Raises:
@@ -464,10 +474,10 @@ class Config:
         for name, value in values.items():
             if name not in DERIVED:
                 setattr(config, name, value)
-        config.__init__()
+        cls.__init__(config)
         return config
 
-    def to_json(self, path):
+    def to_json(self, path: Path | str) -> None:
         """Write `to_dict` to a file, without functions, which JSON cannot hold."""
         values = {name: value for name, value in self.to_dict().items() if not callable(value)}
         with open(path, "w", encoding="utf8") as file:
@@ -475,7 +485,7 @@ class Config:
             file.write("\n")
 
     @classmethod
-    def from_json(cls, path):
+    def from_json(cls, path: Path | str) -> Self:
         """An instance with the settings of a file of `to_json`.
 
         Raises:
@@ -487,7 +497,7 @@ class Config:
             except (ValueError, AttributeError) as error:
                 raise ValueError(f"{path} is no config that can be used: {error}") from error
 
-    def display(self):
+    def display(self) -> None:
         """Print every setting, one a line."""
         print("\nConfigurations:")
         for name, value in self.to_dict().items():
@@ -506,8 +516,8 @@ class ModernConfig(Config):
     RESNET_BIAS = False
     RESNET_PADDING = "symmetric"
     BATCH_NORM_EPSILON = 1e-5
-    MEAN_PIXEL = (123.675, 116.28, 103.53)
-    PIXEL_STD = (58.395, 57.12, 57.375)
+    MEAN_PIXEL: Numbers = (123.675, 116.28, 103.53)
+    PIXEL_STD: float | Numbers = (58.395, 57.12, 57.375)
     IMAGE_PADDING = "mean"
     BOX_HEAD_BN = False
     MASK_HEAD_BN = False
@@ -516,7 +526,7 @@ class ModernConfig(Config):
     RPN_CHANNELS = 256
     RPN_ANCHORS = "rounded"
     RPN_SCORE = "sigmoid"
-    RPN_BBOX_STD_DEV = (1.0, 1.0, 1.0, 1.0)
+    RPN_BBOX_STD_DEV: Numbers = (1.0, 1.0, 1.0, 1.0)
     PROPOSAL_NMS = "level"
     PROPOSAL_WINDOW = "image"
     PRE_NMS_LIMIT = 1000
@@ -554,7 +564,7 @@ NOT_NEGATIVE = ("BATCH_NORM_EPSILON", "SMOOTH_L1_BETA", "WARMUP_STEPS")
 SHARES = """RPN_NMS_THRESHOLD ROI_POSITIVE_RATIO DETECTION_MIN_CONFIDENCE DETECTION_NMS_THRESHOLD
     LEARNING_MOMENTUM""".split()
 # Settings whose type cannot be seen from the default: what they may be, in words and as a test.
-TYPES = {
+TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "NAME": ("text or None", lambda x: x is None or isinstance(x, str)),
     "BACKBONE": ("the name of a backbone or a function", lambda x: isinstance(x, str) or _is_function(x)),
     "COMPUTE_BACKBONE_SHAPE": ("a function or None", lambda x: x is None or _is_function(x)),
@@ -623,6 +633,6 @@ def _plain(value):
     return [_plain(x) for x in value] if isinstance(value, (list, tuple)) else value
 
 
-def settings(config=Config):
+def settings(config: Config | type[Config] = Config) -> list[str]:
     """Names of the settings that a config, or a class of configs, has: all in upper case."""
     return [name for name in dir(config) if name.isupper()]

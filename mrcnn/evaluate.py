@@ -263,7 +263,7 @@ def count_swaps(
         both points of a pair.
     """
     sigmas = keypoints.sigmas(config)
-    pairs: Sequence[Sequence[int]] = config.KEYPOINT_FLIP_PAIRS
+    pairs = config.KEYPOINT_FLIP_PAIRS
     found: dict[tuple, list[dict[str, Any]]] = {}
     swapped = []
     for entry in sorted((r for r in results if "keypoints" in r), key=lambda r: -r["score"]):
