@@ -1,18 +1,24 @@
 """Mask R-CNN (He et al. 2017): the graph of its boxes in the paper's figure, training, detection."""
 
+from __future__ import annotations
+
 import datetime
 import os
 import re
 import warnings
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+from numpy.typing import ArrayLike
 
 from mrcnn import boxes, images, keypoints, masks, weights
 from mrcnn.backbone import BatchNorm, build_backbone
+from mrcnn.boxes import Tensor
 from mrcnn.config import Config
 from mrcnn.data import DataGenerator, pyramid_anchors
 from mrcnn.detection import DetectionLayer, image_window, refine_detections
@@ -34,6 +40,12 @@ from mrcnn.training import (
     tensorboard,
 )
 from mrcnn.validate import format_problems
+
+if TYPE_CHECKING:
+    from keras.optimizers.schedules import LearningRateSchedule
+    from typing_extensions import Self  # in typing from Python 3.11 on
+
+    from mrcnn.dataset import Dataset
 
 # Which layers the presets of train(layers=...) train.
 LAYER_PRESETS = {
@@ -67,16 +79,16 @@ class MaskRCNN:
         anchors: [A, 4] in pixels, of the last image shape asked for.
     """
 
-    def __init__(self, mode, config, model_dir):
+    def __init__(self, mode: str, config: Config, model_dir: Path | str) -> None:
         if mode not in ("training", "inference"):
             raise ValueError(f"mode is {mode!r}; it must be 'training' or 'inference'.")
         self.mode = mode
         self.config = config
         self.model_dir = str(model_dir)
-        self.anchors = None
-        self._anchors = {}
-        self._resume_from = None
-        self.load_report = None
+        self.anchors: np.ndarray | None = None
+        self._anchors: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._resume_from: str | None = None
+        self.load_report: weights.LoadReport | None = None
         self.set_log_dir()
         keep_freed_memory()
         # Only training is split over devices; detection takes one.
@@ -85,7 +97,9 @@ class MaskRCNN:
             self.keras_model = self.build(mode=mode, config=config)
 
     @classmethod
-    def from_pretrained(cls, path, model_dir="logs", mode="inference", **settings):
+    def from_pretrained(
+        cls, path: Path | str, model_dir: Path | str = "logs", mode: str = "inference", **settings: Any
+    ) -> Self:
         """A model with the config and the weights of a folder of `mrcnn.convert`, or of an `.h5` file of a run.
 
         Args:
@@ -104,10 +118,10 @@ class MaskRCNN:
 
     # Building
 
-    def build(self, mode, config):
+    def build(self, mode: str, config: Config) -> keras.Model:
         """The graph of `mode`, from the image to detections or to losses."""
         config.validate()
-        shape = list(config.IMAGE_SHAPE)
+        shape: list[Any] = list(config.IMAGE_SHAPE)
         if mode == "inference" and config.IMAGE_RESIZE_MODE in ("rect", "shortest", "pad64", "none"):
             shape[:2] = None, None
         # One device trains on batches of one size; a batch that is split over several has another on each.
@@ -260,7 +274,8 @@ class MaskRCNN:
 
     def _roi_heads(self, mask_logits=False):
         """The heads that look at detections, and in training at positive RoIs: name of the output -> head."""
-        c, heads = self.config, {}
+        c = self.config
+        heads: dict[str, MaskHead | KeypointHead] = {}
         if c.USE_MASK:
             norm = self._norm(c.MASK_HEAD_BN)
             heads["mrcnn_mask"] = MaskHead(
@@ -301,7 +316,7 @@ class MaskRCNN:
 
     # Weights
 
-    def load_weights(self, filepath, by_name=False, exclude=None):
+    def load_weights(self, filepath: Path | str, by_name: bool = False, exclude: Iterable[str] | None = None) -> None:
         """Load an `.h5` file in the original's layout, and print what was and what was not loaded.
 
         Args:
@@ -327,11 +342,11 @@ class MaskRCNN:
         self.set_log_dir(filepath)
         self._resume_from = str(filepath)
 
-    def save_weights(self, filepath):
+    def save_weights(self, filepath: Path | str) -> None:
         """Write the weights in the original's `.h5` layout."""
         weights.write(self.keras_model, filepath, self.mode)
 
-    def get_imagenet_weights(self):
+    def get_imagenet_weights(self) -> str:
         """Path of Keras's ImageNet weights for this backbone, downloaded first if needed.
 
         Raises:
@@ -343,7 +358,7 @@ class MaskRCNN:
             raise ValueError(f"No ImageNet weights for BACKBONE {self.config.BACKBONE!r}; use resnet50 or resnet101.")
         return weights.download(name)
 
-    def find_last(self):
+    def find_last(self) -> str:
         """Path of the last checkpoint of the last run of this config's NAME under model_dir.
 
         Raises:
@@ -351,7 +366,7 @@ class MaskRCNN:
         """
         return find_last(self.model_dir, self.config.NAME)
 
-    def set_log_dir(self, model_path=None):
+    def set_log_dir(self, model_path: Path | str | None = None) -> None:
         """Name the folder of this run, `{name}{date}T{time}`; given a checkpoint, take its folder and its epoch."""
         self.epoch = 0
         name = (self.config.NAME or "mrcnn").lower()
@@ -365,15 +380,17 @@ class MaskRCNN:
 
     # Training
 
-    def get_trainable_layers(self):
+    def get_trainable_layers(self) -> list[keras.layers.Layer]:
         """Layers that hold weights, those of nested models too."""
         return list(weights.weighted_layers(self.keras_model))
 
-    def find_trainable_layer(self, layer):
+    def find_trainable_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         """The layer itself; layers are not wrapped any more."""
         return layer
 
-    def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
+    def set_trainable(
+        self, layer_regex: str, keras_model: keras.Model | None = None, indent: int = 0, verbose: int = 1
+    ) -> None:
         """Make the layers trainable whose whole name matches a regular expression, and no others."""
         if verbose and keras_model is None:
             print("\nTrainable layers:")
@@ -382,7 +399,7 @@ class MaskRCNN:
             if layer.trainable and verbose:
                 print(f"{' ' * indent}{layer.name:24} ({type(layer).__name__})")
 
-    def compile(self, learning_rate, momentum):
+    def compile(self, learning_rate: float | LearningRateSchedule, momentum: float) -> None:
         """The optimizer, with gradients clipped by their global norm; the losses are part of the graph.
 
         Args:
@@ -413,18 +430,18 @@ class MaskRCNN:
 
     def train(
         self,
-        train_dataset,
-        val_dataset,
-        learning_rate,
-        epochs,
-        layers,
-        augmentation=None,
-        custom_callbacks=None,
-        no_augmentation_sources=None,
-        augment=False,
-        workers=2,
-        seed=0,
-    ):
+        train_dataset: Dataset,
+        val_dataset: Dataset | None,
+        learning_rate: float | LearningRateSchedule,
+        epochs: int,
+        layers: str,
+        augmentation: Any = None,
+        custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        no_augmentation_sources: Iterable[str] | None = None,
+        augment: bool = False,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
         """Train, with a checkpoint and a TensorBoard record after every epoch.
 
         Args:
@@ -514,7 +531,7 @@ class MaskRCNN:
 
     # Detection
 
-    def get_anchors(self, image_shape):
+    def get_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
         """Anchors [1, A, 4] of an image shape, normalised; in pixels they are left in `self.anchors`."""
         key = tuple(image_shape[:2])
         if key not in self._anchors:
@@ -523,7 +540,7 @@ class MaskRCNN:
         self.anchors, normalized = self._anchors[key]
         return normalized[None]
 
-    def mold_inputs(self, images):
+    def mold_inputs(self, images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Resize, pad and centre images for the network.
 
         Args:
@@ -564,7 +581,7 @@ class MaskRCNN:
         meta = images.compose_image_meta(0, image.shape, molded.shape, window, scale, active)
         return images.mold(molded, config, window), meta, np.array(window)
 
-    def detect(self, images, verbose=0, rle=False):
+    def detect(self, images: Sequence[np.ndarray], verbose: int = 0, rle: bool = False) -> list[dict[str, Any]]:
         """Find the instances in images.
 
         Args:
@@ -585,7 +602,7 @@ class MaskRCNN:
                 "image of 0..255, or molded ones to detect_molded.",
                 stacklevel=2,
             )
-        results = [None] * len(images)
+        results: list[Any] = [None] * len(images)
         molded = [self._mold(image) for image in images]
         if verbose:
             log(f"Processing {len(images)} images")
@@ -598,7 +615,9 @@ class MaskRCNN:
                 results[i] = result
         return results
 
-    def detect_molded(self, molded_images, image_metas, verbose=0):
+    def detect_molded(
+        self, molded_images: np.ndarray | Sequence[np.ndarray], image_metas: ArrayLike, verbose: int = 0
+    ) -> list[dict[str, Any]]:
         """As `detect`, for images that `mold_inputs` or `load_image_gt` with `mold_image` prepared.
 
         Boxes and masks are those of the molded image.
@@ -647,7 +666,15 @@ class MaskRCNN:
             results.append(result)
         return results
 
-    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window, rle=False):
+    def unmold_detections(
+        self,
+        detections: np.ndarray,
+        mrcnn_mask: np.ndarray | None,
+        original_image_shape: Sequence[int],
+        image_shape: Sequence[int],
+        window: Sequence[int] | np.ndarray,
+        rle: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | list[dict[str, Any]] | None]:
         """Detections of one molded image in terms of the original one.
 
         Args:
@@ -662,7 +689,8 @@ class MaskRCNN:
             float32, masks [H, W, n] bool, or a list of n run lengths, or None.
         """
         kept, rois = self._place(detections, original_image_shape, image_shape, window)
-        class_ids, full = detections[kept, 4].astype("int32"), None
+        class_ids = detections[kept, 4].astype("int32")
+        full: Any = None
         if mrcnn_mask is not None:
             unmold = masks.unmold_mask_rle if rle else masks.unmold_mask
             full = [
@@ -673,7 +701,14 @@ class MaskRCNN:
                 full = masks.stack_masks(full, *original_image_shape[:2])
         return rois, class_ids, detections[kept, 5], full
 
-    def unmold_keypoints(self, detections, heatmaps, original_image_shape, image_shape, window):
+    def unmold_keypoints(
+        self,
+        detections: np.ndarray,
+        heatmaps: np.ndarray,
+        original_image_shape: Sequence[int],
+        image_shape: Sequence[int],
+        window: Sequence[int] | np.ndarray,
+    ) -> np.ndarray:
         """Keypoints [n, J, 3] float32 of (x, y, score), in pixels of the original image, of the boxes that
         `unmold_detections` gives; heatmaps are [at least n, J, h, w] logits."""
         kept, _ = self._place(detections, original_image_shape, image_shape, window)
@@ -700,7 +735,7 @@ class MaskRCNN:
         kept = np.nonzero(boxes.area(rois) > 0)[0]
         return kept, rois[kept]
 
-    def fold_batch_norm(self):
+    def fold_batch_norm(self) -> int:
         """Move BatchNorm into the convolution before it, where that has a bias: the same results, less to compute.
 
         Call it after the weights are loaded; loading others undoes it.
@@ -726,7 +761,7 @@ class MaskRCNN:
 
     # For notebooks
 
-    def ancestor(self, tensor, name, checked=None):
+    def ancestor(self, tensor: Tensor, name: str, checked: Any = None) -> Tensor | None:
         """The tensor of the layer `name` (or of the layer a path begins with) that `tensor` comes from, or None."""
         history = tensor._keras_history
         layer = history.operation
@@ -738,7 +773,12 @@ class MaskRCNN:
                 return found
         return None
 
-    def run_graph(self, images, outputs, image_metas=None):
+    def run_graph(
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        outputs: Iterable[tuple[str, Tensor]],
+        image_metas: ArrayLike | None = None,
+    ) -> dict[str, np.ndarray]:
         """Values of chosen tensors of the inference graph.
 
         Args:
@@ -749,14 +789,14 @@ class MaskRCNN:
         Returns:
             dict of name and NumPy array.
         """
-        outputs = dict(outputs)
+        tensors = dict(outputs)
         molded = images
         if image_metas is None:
             molded, image_metas, _ = self.mold_inputs(images)
         anchors = np.repeat(self.get_anchors(molded[0].shape), len(molded), axis=0)
-        model = keras.Model(self.keras_model.inputs, outputs)
+        model = keras.Model(self.keras_model.inputs, tensors)
         values = model.predict_on_batch([np.asarray(molded), np.asarray(image_metas, "float32"), anchors])
-        values = {name: values[name] for name in outputs}
+        values = {name: values[name] for name in tensors}
         for name, value in values.items():
             log(name, value)
         return values
@@ -776,7 +816,7 @@ def _has_accelerator():
     return any(name.startswith(("gpu", "tpu", "cuda")) for name in keras.distribution.list_devices())
 
 
-def log(text, array=None):
+def log(text: str, array: ArrayLike | None = None) -> None:
     """Print a text and, for an array, its shape, range and dtype."""
     if array is not None:
         array = np.asarray(array)
@@ -819,18 +859,18 @@ from mrcnn.rpn import rpn_graph  # noqa: E402, F401
 from mrcnn.targets import build_rpn_targets  # noqa: E402, F401
 
 
-def batch_pack_graph(x, counts, num_rows):
+def batch_pack_graph(x: Tensor, counts: Sequence[int] | Tensor, num_rows: int) -> Tensor:
     """The first counts[i] rows of each of x's num_rows items [B, N, ...], behind each other."""
     return ops.concatenate([x[i, : int(counts[i])] for i in range(num_rows)], axis=0)
 
 
-def trim_zeros_graph(boxes, name="trim_zeros"):
+def trim_zeros_graph(boxes: Tensor, name: str = "trim_zeros") -> tuple[Tensor, Tensor]:
     """Boxes [N, 4] without rows of zeros, and the mask [N] of those kept; not for compiled code."""
     kept = ops.any(ops.not_equal(boxes, 0), axis=1)
     return ops.take(boxes, ops.nonzero(kept)[0], axis=0), kept
 
 
-def refine_detections_graph(rois, probs, deltas, window, config):
+def refine_detections_graph(rois: Tensor, probs: Tensor, deltas: Tensor, window: Tensor, config: Config) -> Tensor:
     """Detections [D, 6] of one image: rois [N, 4], probs [N, K], deltas [N, K, 4], window [4], boxes normalised."""
     return refine_detections(
         *(ops.convert_to_tensor(x)[None] for x in (rois, probs, deltas, window)),
@@ -841,7 +881,9 @@ def refine_detections_graph(rois, probs, deltas, window, config):
     )[0]
 
 
-def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config):
+def detection_targets_graph(
+    proposals: Tensor, gt_class_ids: Tensor, gt_boxes: Tensor, gt_masks: Tensor, config: Config
+) -> list[Tensor]:
     """Targets of one image; see `DetectionTargetLayer`, whose batch axis is left out here."""
     layer = DetectionTargetLayer(
         config.TRAIN_ROIS_PER_IMAGE,
@@ -854,14 +896,14 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
     return [output[0] for output in layer(inputs)]
 
 
-def mold_image(images, config):
+def mold_image(images: np.ndarray, config: Config) -> np.ndarray:
     """Images as the network reads them, float32; see `mrcnn.images.mold`."""
     from mrcnn.images import mold
 
     return mold(images, config)
 
 
-def unmold_image(normalized_images, config):
+def unmold_image(normalized_images: ArrayLike, config: Config) -> np.ndarray:
     """The inverse of `mold_image`, uint8."""
     from mrcnn.images import unmold
 
