@@ -88,7 +88,7 @@ def test_a_training_that_ends_early_leaves_no_weights(code, error, tmp_path, mon
     assert list(trained.FOLDER.iterdir()) == [path]
     monkeypatch.setattr(coco, "main", None)
     assert trained.weights(trained.SHAPES) == str(path)
-    monkeypatch.setenv("MRCNN_NOTEBOOK_STEPS", "2")  # other settings are other weights
+    monkeypatch.setenv("MRCNN_NOTEBOOK_STEPS", "3")  # other settings are other weights
     with pytest.raises(TypeError):
         trained.weights(trained.SHAPES)
 
