@@ -169,15 +169,15 @@ class MaskRCNN:
             )([proposals, probs, deltas, input_image_meta])
             found = {name: head(detections[..., :4], feature_maps, input_image_meta) for name, head in heads.items()}
             inputs = [input_image, input_image_meta, input_anchors]
-            outputs = [detections, probs, deltas, found.pop("mrcnn_mask", None), proposals, rpn_class, rpn_bbox]
-            outputs = [x for x in (*outputs, *found.values()) if x is not None]
+            tensors = [detections, probs, deltas, found.pop("mrcnn_mask", None), proposals, rpn_class, rpn_bbox]
+            tensors = [x for x in (*tensors, *found.values()) if x is not None]
             # For `detect`: the graph up to the detections, and the other heads for any number of boxes.
             self._detector = keras.Model(inputs, [detections, *feature_maps])
             rois = keras.Input((None, 4))
             maps = [keras.Input(x.shape[1:], dtype=x.dtype) for x in feature_maps]
             flat = {name: head.flat(rois, maps, input_image_meta) for name, head in heads.items()}
             self._roi_detector = keras.Model([rois, input_image_meta, *maps], flat) if flat else None
-            return InferenceGraph(inputs, outputs, name="mask_rcnn")
+            return InferenceGraph(inputs, tensors, name="mask_rcnn")
 
         targets = self._target_inputs(shape, batch)
         gt_boxes = self._normalize(targets["input_gt_boxes"], shape)
@@ -489,7 +489,7 @@ class MaskRCNN:
             validation = DataGenerator(
                 val_dataset, config, shuffle=False, steps=config.VALIDATION_STEPS, seed=seed, part=part, workers=workers
             )
-            validation.on_epoch_end = lambda: None  # the same images after every epoch
+            validation.on_epoch_end = lambda: None  # type: ignore[method-assign]  # the same images after every epoch
 
         self.set_trainable(LAYER_PRESETS.get(layers, layers), verbose=0)
         every = self.get_trainable_layers()
@@ -650,8 +650,8 @@ class MaskRCNN:
         flat = {}
         if self._roi_detector is not None:
             flat = {name: np.zeros((0, *x.shape[1:]), "float32") for name, x in self._roi_detector.output.items()}
-        if flat and slots:
-            flat = self._roi_detector.predict_on_batch([detections[:, :slots, :4], metas, *maps])
+            if slots:
+                flat = self._roi_detector.predict_on_batch([detections[:, :slots, :4], metas, *maps])
         found = {name: x.reshape(len(molded), slots, *x.shape[1:]) for name, x in flat.items()}
         results = []
         for i, (shape, window) in enumerate(zip(original_shapes, windows, strict=True)):
@@ -804,7 +804,7 @@ class MaskRCNN:
 
 def _batches(shapes, size):
     """Indices of images of equal shape, at most `size` together."""
-    groups = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
     for i, shape in enumerate(shapes):
         groups.setdefault(shape, []).append(i)
     for members in groups.values():
@@ -872,8 +872,12 @@ def trim_zeros_graph(boxes: Tensor, name: str = "trim_zeros") -> tuple[Tensor, T
 
 def refine_detections_graph(rois: Tensor, probs: Tensor, deltas: Tensor, window: Tensor, config: Config) -> Tensor:
     """Detections [D, 6] of one image: rois [N, 4], probs [N, K], deltas [N, K, 4], window [4], boxes normalised."""
+    rois, probs, deltas, window = (ops.convert_to_tensor(x)[None] for x in (rois, probs, deltas, window))
     return refine_detections(
-        *(ops.convert_to_tensor(x)[None] for x in (rois, probs, deltas, window)),
+        rois,
+        probs,
+        deltas,
+        window,
         config.DETECTION_MAX_INSTANCES,
         config.DETECTION_MIN_CONFIDENCE,
         config.DETECTION_NMS_THRESHOLD,

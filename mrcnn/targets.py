@@ -135,13 +135,13 @@ class DetectionTargetLayer(layers.Layer):
         self.rois_per_image = rois_per_image
         self.positive_ratio = positive_ratio
         self.positive_slots = int(rois_per_image * positive_ratio)
-        self.mask_shape = mask_shape and tuple(mask_shape)
+        self.mask_shape: Any = mask_shape and tuple(mask_shape)
         self.use_mini_mask = use_mini_mask
         self.std_dev = tuple(std_dev)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.keypoint_shape = keypoint_shape and tuple(keypoint_shape)
-        self.image_shape = image_shape and tuple(image_shape[:2])
+        self.keypoint_shape: Any = keypoint_shape and tuple(keypoint_shape)
+        self.image_shape: Any = image_shape and tuple(image_shape[:2])
         self.keypoint_classes = None if keypoint_classes is None else tuple(int(i) for i in keypoint_classes)
         self.roi_expand = roi_expand
         self.append_gt = append_gt

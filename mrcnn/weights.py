@@ -136,7 +136,7 @@ def _keys(layer, names):
         old = re.fullmatch(rf".+_({'|'.join(_KERAS_1)})(_\d+)?", weight)
         keys.append((scopes[-1] if scopes else layer, _KERAS_1[old[1]] if old and not scopes else weight))
     # A second model in one TensorFlow 1 session got the scopes conv1_1, rpn_conv_shared_1 and so on.
-    counts = {re.search(r"(_\d+)?$", owner)[0] for owner, _ in keys}
+    counts = {re.findall(r"(_\d+)?$", owner)[0] for owner, _ in keys}
     if len(counts) == 1 and layer not in {owner for owner, _ in keys}:
         keys = [(owner.removesuffix(*counts), weight) for owner, weight in keys]
     return [(_keras_applications_name(owner), weight) for owner, weight in keys]
