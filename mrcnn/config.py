@@ -341,7 +341,7 @@ class Config:
         """Check the values and compute those that follow from others."""
         self.validate()
         for name in settings():
-            if isinstance(getattr(self, name), float) and type(getattr(Config, name)) is int:
+            if isinstance(getattr(self, name), float) and type(getattr(Config, name)) is int and name not in TYPES:
                 setattr(self, name, int(getattr(self, name)))  # as of len(images) / 2
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM

@@ -114,6 +114,8 @@ def test_whole_floats_and_numpy_numbers_are_counts():
     config = Toy().update(STEPS_PER_EPOCH=657 / 3, NUM_CLASSES=np.int64(3), USE_MINI_MASK=np.bool_(False))
     assert (config.STEPS_PER_EPOCH, type(config.STEPS_PER_EPOCH)) == (219, int)
     assert config.IMAGE_META_SIZE == 15 and config.LEARNING_RATE == 0.001
+    # A scale is none, although its default is a whole number.
+    assert config.update(IMAGE_MIN_SCALE=1.5).IMAGE_MIN_SCALE == 1.5
 
 
 def test_round_trip(tmp_path):
