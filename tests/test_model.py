@@ -342,8 +342,8 @@ def test_wrong_mode(model, gold, tmp_path):
             "IMAGE_MAX_DIM is 100; it must be a multiple of 64 in mode 'square', for instance 128.",
         ),
         (
-            {"BACKBONE": "resnet34"},
-            "BACKBONE 'resnet34' is unknown; choose one of resnet18, resnet50, resnet101, or give",
+            {"BACKBONE": "resnet35"},
+            "BACKBONE 'resnet35' is unknown; near it are resnet34",
         ),
         ({"NUM_CLASSES": 1}, "NUM_CLASSES is 1; set it to 1 (the background) plus the number of your classes."),
         ({"BACKBONE": lambda x, stage5, train_bn: [x]}, "BACKBONE returned 1 feature maps; it must return five"),
