@@ -343,7 +343,7 @@ def test_wrong_mode(model, gold, tmp_path):
         ),
         (
             {"BACKBONE": "resnet35"},
-            "BACKBONE 'resnet35' is unknown; near it are resnet34",
+            "BACKBONE 'resnet35' is unknown; near it are resnet50, resnet34",
         ),
         ({"NUM_CLASSES": 1}, "NUM_CLASSES is 1; set it to 1 (the background) plus the number of your classes."),
         ({"BACKBONE": lambda x, stage5, train_bn: [x]}, "BACKBONE returned 1 feature maps; it must return five"),
