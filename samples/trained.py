@@ -40,9 +40,9 @@ class FiguresConfig(pose.FiguresConfig):
     KEYPOINT_CHANNELS = 48
 
 
-# What coco.py and pose.py train on their generated sets, for a shorter time.
-SHAPES = replace(coco.COCO, generated_epochs=3)
-POSE = replace(pose.POSE, generated_config=FiguresConfig, generated_epochs=4)
+# What coco.py and pose.py train on their generated sets; keypoints for a shorter time.
+SHAPES = coco.COCO
+POSE = replace(pose.POSE, generated_config=FiguresConfig, generated_epochs=5)
 
 
 def steps(wanted):
