@@ -323,7 +323,7 @@ class Config:
     GRADIENT_CLIP_NORM = 5.0
 
     # What the convolutions compute in: "float32", or "bfloat16" or "float16" where the machine is faster at it (GPUs;
-    # CPUs with AVX512_BF16 or AMX; others are many times slower). Weights, boxes, suppression, softmax and losses stay
+    # CPUs with AVX512_BF16 or AMX; others gain nothing). Weights, boxes, suppression, softmax and losses stay
     # in float32; with float16 the loss is scaled, so that small gradients survive (Micikevicius et al. 2018).
     PRECISION = "float32"
 
