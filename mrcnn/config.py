@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # What a setting of several numbers may be.
 Numbers = Sequence[float] | np.ndarray
 
+# The file in which settings lie beside weights.
+CONFIG = "config.json"
+
 # Settings that name one of a few ways, and these ways.
 CHOICES = {
     "RESNET_STRIDE": ("1x1", "3x3"),

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn import keypoints
-from mrcnn.config import Config, ModernConfig
+from mrcnn.config import CONFIG, Config, ModernConfig
 from mrcnn.weights import some, write_groups
 
 
@@ -108,8 +108,8 @@ DETECTRON2 = Package(
     keypoint_deconv="roi_heads.keypoint_head.score_lowres",
 )
 
-# The files of a converted model.
-WEIGHTS, CONFIG = "weights.h5", "config.json"
+# The weights' file of a converted model.
+WEIGHTS = "weights.h5"
 
 # (blocks of a stage, output and input channels of the first 3x3 kernel) -> BACKBONE
 BACKBONES = {

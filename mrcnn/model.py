@@ -16,10 +16,10 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import ArrayLike
 
-from mrcnn import boxes, images, keypoints, masks, weights
+from mrcnn import boxes, convert, images, keypoints, masks, weights
 from mrcnn.backbone import BatchNorm, build_backbone
 from mrcnn.boxes import Tensor
-from mrcnn.config import Config
+from mrcnn.config import CONFIG, Config
 from mrcnn.data import DataGenerator, pyramid_anchors
 from mrcnn.detection import DetectionLayer, image_window, refine_detections
 from mrcnn.fpn import build_fpn
@@ -29,7 +29,6 @@ from mrcnn.parallel_model import machine, optimizer_class, strategy
 from mrcnn.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.targets import DetectionTargetLayer
 from mrcnn.training import (
-    CONFIG,
     Checkpoints,
     SampleSeed,
     Schedule,
@@ -103,17 +102,18 @@ class MaskRCNN:
         """A model with the config and the weights of a folder of `mrcnn.convert`, or of an `.h5` file of a run.
 
         Args:
-            path: the folder, with config.json and weights.h5, or the file, with config.json beside it.
+            path: the folder, the file, with config.json beside it, or one of torchvision or Detectron2, which is
+                converted into model_dir first.
             model_dir, mode: as for `MaskRCNN`.
             settings: of the config, in the place of those that were stored.
 
         Raises:
-            FileNotFoundError, ValueError: as `Config.from_json`, `Config.update` and `load_weights`.
+            FileNotFoundError, ImportError, ValueError: as `convert.convert_file`, `Config.from_json`, `Config.update`
+                and `load_weights`.
         """
-        path = Path(path)
-        folder, weights_path = (path, path / "weights.h5") if path.is_dir() else (path.parent, path)
-        model = cls(mode, Config.from_json(folder / CONFIG).update(**settings), model_dir)
-        model.load_weights(weights_path)
+        path = convert.h5_file(path, model_dir)
+        model = cls(mode, Config.from_json(path.parent / CONFIG).update(**settings), model_dir)
+        model.load_weights(path)
         return model
 
     # Building
@@ -229,7 +229,6 @@ class MaskRCNN:
             outputs[name] = head(positive, feature_maps, input_image_meta)
             outputs[name.replace("mrcnn", "target")] = target
         model = TrainingGraph([input_image, input_image_meta, *targets.values()], outputs, name="mask_rcnn")
-        # AdamW decays the weights itself.
         model.set_losses(config, outputs)
         return model
 

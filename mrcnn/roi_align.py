@@ -65,7 +65,8 @@ def crop_and_resize(
     down = place(boxes[..., 0], boxes[..., 2], heights, rows)
     across = place(boxes[..., 1], boxes[..., 3], widths, columns)
     samples = [sample(vertical, horizontal) for vertical in down for horizontal in across]
-    return ops.cast(sum(samples[1:], samples[0]) / len(samples), flat_maps.dtype)
+    mean = sum(samples[1:], samples[0]) / len(samples) if len(samples) > 1 else samples[0]
+    return ops.cast(mean, flat_maps.dtype)
 
 
 def _around(position, sizes, margin):

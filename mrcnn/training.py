@@ -13,12 +13,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from mrcnn.config import CONFIG
+
 if TYPE_CHECKING:
     from mrcnn.data import DataGenerator
     from mrcnn.model import MaskRCNN
-
-# The config's file beside the checkpoints of a run.
-CONFIG = "config.json"
 
 
 def find_last(model_dir: Path | str, name: str | None) -> str:

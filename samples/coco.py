@@ -40,7 +40,7 @@ import shapes  # noqa: E402
 from mrcnn import boxes, convert, images, masks, video, visualize, weights  # noqa: E402
 from mrcnn import evaluate as coco_evaluate  # noqa: E402
 from mrcnn.coco import CocoDataset  # noqa: E402
-from mrcnn.config import Config  # noqa: E402
+from mrcnn.config import CONFIG, Config  # noqa: E402
 from mrcnn.formats import IMAGE_ENDINGS  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT / "logs"
@@ -188,7 +188,7 @@ def load_dataset(args, subset):
 
 def make_config(args, num_classes):
     """The config that was saved beside the weights, or that of the set, with the changes of --config and --steps."""
-    from mrcnn.training import CONFIG, find_last
+    from mrcnn.training import find_last
 
     generated = args.dataset is None and not args.image_only
     config_class = args.sample.generated_config if generated else args.sample.config

@@ -38,7 +38,7 @@ ALLOWED = {
     "data": ARRAYS + "targets augment",
     "parallel_model": "",
     "graph": LAYERS + "weights parallel_model",
-    "model": DATA + "graph parallel_model validate",
+    "model": DATA + "graph parallel_model validate convert",
     "formats": ARRAYS + "dataset",
     "coco": ARRAYS + "dataset download",
     "evaluate": ARRAYS + "dataset metrics coco weights",
