@@ -39,7 +39,7 @@ MEMORY = 0.995  # of the running mean of the weights
 class ModernNucleusConfig(ModernConfig):
     """Today's numerics; what the sample says of the network, the images and the numbers of boxes goes before."""
 
-    TRAIN_ROIS_PER_IMAGE = 96
+    TRAIN_ROIS_PER_IMAGE = 128  # as many positive ones as the sample's
     LEARNING_RATE_SCHEDULE = "constant"  # the clock has its own
     WARMUP_STEPS = 0
 
@@ -58,7 +58,7 @@ class Clock(keras.callbacks.Callback):
         self.minutes, self.rate = minutes, rate
         self.marks = sorted({m for m in marks if m < minutes} | {minutes})
         self.detector, self.dataset = detector, dataset
-        self.steps, self.losses, self.points = 0, [], []
+        self.steps, self.total, self.losses, self.points = 0, 0.0, [], []
 
     def on_train_begin(self, logs=None):
         self.start = time.time()
@@ -78,7 +78,9 @@ class Clock(keras.callbacks.Callback):
         memory = min(MEMORY, self.steps / (self.steps + 10))
         for mean, variable in zip(self.mean, self.variables, strict=True):
             mean += (1 - memory) * (variable.numpy() - mean)
-        self.losses.append((self.elapsed(), logs["loss"]))
+        total = logs["loss"] * (batch + 1)  # Keras gives the mean of the epoch so far
+        self.losses.append((self.elapsed(), total - (self.total if batch else 0)))
+        self.total = total
         if self.elapsed() >= self.marks[0]:
             self.evaluate(self.marks.pop(0))
         self.model.stop_training = not self.marks

@@ -513,6 +513,8 @@ class ModernConfig(Config):
 
     The numbers are those of Detectron2 and torchvision, on which the weights of `mrcnn.convert` build. On top of the
     original's weights these settings detect nothing sensible. `TRAIN_BN` stays: True from random weights, else False.
+    So does `RPN_BBOX_STD_DEV`: those files have 1 in its place, with which the RPN's boxes weigh a tenth as much in the
+    loss and are learnt slowly from random weights.
     """
 
     RESNET_STRIDE = "3x3"
@@ -529,7 +531,6 @@ class ModernConfig(Config):
     RPN_CHANNELS = 256
     RPN_ANCHORS = "rounded"
     RPN_SCORE = "sigmoid"
-    RPN_BBOX_STD_DEV: Numbers = (1.0, 1.0, 1.0, 1.0)
     PROPOSAL_NMS = "level"
     PROPOSAL_WINDOW = "image"
     PRE_NMS_LIMIT = 1000

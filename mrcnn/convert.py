@@ -322,6 +322,7 @@ def _config(package, backbone, state, found, epsilon):
         BATCH_NORM_EPSILON=epsilon,
         TOP_DOWN_PYRAMID_SIZE=_outputs(found, "fpn_p2"),
         RPN_CHANNELS=_outputs(found, "rpn_conv_shared"),
+        RPN_BBOX_STD_DEV=(1.0, 1.0, 1.0, 1.0),
         RPN_ANCHOR_RATIOS=[2, 1, 0.5],  # width / height of 0.5, 1, 2, which are height / width
         FPN_CLASSIF_FC_LAYERS_SIZE=_outputs(found, "mrcnn_class_conv1"),
         POOL_SIZE=len(found["mrcnn_class_conv1"]["kernel"]),

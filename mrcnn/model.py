@@ -124,6 +124,11 @@ class MaskRCNN:
         shape: list[Any] = list(config.IMAGE_SHAPE)
         if mode == "inference" and config.IMAGE_RESIZE_MODE in ("rect", "shortest", "pad64", "none"):
             shape[:2] = None, None
+        elif None in shape:
+            raise ValueError(
+                f"IMAGE_RESIZE_MODE is {config.IMAGE_RESIZE_MODE!r} and IMAGE_MAX_DIM None; training needs images of "
+                "one size: set IMAGE_MAX_DIM to their side."
+            )
         # One device trains on batches of one size; a batch that is split over several has another on each.
         batch = config.BATCH_SIZE if mode == "training" and config.GPU_COUNT == 1 else None
         input_image = keras.Input(shape, batch, name="input_image")

@@ -98,6 +98,8 @@ def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
 def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=None):
     """Evaluate a model on a `CocoDataset` and print COCO's table; `coco` is not used, old code passes it."""
     metrics = coco_evaluate.evaluate(model, dataset, image_ids=image_ids, limit=limit)
+    if eval_type not in metrics:
+        raise ValueError(f"eval_type is {eval_type!r}; of this model there is {' and '.join(metrics)}.")
     print(coco_evaluate.format_table({eval_type: metrics[eval_type]}))
     return metrics
 
@@ -205,6 +207,9 @@ def make_config(args, num_classes):
     if args.command == "evaluate":
         # COCO's AP counts every detection, however unsure.
         changes = {"DETECTION_MIN_CONFIDENCE": 0.05, **changes}
+    if args.command == "detect":
+        # Published weights come with the score from which AP counts, which is far too low for a picture.
+        changes = {"DETECTION_MIN_CONFIDENCE": max(0.5, config.DETECTION_MIN_CONFIDENCE), **changes}
     if args.command == "detect" and config.IMAGE_RESIZE_MODE == "square":
         changes = {"IMAGE_RESIZE_MODE": "rect", **changes}  # no padding to compute
     return config.update(**changes)

@@ -5,6 +5,7 @@
     dataset = trained.dataset(trained.SHAPES, "val")
     model = trained.model(trained.SHAPES)
 
+or with weights and images of your own: `trained.dataset(trained.SHAPES, "val", folder)`, `trained.model(..., path)`.
 Paths count from this folder, where Jupyter runs the notebooks. Import it before Keras.
 """
 
@@ -24,13 +25,16 @@ warnings.filterwarnings("ignore", "IProgress not found")
 import coco  # noqa: E402
 import pose  # noqa: E402
 
+from mrcnn import convert  # noqa: E402
+from mrcnn.config import CONFIG, Config  # noqa: E402
 from mrcnn.model import MaskRCNN  # noqa: E402
 from mrcnn.training import find_last  # noqa: E402
 
 # TensorFlow takes two models in one notebook for a loop that compiles too often.
 logging.getLogger("tensorflow").setLevel("ERROR")
 
-FOLDER = Path("../logs/notebooks")
+LOGS = Path("../logs")
+FOLDER = LOGS / "notebooks"
 
 
 class FiguresConfig(pose.FiguresConfig):
@@ -40,9 +44,9 @@ class FiguresConfig(pose.FiguresConfig):
     KEYPOINT_CHANNELS = 48
 
 
-# What coco.py and pose.py train on their generated sets; keypoints for a shorter time.
+# What coco.py and pose.py train on their generated sets; keypoints for a shorter time, from the weights of the shapes.
 SHAPES = coco.COCO
-POSE = replace(pose.POSE, generated_config=FiguresConfig, generated_epochs=5)
+POSE = replace(pose.POSE, generated_config=FiguresConfig, generated_epochs=3)
 
 
 def steps(wanted):
@@ -50,9 +54,10 @@ def steps(wanted):
     return int(os.environ.get("MRCNN_NOTEBOOK_STEPS", wanted))
 
 
-def dataset(sample, subset):
-    """The images of the generated set for "train" or "val", a prepared `Dataset`."""
-    return coco.load_dataset(coco.parse_arguments(["train"], sample), subset)
+def dataset(sample, subset, folder=None):
+    """The images for "train" or "val" of a folder in COCO's format, or of the generated set; a prepared `Dataset`."""
+    words = ["train", "--dataset", str(folder)] if folder else ["train"]
+    return coco.load_dataset(coco.parse_arguments(words, sample), subset)
 
 
 def weights(sample):
@@ -64,13 +69,15 @@ def weights(sample):
     """
     config = sample.generated_config()
     config.STEPS_PER_EPOCH = steps(config.STEPS_PER_EPOCH)
-    settings = json.dumps([config.to_dict(), sample.generated_epochs])
+    start = "none" if sample is SHAPES else weights(SHAPES)
+    settings = json.dumps([config.to_dict(), sample.generated_epochs, Path(start).name])
     path = FOLDER / f"{config.NAME}-{hashlib.sha1(settings.encode()).hexdigest()[:8]}.h5"
     if not path.exists():
         print(f"Training the weights of {config.NAME} for all notebooks, once, for a few minutes.")
         FOLDER.mkdir(parents=True, exist_ok=True)
+        words = ["train", "--model", start, "--steps", str(config.STEPS_PER_EPOCH), "--config", "VALIDATION_STEPS=0"]
         with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".") as logs:
-            code = coco.main(["train", "--logs", logs, "--steps", str(config.STEPS_PER_EPOCH)], sample)
+            code = coco.main([*words, "--logs", logs], sample)
             if code == 130:
                 raise KeyboardInterrupt
             if code:
@@ -79,8 +86,34 @@ def weights(sample):
     return str(path)
 
 
-def model(sample, **settings):
-    """A `MaskRCNN` that detects, with `weights`; `settings` are changes of its config."""
-    model = MaskRCNN("inference", sample.generated_config().update(**settings), model_dir="../logs")
-    model.load_weights(weights(sample))
+def model(sample, path=None, dataset=None, **settings):
+    """A `MaskRCNN` that detects, from a score of 0.5 on or what its config says if that is higher.
+
+    It pads images to squares, so that what a notebook draws is what the network sees.
+
+    Args:
+        path: of weights: an `.h5` file, one of torchvision or Detectron2 (`.pth`, `.safetensors`, `.pkl`), which is
+            converted into ../logs the first time, or a folder of `mrcnn.convert`; None for the notebooks' `weights`.
+        dataset: whose classes the weights must know.
+        settings: changes of the model's config.
+
+    Raises:
+        ValueError: weights and `dataset` differ in their number of classes.
+        FileNotFoundError, ImportError, ValueError: as `convert.convert_file` and `MaskRCNN.load_weights`.
+    """
+    if path is None:
+        path, config = weights(sample), sample.generated_config()
+    else:
+        path = convert.h5_file(path, LOGS)
+        saved = path.parent / CONFIG
+        config = Config.from_json(saved) if saved.exists() else sample.config()
+    if dataset is not None and dataset.num_classes != config.NUM_CLASSES:
+        raise ValueError(
+            f"{path} knows {config.NUM_CLASSES} classes with the background, the data set {dataset.num_classes}: "
+            "set DATASET to a folder with the classes of MODEL."
+        )
+    config.update(**{"DETECTION_MIN_CONFIDENCE": max(0.5, config.DETECTION_MIN_CONFIDENCE), **settings})
+    config.update(IMAGE_RESIZE_MODE="square", IMAGE_MAX_DIM=(config.IMAGE_MAX_DIM or 1024) // 64 * 64)
+    model = MaskRCNN("inference", config, model_dir=LOGS)
+    model.load_weights(path, by_name=True)
     return model

@@ -311,6 +311,7 @@ SMALL = {
     "FPN_CLASSIF_FC_LAYERS_SIZE": 5,
     "TOP_DOWN_PYRAMID_SIZE": 4,
     "RPN_CHANNELS": 6,
+    "RPN_BBOX_STD_DEV": [1.0, 1.0, 1.0, 1.0],
     "RPN_ANCHOR_RATIOS": [2, 1, 0.5],
     "IMAGE_RESIZE_MODE": "shortest",
     "IMAGE_MAX_DIM": 1344,

@@ -332,6 +332,9 @@ def test_wrong_mode(model, gold, tmp_path):
     for detect in (lambda: training.detect([gold["image_0"]]), lambda: training.detect_molded([gold["image_0"]], [0])):
         with pytest.raises(ValueError, match="built for training; make one with mode='inference'"):
             detect()
+    sizes_vary = TinyConfig().update(IMAGE_RESIZE_MODE="none", IMAGE_MAX_DIM=None)
+    with pytest.raises(ValueError, match="IMAGE_MAX_DIM None; training needs images of one size"):
+        MaskRCNN("training", sizes_vary, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,11 @@ import run_notebooks
 import shapes
 import trained
 
+from mrcnn import convert
+from mrcnn.config import CONFIG
+from mrcnn.dataset import Dataset
+from mrcnn.model import MaskRCNN
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Code that makes a figure: with Matplotlib, or with a function of visualize that is not for tables.
@@ -91,6 +96,24 @@ def test_a_training_that_ends_early_leaves_no_weights(code, error, tmp_path, mon
     monkeypatch.setenv("MRCNN_NOTEBOOK_STEPS", "3")  # other settings are other weights
     with pytest.raises(TypeError):
         trained.weights(trained.SHAPES)
+
+
+def test_weights_of_ones_own(tmp_path):
+    """A folder with config.json beside the weights; a data set of other classes is refused before anything is built."""
+    config = shapes.ShapesConfig().update(NUM_CLASSES=4, IMAGE_RESIZE_MODE="pad64", IMAGE_MAX_DIM=150)
+    MaskRCNN("inference", config, tmp_path).save_weights(tmp_path / convert.WEIGHTS)
+    config.to_json(tmp_path / CONFIG)
+    dataset = Dataset()
+    for i in range(3):
+        dataset.add_class("own", i + 1, f"class {i + 1}")
+    dataset.prepare()
+    model = trained.model(trained.SHAPES, tmp_path, dataset, DETECTION_MIN_CONFIDENCE=0.1)
+    assert (model.config.NUM_CLASSES, model.config.DETECTION_MIN_CONFIDENCE) == (4, 0.1)
+    assert model.config.IMAGE_SHAPE.tolist() == [128, 128, 3]
+    dataset.add_class("own", 4, "one more")
+    dataset.prepare()
+    with pytest.raises(ValueError, match="4 classes with the background, the data set 5: set DATASET"):
+        trained.model(trained.SHAPES, tmp_path, dataset)
 
 
 def test_there_are_six_of_them():

@@ -207,3 +207,19 @@ def test_detect_computes_no_padding(words, mode):
     args = coco.parse_arguments([*words, "--model", "none"])
     args.image_only = False
     assert coco.make_config(args, 6).to_dict()["IMAGE_RESIZE_MODE"] == mode
+
+
+@pytest.mark.parametrize(
+    ("words", "saved", "score"),
+    [
+        (["detect"], 0.05, 0.5),
+        (["detect"], 0.7, 0.7),
+        (["detect", "--config", "DETECTION_MIN_CONFIDENCE=0.1"], 0.7, 0.1),
+        (["evaluate"], 0.7, 0.05),
+    ],
+)
+def test_pictures_are_of_what_is_sure(words, saved, score, tmp_path):
+    coco.CocoConfig().update(NUM_CLASSES=6, DETECTION_MIN_CONFIDENCE=saved).to_json(tmp_path / "config.json")
+    args = coco.parse_arguments([*words, "--model", str(tmp_path / "weights.h5"), "--dataset", "set"])
+    args.image_only = False
+    assert coco.make_config(args, 6).DETECTION_MIN_CONFIDENCE == score
