@@ -222,4 +222,4 @@ def test_pictures_are_of_what_is_sure(words, saved, score, tmp_path):
     coco.CocoConfig().update(NUM_CLASSES=6, DETECTION_MIN_CONFIDENCE=saved).to_json(tmp_path / "config.json")
     args = coco.parse_arguments([*words, "--model", str(tmp_path / "weights.h5"), "--dataset", "set"])
     args.image_only = False
-    assert coco.make_config(args, 6).DETECTION_MIN_CONFIDENCE == score
+    assert score == coco.make_config(args, 6).DETECTION_MIN_CONFIDENCE
