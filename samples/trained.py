@@ -24,6 +24,7 @@ warnings.filterwarnings("ignore", "IProgress not found")
 
 import coco  # noqa: E402
 import pose  # noqa: E402
+import shapes  # noqa: E402
 
 from mrcnn import convert  # noqa: E402
 from mrcnn.config import CONFIG, Config  # noqa: E402
@@ -37,15 +38,22 @@ LOGS = Path("../logs")
 FOLDER = LOGS / "notebooks"
 
 
+class ShapesConfig(shapes.ShapesConfig):
+    """For weights of a shorter training, which are less sure of what they find."""
+
+    DETECTION_MIN_CONFIDENCE = 0.5
+
+
 class FiguresConfig(pose.FiguresConfig):
     """A smaller keypoint head, which learns enough to look at in half the time."""
 
     KEYPOINT_CONVOLUTIONS = 4
     KEYPOINT_CHANNELS = 48
+    DETECTION_MIN_CONFIDENCE = 0.5
 
 
-# What coco.py and pose.py train on their generated sets; keypoints for a shorter time, from the weights of the shapes.
-SHAPES = coco.COCO
+# What coco.py and pose.py train on their generated sets, for a shorter time; keypoints from the weights of the shapes.
+SHAPES = replace(coco.COCO, generated_config=ShapesConfig, generated_epochs=3)
 POSE = replace(pose.POSE, generated_config=FiguresConfig, generated_epochs=3)
 
 
