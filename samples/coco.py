@@ -188,6 +188,12 @@ def load_dataset(args, subset):
     return dataset
 
 
+def stored_config(path, otherwise):
+    """The config that was saved beside the weights at `path`, or an instance of the class `otherwise`."""
+    saved = Path(path).parent / CONFIG
+    return otherwise.from_json(saved) if saved.exists() else otherwise()
+
+
 def make_config(args, num_classes):
     """The config that was saved beside the weights, or that of the set, with the changes of --config and --steps."""
     from mrcnn.training import find_last
@@ -196,9 +202,8 @@ def make_config(args, num_classes):
     config_class = args.sample.generated_config if generated else args.sample.config
     if args.model == "last":
         args.model = find_last(args.logs, config_class.NAME)
-    saved = Path(args.model).parent / CONFIG
-    beside = args.model not in ("coco", "imagenet", "none") and saved.exists()
-    config = config_class.from_json(saved) if beside else config_class()
+    named = args.model in ("coco", "imagenet", "none")
+    config = config_class() if named else stored_config(args.model, config_class)
     changes = {"NUM_CLASSES": num_classes, **parse_settings(args.config)}
     if args.steps:
         # A short epoch is not followed by a long validation.

@@ -27,7 +27,6 @@ import pose  # noqa: E402
 import shapes  # noqa: E402
 
 from mrcnn import convert  # noqa: E402
-from mrcnn.config import CONFIG, Config  # noqa: E402
 from mrcnn.model import MaskRCNN  # noqa: E402
 from mrcnn.training import find_last  # noqa: E402
 
@@ -113,8 +112,7 @@ def model(sample, path=None, dataset=None, **settings):
         path, config = weights(sample), sample.generated_config()
     else:
         path = convert.h5_file(path, LOGS)
-        saved = path.parent / CONFIG
-        config = Config.from_json(saved) if saved.exists() else sample.config()
+        config = coco.stored_config(path, sample.config)
     if dataset is not None and dataset.num_classes != config.NUM_CLASSES:
         raise ValueError(
             f"{path} knows {config.NUM_CLASSES} classes with the background, the data set {dataset.num_classes}: "
