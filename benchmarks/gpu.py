@@ -26,8 +26,8 @@ import keras
 import numpy as np
 
 from mrcnn.config import Config
-from mrcnn.data import DataGenerator
-from mrcnn.dataset import Dataset
+from mrcnn.data.batches import DataGenerator
+from mrcnn.data.dataset import Dataset
 from mrcnn.model import MaskRCNN
 
 

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import keras
 
 from mrcnn import evaluate, weights
-from mrcnn.coco import CocoDataset
 from mrcnn.config import Config
+from mrcnn.data.coco import CocoDataset
 from mrcnn.model import MaskRCNN
 
 BAR = 0.9

@@ -8,7 +8,7 @@ with one to four people, each with at least five keypoints, and no crowd.
 
 from overfit import OverfitConfig, load, overfit, take
 
-from mrcnn import keypoints
+from mrcnn.ops import keypoints
 
 
 class OverfitPoseConfig(OverfitConfig):

@@ -26,9 +26,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from tqdm.auto import tqdm
 
-from mrcnn import boxes, masks
-from mrcnn.coco import CocoDataset
+from mrcnn.data.coco import CocoDataset
 from mrcnn.model import MaskRCNN
+from mrcnn.ops import boxes, masks
 
 SIDE = 28
 SIZES = {"small": 32**2, "medium": 96**2, "large": np.inf}  # COCO's, areas in pixels up to which they go

@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 import keras
 import shapes
 
-from mrcnn.coco import CocoDataset
 from mrcnn.config import Config
-from mrcnn.data import DataGenerator
+from mrcnn.data.batches import DataGenerator
+from mrcnn.data.coco import CocoDataset
 from mrcnn.model import MaskRCNN
 
 

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from shapes import ShapesConfig
 
-from mrcnn import video
-from mrcnn.draw import draw_instances
+from mrcnn.draw import video
+from mrcnn.draw.instances import draw_instances
 from mrcnn.model import MaskRCNN
 
 FRAMES = 500

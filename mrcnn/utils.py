@@ -8,14 +8,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from mrcnn import boxes as _boxes
-from mrcnn.anchors import generate_anchors, generate_pyramid_anchors
-from mrcnn.boxes import Tensor
-from mrcnn.config import Config
-from mrcnn.dataset import Dataset
-from mrcnn.images import resize, resize_image
-from mrcnn.masks import expand_mask, extract_bboxes, minimize_mask, resize_mask, unmold_mask
-from mrcnn.metrics import (
+from mrcnn.data.dataset import Dataset
+from mrcnn.evaluate.metrics import (
     compute_ap,
     compute_ap_range,
     compute_matches,
@@ -23,6 +17,13 @@ from mrcnn.metrics import (
     compute_recall,
     trim_zeros,
 )
+from mrcnn.ops import boxes as _boxes
+from mrcnn.ops.anchors import generate_anchors, generate_pyramid_anchors
+from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.images import resize, resize_image
+from mrcnn.ops.masks import expand_mask, extract_bboxes, minimize_mask, resize_mask, unmold_mask
+from mrcnn.ops.nms import nms as _nms
+from mrcnn.settings.config import Config
 
 __all__ = [
     "Dataset",
@@ -57,7 +58,7 @@ __all__ = [
 # ---- old names of things that have a better name today ----
 
 compute_overlaps = _boxes.overlaps
-non_max_suppression = _boxes.nms
+non_max_suppression = _nms
 norm_boxes = _boxes.normalize
 denorm_boxes = _boxes.denormalize
 

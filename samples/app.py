@@ -30,11 +30,14 @@ import shapes
 from PIL import Image
 from pycocotools import mask as rle
 
-from mrcnn import convert, draw, images, visualize, weights
-from mrcnn.boxes import cover
+from mrcnn import visualize, weights
 from mrcnn.config import Config
-from mrcnn.dataset import Dataset
+from mrcnn.data.dataset import Dataset
+from mrcnn.draw import instances as draw
 from mrcnn.evaluate import to_coco_results
+from mrcnn.ops import images
+from mrcnn.ops.boxes import cover
+from mrcnn.weights import convert
 
 # Classes {id: name} that the samples' weights know, by the NAME of their settings. COCO's ids have gaps.
 COCO_IDS = sorted({*range(1, 91)} - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
@@ -100,7 +103,7 @@ def load_detector(path, names=None, logs=coco.DEFAULT_LOGS_DIR):
     The settings are those of the config.json beside the file, else of the sample whose heads have the file's sizes.
 
     Args:
-        path: an .h5 file, one of torchvision or Detectron2, a folder of `mrcnn.convert`, or "coco" for the original's
+        path: an .h5 file, one of torchvision or Detectron2, a folder of `mrcnn.weights.convert`, or "coco" for the original's
             release.
         names: {id: name} of the classes, where the file knows as many; default: those of the sample.
 

@@ -25,10 +25,12 @@ sys.path.insert(0, str(ROOT_DIR))
 import numpy as np  # noqa: E402
 import skimage.color  # noqa: E402
 
-from mrcnn import evaluate, images, video, weights  # noqa: E402
+from mrcnn import evaluate, weights  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
-from mrcnn.formats import ViaDataset  # noqa: E402
+from mrcnn.data.formats import ViaDataset  # noqa: E402
+from mrcnn.draw import video  # noqa: E402
 from mrcnn.model import MaskRCNN  # noqa: E402
+from mrcnn.ops import images  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
 
@@ -45,7 +47,7 @@ class BalloonConfig(Config):
 
 
 class BalloonDataset(ViaDataset):
-    """The photos of a subset. For a format that mrcnn.formats does not know, write load_mask as well: masks
+    """The photos of a subset. For a format that mrcnn.data.formats does not know, write load_mask as well: masks
     [height, width, instances] bool and the class id of each instance."""
 
     def load_balloon(self, dataset_dir, subset):

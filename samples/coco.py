@@ -37,11 +37,15 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import shapes  # noqa: E402
 
-from mrcnn import boxes, convert, images, masks, video, visualize, weights  # noqa: E402
 from mrcnn import evaluate as coco_evaluate  # noqa: E402
-from mrcnn.coco import CocoDataset  # noqa: E402
-from mrcnn.config import CONFIG, Config  # noqa: E402
-from mrcnn.formats import IMAGE_ENDINGS  # noqa: E402
+from mrcnn import visualize, weights  # noqa: E402
+from mrcnn.config import Config  # noqa: E402
+from mrcnn.data.coco import CocoDataset  # noqa: E402
+from mrcnn.data.formats import IMAGE_ENDINGS  # noqa: E402
+from mrcnn.draw import video  # noqa: E402
+from mrcnn.ops import boxes, images, masks  # noqa: E402
+from mrcnn.settings.config import CONFIG  # noqa: E402
+from mrcnn.weights import convert  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT / "logs"
 DEFAULT_DATASET_YEAR = "2017"
@@ -118,7 +122,7 @@ def parse_arguments(argv=None, sample=COCO):
         "--model",
         metavar="WEIGHTS",
         help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
-        "Detectron2 (.pth, .pkl), or a folder that mrcnn.convert wrote; default: to train, none for the generated set "
+        "Detectron2 (.pth, .pkl), or a folder that mrcnn.weights.convert wrote; default: to train, none for a generated set "
         "and coco for others; else last",
     )
     parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
@@ -196,7 +200,7 @@ def stored_config(path, otherwise):
 
 def make_config(args, num_classes):
     """The config that was saved beside the weights, or that of the set, with the changes of --config and --steps."""
-    from mrcnn.training import find_last
+    from mrcnn.train.callbacks import find_last
 
     generated = args.dataset is None and not args.image_only
     config_class = args.sample.generated_config if generated else args.sample.config
@@ -226,7 +230,7 @@ def join_machines(text):
     Raises:
         ValueError: not of the form I/N@HOST:PORT, or not on JAX.
     """
-    from mrcnn.parallel_model import join
+    from mrcnn.train.devices import join
 
     match = re.fullmatch(r"(\d+)/(\d+)@(.+:\d+)", text)
     if not match or int(match[1]) >= int(match[2]):

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from shapes import SUPERSAMPLING, box, box_iou, cache, contrasting_colour, coverage, make_once, polygons, texture
 
-from mrcnn.keypoints import COCO_NAMES, COCO_SKELETON
+from mrcnn.ops.keypoints import COCO_NAMES, COCO_SKELETON
 
 # Part of the cache folder's name: raise it with every change that alters images or annotations.
 VERSION = 1

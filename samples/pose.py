@@ -22,8 +22,8 @@ import coco
 import figures
 import shapes
 
-from mrcnn import keypoints
 from mrcnn.config import Config
+from mrcnn.ops import keypoints
 
 
 class PoseConfig(Config):

@@ -26,9 +26,9 @@ import coco  # noqa: E402
 import pose  # noqa: E402
 import shapes  # noqa: E402
 
-from mrcnn import convert  # noqa: E402
 from mrcnn.model import MaskRCNN  # noqa: E402
-from mrcnn.training import find_last  # noqa: E402
+from mrcnn.train.callbacks import find_last  # noqa: E402
+from mrcnn.weights import convert  # noqa: E402
 
 # TensorFlow takes two models in one notebook for a loop that compiles too often.
 logging.getLogger("tensorflow").setLevel("ERROR")
@@ -100,7 +100,7 @@ def model(sample, path=None, dataset=None, **settings):
 
     Args:
         path: of weights: an `.h5` file, one of torchvision or Detectron2 (`.pth`, `.safetensors`, `.pkl`), which is
-            converted into ../logs the first time, or a folder of `mrcnn.convert`; None for the notebooks' `weights`.
+            converted into ../logs the first time, or a folder of `mrcnn.weights.convert`; None for the notebooks' `weights`.
         dataset: whose classes the weights must know.
         settings: changes of the model's config.
 

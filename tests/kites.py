@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from mrcnn.config import Config
-from mrcnn.dataset import Dataset
+from mrcnn.data.dataset import Dataset
 from mrcnn.evaluate import evaluate, format_classes, format_table
 from mrcnn.model import MaskRCNN
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mrcnn import boxes as box_math
-from mrcnn import draw
+from mrcnn.draw import instances as draw
+from mrcnn.ops import boxes as box_math
 
 NAMES = ["BG", "balloon", "traffic light", "dog"]
 CORNER = [(0, 1), (1, 2)]

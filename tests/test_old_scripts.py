@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mrcnn import augment
+from mrcnn.data import augment
 
 HERE = Path(__file__).parent
 

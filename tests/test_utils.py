@@ -10,8 +10,9 @@ from conftest import read_golden
 from keras import ops
 
 import mrcnn
-from mrcnn import boxes, utils
+from mrcnn import utils
 from mrcnn.config import Config
+from mrcnn.ops.nms import nms
 
 API = read_golden("api.json")["mrcnn.utils"]
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -100,7 +101,7 @@ def test_denorm_boxes(golden, case):
 
 
 def test_non_max_suppression_is_nms():
-    assert utils.non_max_suppression is boxes.nms
+    assert utils.non_max_suppression is nms
 
 
 def test_mold_mask():
@@ -128,9 +129,9 @@ def test_batch_slice():
 
 def test_download_trained_weights(monkeypatch, capsys):
     calls = []
-    fake = types.ModuleType("mrcnn.weights")
+    fake = types.ModuleType("mrcnn.weights.h5")
     fake.download = lambda *args: calls.append(args)
-    monkeypatch.setitem(sys.modules, "mrcnn.weights", fake)
+    monkeypatch.setitem(sys.modules, "mrcnn.weights.h5", fake)
     monkeypatch.setattr(mrcnn, "weights", fake, raising=False)
     utils.download_trained_weights("somewhere.h5", verbose=0)
     assert capsys.readouterr().out == ""

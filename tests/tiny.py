@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from mrcnn.backbone import BatchNorm
 from mrcnn.config import Config
+from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.model import MaskRCNN
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -1,0 +1,176 @@
+"""From a Dataset to batches for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from keras.utils import PyDataset
+
+from mrcnn.data.anchors import pyramid_anchors
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.random_rois import generate_random_rois
+from mrcnn.data.samples import load_image_gt
+from mrcnn.layers.targets import build_rpn_targets
+from mrcnn.ops import images
+from mrcnn.settings.config import Config
+
+INPUT_NAMES = (
+    "input_image",
+    "input_image_meta",
+    "input_rpn_match",
+    "input_rpn_bbox",
+    "input_gt_class_ids",
+    "input_gt_boxes",
+    "input_gt_masks",
+)
+
+# The share of images that may be unreadable before training stops.
+BAD_SHARE = 0.2
+
+
+class DataGenerator(PyDataset):
+    """Batches of a Dataset for `MaskRCNN.train`.
+
+    Every pass over the images has its own order, drawn from the seed; batch i is always batch i. The passes follow
+    each other without a gap, whatever the number of steps in an epoch. Images without instances give background. An
+    image that cannot be read is named once and replaced by the next one.
+
+    Args:
+        dataset: a prepared `Dataset`.
+        config: a `Config`.
+        shuffle: False keeps the order of the dataset.
+        augment, augmentation: as in `load_image_gt`.
+        no_augmentation_sources: sources of images that are not augmented.
+        steps: batches per epoch; default is one pass over the images.
+        epoch: epochs already done.
+        seed: of order, crops, flips, augmentation and subsampling.
+        random_rois: with USE_RPN_ROIS False, number of RoIs given as input for each image.
+        part: (i, n) for the i-th of n equal parts of every batch, where n machines share the work.
+
+    A batch is a dict of input names and arrays (see `INPUT_NAMES`, and input_rois).
+
+    Raises:
+        RuntimeError: more than a fifth of the images cannot be read, or none is there.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: Config,
+        shuffle: bool = True,
+        augment: bool = False,
+        augmentation: Any = None,
+        no_augmentation_sources: Iterable[str] | None = None,
+        steps: int | None = None,
+        epoch: int = 0,
+        seed: int = 0,
+        random_rois: int | None = None,
+        part: tuple[int, int] = (0, 1),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.config = config
+        self.shuffle = shuffle
+        self.augment = augment
+        self.augmentation = augmentation
+        self.no_augmentation_sources = set(no_augmentation_sources or ())
+        self.steps = steps
+        self.epoch = epoch
+        self.seed = seed
+        self.random_rois = config.POST_NMS_ROIS_TRAINING if random_rois is None else random_rois
+        self.part = part
+        self.bad: dict[int, Exception] = {}
+        self._order: tuple[int, np.ndarray] | None = None
+        self.anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
+        if not len(dataset.image_ids):
+            raise RuntimeError("The data set has no images; call prepare() after adding them.")
+
+    def __len__(self) -> int:
+        return self.steps or -(-len(self.dataset.image_ids) // self.config.BATCH_SIZE)
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
+    def image_ids(self, index: int) -> list[int]:
+        """Image ids of batch `index` of this epoch, before any is replaced."""
+        size = self.config.BATCH_SIZE
+        start = (self.epoch * len(self) + index) * size
+        return [self._image_id(position) for position in range(start, start + size)]
+
+    def _image_id(self, position):
+        turn, place = divmod(position, len(self.dataset.image_ids))
+        if not self.shuffle:
+            return self.dataset.image_ids[place]
+        if self._order is None or self._order[0] != turn:
+            self._order = (turn, np.random.default_rng([self.seed, turn]).permutation(self.dataset.image_ids))
+        known, order = self._order
+        return order[place] if known == turn else self._image_id(position)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
+        part, parts = self.part
+        size = self.config.BATCH_SIZE
+        start = (self.epoch * len(self) + index) * size
+        samples = [self._sample(start + k) for k in range(part * size // parts, (part + 1) * size // parts)]
+        batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+        return (batch,)
+
+    def _sample(self, position):
+        """The arrays of one image; one that fails is recorded, and the next takes its place."""
+        count = len(self.dataset.image_ids)
+        for k in range(count):
+            image_id = self._image_id(position + k)
+            if image_id in self.bad:
+                continue
+            try:
+                return self._load(image_id, np.random.default_rng([self.seed, position, 1]))
+            except Exception as error:
+                self.bad[image_id] = error
+                path = self.dataset.image_info[image_id].get("path")
+                print(f"\nSkipping image {image_id} ({path}): {type(error).__name__}: {error}")
+                if len(self.bad) > BAD_SHARE * count:
+                    raise RuntimeError(
+                        f"{len(self.bad)} of {count} images cannot be used, the last one {path}: {error}"
+                    ) from error
+        raise RuntimeError("No image of the data set can be used.")
+
+    def _load(self, image_id, rng):
+        config = self.config
+        source = self.dataset.image_info[image_id]["source"]
+        augmented = source not in self.no_augmentation_sources
+        image, meta, class_ids, gt_boxes, gt_masks, *points = load_image_gt(
+            self.dataset,
+            config,
+            image_id,
+            augment=self.augment and augmented,
+            augmentation=self.augmentation if augmented else None,
+            use_mini_mask=config.USE_MINI_MASK,
+            rng=rng,
+        )
+        if list(image.shape) != list(config.IMAGE_SHAPE):
+            raise ValueError(f"the image is {image.shape} after resizing; the model wants {tuple(config.IMAGE_SHAPE)}")
+        rpn_match, rpn_bbox = build_rpn_targets(image.shape, self.anchors, class_ids, gt_boxes, config, rng)
+        limit = config.MAX_GT_INSTANCES
+        if len(class_ids) > limit:
+            chosen = rng.choice(len(class_ids), limit, replace=False)
+            class_ids, gt_boxes, gt_masks = class_ids[chosen], gt_boxes[chosen], gt_masks[..., chosen]
+            points = [x[chosen] for x in points]
+        spare = limit - len(class_ids)
+        sample = {
+            "input_image": images.mold(image, config, meta[images.META["window"]]),
+            "input_image_meta": meta,
+            "input_rpn_match": rpn_match[:, None].astype("int32"),
+            "input_rpn_bbox": rpn_bbox.astype("float32"),
+            "input_gt_class_ids": np.pad(class_ids, (0, spare)).astype("int32"),
+            "input_gt_boxes": np.pad(gt_boxes, ((0, spare), (0, 0))).astype("float32"),
+        }
+        if config.USE_MASK:
+            sample["input_gt_masks"] = np.pad(gt_masks, ((0, 0), (0, 0), (0, spare)))
+        if config.NUM_KEYPOINTS:
+            sample["input_gt_keypoints"] = np.pad(points[0], ((0, spare), (0, 0), (0, 0)))
+        if not config.USE_RPN_ROIS:
+            rois = generate_random_rois(image.shape, self.random_rois, class_ids, gt_boxes, rng)
+            sample["input_rois"] = rois.astype("float32")
+        return sample

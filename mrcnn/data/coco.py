@@ -1,0 +1,245 @@
+"""Data sets in COCO's format (https://cocodataset.org/#format-data)."""
+
+import difflib
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from tqdm.auto import tqdm
+
+from mrcnn.data.dataset import Dataset, read_json
+from mrcnn.ops.masks import decode_rle, polygons_to_mask, stack_masks
+from mrcnn.weights.download import fetch
+
+SERVER = "http://images.cocodataset.org"
+
+# What an annotation file must have for us to work with it.
+FIELDS = {
+    "images": {"id", "file_name", "height", "width"},
+    "annotations": {"id", "image_id", "category_id", "segmentation"},
+    "categories": {"id", "name"},
+}
+
+
+class CocoDataset(Dataset):
+    """Images and instances of COCO, or of any set in its format; source "coco".
+
+    Attributes:
+        coco: the pycocotools `COCO` object of all that was loaded, or None.
+    """
+
+    coco: COCO | None = None
+
+    def load_coco(
+        self,
+        dataset_dir: Path | str,
+        subset: str,
+        year: int | str = "2017",
+        class_ids: Sequence[int] | None = None,
+        class_map: Any = None,
+        return_coco: bool = False,
+        auto_download: bool = False,
+        class_names: Sequence[str] | None = None,
+        keypoints: bool = False,
+    ) -> COCO | None:
+        """Add the images of a subset; call it again, before `prepare`, to add another one.
+
+        Args:
+            dataset_dir: folder with annotations/instances_{subset}{year}.json and the images in {subset}{year}/.
+            subset: "train" or "val"; or "minival" or "valminusminival", parts of 2014 whose images are in val{year}/.
+            year: of the files' names.
+            class_ids: COCO's category ids to keep, in the order of the classes; None keeps all of them, and then images
+                without any object too.
+            class_map: accepted for old code, without effect, as it always was.
+            return_coco: return the `COCO` object of this subset.
+            auto_download: fetch images and annotations that are not there from COCO's server (train2017: 19 GB).
+            class_names: names of categories to keep, after those of `class_ids`.
+            keypoints: read annotations/person_keypoints_{subset}{year}.json instead, whose persons have keypoints.
+
+        Raises:
+            FileNotFoundError: the folder, the annotation file or the image folder is missing.
+            ValueError: the file is not COCO's JSON, or a class is not in it.
+            OSError: the download failed.
+        """
+        dataset_dir = Path(dataset_dir).expanduser()
+        image_dir = dataset_dir / f"{'val' if subset in ('minival', 'valminusminival') else subset}{year}"
+        kind = "person_keypoints" if keypoints else "instances"
+        path = dataset_dir / "annotations" / f"{kind}_{subset}{year}.json"
+        if auto_download:
+            download(f"{SERVER}/zips/{image_dir.name}.zip", dataset_dir, image_dir)
+            download(f"{SERVER}/annotations/annotations_trainval{year}.zip", dataset_dir, path)
+        if not dataset_dir.is_dir():
+            raise FileNotFoundError(f"There is no data set folder {dataset_dir}.")
+        coco = read_coco(path)
+        if not image_dir.is_dir():
+            raise FileNotFoundError(f"The images of {path.name} were looked for in {image_dir}, which is not there.")
+
+        chosen = _categories(coco, class_ids, class_names, path)
+        image_ids = coco.imgs
+        if class_ids is not None or class_names is not None:
+            image_ids = sorted({i for category in chosen for i in coco.catToImgs.get(category, [])})
+        for category in chosen:
+            self.add_class("coco", category, coco.cats[category]["name"])
+        for i in image_ids:
+            image = coco.imgs[i]
+            self.add_image(
+                "coco",
+                image_id=i,
+                path=str(image_dir / image["file_name"]),
+                width=image["width"],
+                height=image["height"],
+                annotations=[a for a in coco.imgToAnns.get(i, []) if a["category_id"] in chosen],
+            )
+        self.coco = coco if self.coco is None else _merge(self.coco, coco)
+        return coco if return_coco else None
+
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Masks [height, width, instances] bool and class ids [instances] int32, negative for crowds.
+
+        Objects without a single pixel are left out.
+
+        Raises:
+            ValueError: a run-length mask is not of the image's size.
+        """
+        info = self.image_info[image_id]
+        if info["source"] != "coco":
+            return super().load_mask(image_id)
+        shape = info["height"], info["width"]
+        masks, class_ids, kept = [], [], []
+        for annotation in info["annotations"]:
+            mask = annotation_mask(annotation, *shape)
+            if mask.any():
+                class_id = self.map_source_class_id(f"coco.{annotation['category_id']}")
+                masks.append(mask)
+                class_ids.append(-class_id if annotation.get("iscrowd") else class_id)
+                kept.append(annotation)
+        info["kept"] = kept  # `load_keypoints` gives those of the same objects
+        return stack_masks(masks, *shape), np.array(class_ids, "int32")
+
+    def load_keypoints(self, image_id: int) -> np.ndarray | None:
+        """Keypoints [instances, J, 3] of (x, y, v), zero for objects without; None for an image without objects.
+
+        Raises:
+            ValueError: a list of keypoints of another length than others have.
+        """
+        info = self.image_info[image_id]
+        if info["source"] != "coco":
+            return super().load_keypoints(image_id)
+        if "kept" not in info:
+            self.load_mask(image_id)
+        kept = info.get("kept", info["annotations"])  # of a subclass with its own load_mask all
+        given = [annotation.get("keypoints") or [] for annotation in kept]
+        count = max(map(len, given), default=0)
+        if not count:
+            return None
+        wrong = [a["id"] for a, x in zip(kept, given, strict=True) if len(x) not in (0, count - count % 3)]
+        if wrong:
+            raise ValueError(f"{info['path']}: annotations {wrong} have more or fewer keypoint values than others.")
+        return np.array([x or [0] * count for x in given], "float32").reshape(len(given), -1, 3)
+
+    def image_reference(self, image_id: int) -> str:
+        """The image's page in COCO's explorer."""
+        info = self.image_info[image_id]
+        if info["source"] != "coco":
+            return super().image_reference(image_id)
+        return f"https://cocodataset.org/#explore?id={info['id']}"
+
+
+def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """Mask [height, width] bool of an annotation: polygons, which are united, or run lengths, compressed or not.
+
+    Raises:
+        ValueError: run lengths for another size.
+    """
+    segmentation = annotation["segmentation"]
+    if isinstance(segmentation, list):
+        return polygons_to_mask(segmentation, height, width)
+    if tuple(segmentation["size"]) != (height, width):
+        size = " x ".join(map(str, segmentation["size"]))
+        raise ValueError(f"The mask of annotation {annotation['id']} is {size}, but its image {height} x {width}.")
+    return decode_rle(segmentation)
+
+
+def read_coco(path: Path | str) -> COCO:
+    """The pycocotools `COCO` object of an annotation file, read without its prints.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not JSON, or JSON without what COCO's format requires.
+    """
+    path = Path(path)
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not in COCO's format: it holds a {type(content).__name__}, not an object.")
+    for section, fields in FIELDS.items():
+        entries = content.get(section)
+        if not isinstance(entries, list):
+            raise ValueError(f"{path} is not in COCO's format: it has no list {section!r}.")
+        for i, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not fields <= entry.keys():
+                missing = ", ".join(sorted(fields.difference(entry if isinstance(entry, dict) else ())))
+                raise ValueError(f"{path} is not in COCO's format: entry {i} of {section!r} has no {missing}.")
+    return index(content)
+
+
+def index(content: dict[str, Any]) -> COCO:
+    """A pycocotools `COCO` object of a dict in COCO's format."""
+    coco = COCO()
+    coco.dataset = content
+    with redirect_stdout(None):
+        coco.createIndex()
+    return coco
+
+
+def _merge(first, second):
+    both = {key: first.dataset[key] + second.dataset[key] for key in ("images", "annotations")}
+    categories = list({**first.cats, **second.cats}.values())
+    return index({**first.dataset, **both, "categories": categories})
+
+
+def _categories(coco, class_ids, class_names, path):
+    """Category ids for ids and names; all of them, sorted, if both are None."""
+    if class_ids is None and class_names is None:
+        return sorted(coco.cats)
+    by_name = {category["name"]: i for i, category in coco.cats.items()}
+    for name in class_names or []:
+        if name not in by_name:
+            close = difflib.get_close_matches(str(name), by_name, n=3)
+            known = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(by_name)}."
+            raise ValueError(f"{path} has no class {name!r}; {known}")
+    for i in class_ids or []:
+        if i not in coco.cats:
+            raise ValueError(f"{path} has no category id {i!r}; it has {', '.join(map(str, sorted(coco.cats)))}.")
+    return list(dict.fromkeys([*(class_ids or []), *(by_name[name] for name in class_names or [])]))
+
+
+def download(url: str, folder: Path, target: Path) -> None:
+    """Fetch a zip file and unpack it in `folder`, unless `target`, something that it holds, is there already.
+
+    The download is resumed after a break; whatever is there under its own name is complete.
+
+    Raises:
+        OSError: no connection, no such file on the server, or a broken zip file.
+    """
+    if target.exists():
+        return
+    archive = Path(fetch(url, folder / url.rsplit("/", 1)[-1]))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as temporary:
+        try:
+            with zipfile.ZipFile(archive) as content:
+                for name in tqdm(content.namelist(), desc=f"Unpacking {archive.name}", unit="file"):
+                    content.extract(name, temporary)
+        except zipfile.BadZipFile as error:
+            raise OSError(f"{archive} is no whole zip file ({error}); delete it and run this again.") from error
+        for item in Path(temporary).iterdir():
+            if item.is_dir() and (folder / item.name).is_dir():
+                for file in item.iterdir():
+                    file.replace(folder / item.name / file.name)
+            else:
+                item.replace(folder / item.name)
+    archive.unlink()

@@ -1,0 +1,170 @@
+"""The base class of data sets: which classes there are, which images, and how to load an image and its masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mrcnn.ops.images import read_image
+
+if TYPE_CHECKING:
+    from mrcnn.data.validate import Problem
+
+
+class Dataset:
+    """Subclass it, add a method that registers classes and images, and override `load_mask`:
+
+        class Cats(Dataset):
+            def load_cats(self, folder):
+                self.add_class("cats", 1, "cat")
+                for path in Path(folder).glob("*.jpg"):
+                    self.add_image("cats", image_id=path.stem, path=str(path))
+
+            def load_mask(self, image_id):
+                ...
+
+        dataset = Cats()
+        dataset.load_cats("cats")
+        dataset.prepare()
+
+    A source is the name of a collection that classes and images come from. One Dataset may hold several; their class
+    ids are counted anew from 1, class 0 being the background.
+
+    Attributes:
+        class_info: list of dicts (source, id in the source, name), index: class id.
+        image_info: list of dicts (source, id in the source, path, and what `add_image` was given), index: image id.
+        num_classes, class_ids, class_names, num_images, sources: set by `prepare`, as are those below.
+        class_from_source_map: dict, "source.id" -> class id.
+        image_from_source_map: dict, "source.id" -> image id.
+        source_class_ids: dict, source -> class ids.
+    """
+
+    def __init__(self, class_map: Any = None) -> None:
+        self._image_ids: np.ndarray | list[int] = []
+        self.image_info: list[dict[str, Any]] = []
+        self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
+        self.source_class_ids: dict[str, list[int]] = {}
+
+    def add_class(self, source: str, class_id: int | str, class_name: str) -> None:
+        """Register a class; a second one with the same source and id is ignored.
+
+        Raises:
+            ValueError: the source's name holds a dot, which separates source and id in the maps.
+        """
+        if "." in source:
+            raise ValueError(f"The source name {source!r} must not contain a dot.")
+        if not any(info["source"] == source and info["id"] == class_id for info in self.class_info):
+            self.class_info.append({"source": source, "id": class_id, "name": class_name})
+
+    def add_image(self, source: str, image_id: int | str, path: Path | str | None, **kwargs: Any) -> None:
+        """Register an image by its id in the source and its file; `kwargs` are kept in `image_info` beside them."""
+        self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
+
+    def image_reference(self, image_id: int) -> str:
+        """A link to the image or a description of it, for people who look into the data; override it."""
+        return ""
+
+    def prepare(self, class_map: Any = None) -> None:
+        """Build the maps; call it once all classes and images are registered. `class_map` is not used."""
+        self.num_classes = len(self.class_info)
+        self.class_ids = np.arange(self.num_classes)
+        # COCO-like names carry synonyms behind a comma
+        self.class_names: list[str] = [info["name"].split(",")[0] for info in self.class_info]
+        self.num_images = len(self.image_info)
+        self._image_ids = np.arange(self.num_images)
+        self.class_from_source_map = {f"{info['source']}.{info['id']}": i for i, info in enumerate(self.class_info)}
+        self.image_from_source_map = {f"{info['source']}.{info['id']}": i for i, info in enumerate(self.image_info)}
+        self.sources: list[str] = list(dict.fromkeys(info["source"] for info in self.class_info))
+        # the background belongs to every source
+        self.source_class_ids = {
+            source: [i for i, info in enumerate(self.class_info) if i == 0 or info["source"] == source]
+            for source in self.sources
+        }
+
+    def map_source_class_id(self, source_class_id: str) -> int:
+        """Class id of "source.id", for instance "coco.12"."""
+        return self.class_from_source_map[source_class_id]
+
+    def get_source_class_id(self, class_id: int, source: str) -> int | str:
+        """Id in the source of a class id.
+
+        Raises:
+            ValueError: the class is of another source.
+        """
+        info = self.class_info[class_id]
+        if info["source"] != source:
+            raise ValueError(f"Class {class_id} is of source {info['source']!r}, not {source!r}.")
+        return info["id"]
+
+    @property
+    def image_ids(self) -> np.ndarray | list[int]:
+        """[images] the ids 0, 1, ...; empty before `prepare`."""
+        return self._image_ids
+
+    def source_image_link(self, image_id: int) -> Path | str | None:
+        """Path or address of the image."""
+        return self.image_info[image_id]["path"]
+
+    def load_image(self, image_id: int) -> np.ndarray:
+        """The image [H, W, 3] uint8, RGB.
+
+        Raises:
+            OSError: the file is missing or broken; the message names it.
+        """
+        return read_image(self.image_info[image_id]["path"])
+
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Override it: the image's instances.
+
+        Returns:
+            masks [H, W, N] bool, one channel per instance, and class ids [N] int32, negative for a crowd. Here N is 0,
+            and H and W are the `height` and `width` given to `add_image`, or 0.
+        """
+        info = self.image_info[image_id]
+        shape = (info.get("height", 0), info.get("width", 0), 0)
+        return np.zeros(shape, dtype=bool), np.zeros(0, dtype="int32")
+
+    def load_keypoints(self, image_id: int) -> np.ndarray | None:
+        """Override it if the objects have keypoints: those of the image's instances, in the order of `load_mask`.
+
+        Returns:
+            [N, J, 3] of (x, y, v) in pixels: (0, 0) is the centre of the upper left pixel; v is 0 for a point without
+            annotation, whose x and y do not matter, 1 for a hidden one, 2 for a visible one. None, as here, if no
+            instance has any.
+        """
+        return None
+
+    def validate(self, quick: bool = False, verbose: int = 1) -> list[Problem]:
+        """Look for what is wrong in the set, and print it.
+
+        Args:
+            quick: only what can be seen without reading images and masks.
+            verbose: 0 for silence.
+
+        Returns:
+            list of `mrcnn.data.validate.Problem`.
+        """
+        from mrcnn.data.validate import format_problems, validate
+
+        problems = validate(self, quick, verbose)
+        if verbose:
+            print(format_problems(problems, len(self.image_info)))
+        return problems
+
+
+def read_json(path: Path | str) -> Any:
+    """The content of an annotation file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not JSON; the message names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no annotation file {path}.") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON, or was cut off: {error}.") from None

@@ -1,0 +1,1 @@
+"""The models, each put together from the parts of the floors below."""

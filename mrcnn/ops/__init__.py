@@ -1,0 +1,1 @@
+"""Formulas on arrays and tensors, without settings, layers or files."""

@@ -1,0 +1,152 @@
+"""Boxes: overlaps, deltas, clipping, normalisation, non-maximum suppression.
+
+A box is (y1, x1, y2, x2); y2 and x2 lie outside it. Every formula stands here once and serves NumPy arrays and backend
+tensors alike: NumPy in gives NumPy out, a tensor in gives a tensor out.
+"""
+
+import math
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+# A NumPy array or a tensor of the backend: each backend has its own class, and what goes in comes out.
+Tensor = Any
+
+# Larger exponents than this would blow a 16 pixel box up past 1000 pixels: exp() is never given more (as in Detectron).
+MAX_LOG_SCALE = math.log(1000.0 / 16)
+
+
+def namespace(*arrays: Tensor) -> ModuleType:
+    """`numpy` if every argument is a NumPy array, number or sequence of numbers, else `keras.ops`."""
+    return np if all(isinstance(a, (np.ndarray, np.generic, int, float, list, tuple)) for a in arrays) else ops
+
+
+def _split(boxes):
+    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Area [...] of boxes [..., 4]."""
+    y1, x1, y2, x2 = _split(boxes)
+    return (y2 - y1) * (x2 - x1)
+
+
+def overlaps(boxes1: Tensor, boxes2: Tensor, over: Literal["union", "first"] = "union") -> Tensor:
+    """Overlap of every box of one set with every box of another.
+
+    Args:
+        boxes1: [..., N, 4], pixels or normalised.
+        boxes2: [..., M, 4] in the same unit.
+        over: "union" for intersection over union; "first" for intersection over the area of the box of `boxes1`,
+            which is how COCO matches crowd regions.
+
+    Returns:
+        [..., N, M] in 0..1; 0 where an area is zero.
+    """
+    xp = namespace(boxes1, boxes2)
+    a, b = boxes1[..., :, None, :], boxes2[..., None, :, :]
+    height = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
+    width = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
+    intersection = xp.maximum(height, 0) * xp.maximum(width, 0)
+    total = area(a) if over == "first" else area(a) + area(b) - intersection
+    return xp.where(total > 0, intersection / xp.where(total > 0, total, 1), xp.zeros_like(intersection / 1.0))
+
+
+def encode(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Deltas (dy, dx, log dh, log dw) that take `boxes` to `targets`, both [..., 4] with positive sides.
+
+    The parametrisation of R-CNN (Girshick et al. 2014, appendix C): centres in units of the box's sides. Sides that are
+    not positive, which only padding has, are taken as one millionth.
+    """
+    xp = namespace(boxes, targets)
+    y1, x1, y2, x2 = _split(boxes)
+    ty1, tx1, ty2, tx2 = _split(targets)
+    height, width = _side(xp, y2 - y1), _side(xp, x2 - x1)
+    target_height, target_width = _side(xp, ty2 - ty1), _side(xp, tx2 - tx1)
+    dy = (ty1 + ty2 - y1 - y2) * 0.5 / height
+    dx = (tx1 + tx2 - x1 - x2) * 0.5 / width
+    return xp.stack([dy, dx, xp.log(target_height / height), xp.log(target_width / width)], axis=-1)
+
+
+def _side(xp, length):
+    return xp.where(length > 0, length, 1e-6)
+
+
+def decode(boxes: Tensor, deltas: Tensor) -> Tensor:
+    """Apply deltas (dy, dx, log dh, log dw) to boxes, both [..., 4]; the inverse of `encode`.
+
+    The logarithms are limited to log(1000 / 16) so that no delta overflows.
+    """
+    xp = namespace(boxes, deltas)
+    y1, x1, y2, x2 = _split(boxes)
+    dy, dx, dh, dw = _split(deltas)
+    height, width = y2 - y1, x2 - x1
+    centre_y = y1 + 0.5 * height + dy * height
+    centre_x = x1 + 0.5 * width + dx * width
+    height = height * xp.exp(xp.minimum(dh, MAX_LOG_SCALE))
+    width = width * xp.exp(xp.minimum(dw, MAX_LOG_SCALE))
+    y1, x1 = centre_y - 0.5 * height, centre_x - 0.5 * width
+    return xp.stack([y1, x1, y1 + height, x1 + width], axis=-1)
+
+
+def clip(boxes: Tensor, window: Tensor) -> Tensor:
+    """Boxes [..., 4] cut to `window`, four numbers or an array that broadcasts against [..., 4]."""
+    xp = namespace(boxes, window)
+    window = xp.asarray(window) if xp is np else ops.convert_to_tensor(window, dtype=boxes.dtype)
+    low = xp.concatenate([window[..., :2], window[..., :2]], axis=-1)
+    high = xp.concatenate([window[..., 2:], window[..., 2:]], axis=-1)
+    return xp.maximum(xp.minimum(boxes, high), low)
+
+
+def expand(boxes: Tensor, factor: float) -> Tensor:
+    """Boxes [..., 4] with both sides `factor` times as long, about the same centre."""
+    xp = namespace(boxes)
+    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2 * factor
+    return xp.concatenate([centre - half, centre + half], axis=-1)
+
+
+def cover(boxes: ArrayLike) -> np.ndarray:
+    """The smallest boxes [..., 4] int that hold pixel boxes [..., 4] of any numbers: integer ones stay as they are."""
+    boxes = np.asarray(boxes)
+    return np.concatenate([np.floor(boxes[..., :2]), np.ceil(boxes[..., 2:])], axis=-1).astype(int)
+
+
+def _scale_and_shift(shape, normalization):
+    last = float(normalization == "pixels")
+    scale = np.array([shape[0], shape[1], shape[0], shape[1]], dtype="float32") - np.float32(last)
+    return scale, np.array([0, 0, last, last], dtype="float32")
+
+
+def normalize(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels") -> Tensor:
+    """Pixel boxes [..., 4] to normalised float32 ones.
+
+    Args:
+        boxes: (y1, x1, y2, x2).
+        shape: (H, W) in pixels.
+        normalization: "pixels" for (y1, x1, y2 - 1, x2 - 1) / (H - 1, W - 1, H - 1, W - 1), where the shift makes y2
+            and x2 the last pixel inside; "edges" for (y1, x1, y2, x2) / (H, W, H, W). See BOX_NORMALIZATION.
+    """
+    scale, shift = _scale_and_shift(shape, normalization)
+    if namespace(boxes) is np:
+        return ((np.asarray(boxes) - shift) / scale).astype("float32")
+    return (ops.cast(boxes, "float32") - ops.convert_to_tensor(shift)) / ops.convert_to_tensor(scale)
+
+
+def denormalize(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels") -> Tensor:
+    """Normalised boxes [..., 4] to int32 pixel boxes on an image of `shape` (H, W); halves round to even."""
+    if namespace(boxes) is np:
+        return np.around(to_pixels(np.asarray(boxes), shape, normalization)).astype("int32")
+    return ops.cast(ops.round(to_pixels(boxes, shape, normalization)), "int32")
+
+
+def to_pixels(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels") -> Tensor:
+    """As `denormalize`, without rounding."""
+    scale, shift = _scale_and_shift(shape, normalization)
+    if namespace(boxes) is np:
+        return boxes * scale + shift
+    return boxes * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)

@@ -1,0 +1,104 @@
+"""Non-maximum suppression: of boxes that overlap much, the one with the highest score stays."""
+
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from mrcnn.ops.boxes import Tensor, overlaps
+
+
+def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> np.ndarray:
+    """Greedy non-maximum suppression of one set of boxes, in NumPy.
+
+    Args:
+        boxes: [N, 4] pixels or normalised.
+        scores: [N].
+        threshold: a box is dropped if its IoU with a kept, higher scored box is above this.
+
+    Returns:
+        [kept] int32 indices, highest score first.
+    """
+    boxes = np.asarray(boxes, dtype="float64")
+    order = np.argsort(scores, kind="stable")[::-1]
+    keep = []
+    while len(order):
+        keep.append(order[0])
+        order = order[1:][overlaps(boxes[order[:1]], boxes[order[1:]])[0] <= threshold]
+    return np.array(keep, dtype="int32")
+
+
+def nms_indices(
+    boxes: Tensor, valid: Tensor, threshold: float, count: int, groups: Tensor | None = None, tile: int = 512
+) -> tuple[Tensor, Tensor]:
+    """Greedy non-maximum suppression of whole batches of sorted boxes, with static shapes.
+
+    Boxes go through in tiles. A tile loses what the boxes kept so far suppress; within it, "kept unless a kept, higher
+    box suppresses me" is iterated to its only fixed point, which is the greedy answer. It stops when every image has
+    `count` boxes.
+
+    Args:
+        boxes: [B, N, 4] float32, highest score first; no gradient flows through.
+        valid: [B, N] bool; False rows are neither kept nor suppress anything.
+        threshold: IoU above which the lower scored box is dropped.
+        count: number of boxes to return, at most.
+        groups: [B, N] integers below 2^24, such as class ids: only boxes of one group suppress each other.
+        tile: boxes per tile.
+
+    Returns:
+        indices [B, count] int32 into N in order of score (0 where there is none), and their validity [B, count] bool.
+    """
+    batch, total = ops.shape(boxes)[:2]
+    tile = min(tile, total)
+    tiles = -(-total // tile)
+    padding = tiles * tile - total
+    if groups is None:
+        groups = ops.zeros((batch, total), "float32")
+    # A row holds all that a kept box must be remembered by; float32 holds every integer below 2^24.
+    rows = ops.concatenate([boxes, ops.cast(groups, "float32")[..., None]], axis=-1)
+    rows = ops.pad(ops.stop_gradient(rows), [[0, 0], [0, padding], [0, 0]])
+    valid = ops.pad(valid, [[0, 0], [0, padding]])
+    earlier = ops.arange(tile)[None, :] < ops.arange(tile)[:, None]
+    slots = ops.arange(count, dtype="int32")
+
+    def rivals(a, b):
+        same_group = ops.equal(a[:, :, None, 4], b[:, None, :, 4])
+        return ops.logical_and(overlaps(a[..., :4], b[..., :4]) > threshold, same_group)
+
+    def enter_tile(i, kept, kept_indices, kept_count):
+        tile_rows = ops.slice(rows, (0, i * tile, 0), (batch, tile, 5))
+        alive = ops.slice(valid, (0, i * tile), (batch, tile))
+        filled = slots[None, None, :] < kept_count[:, None, None]
+        hit = ops.logical_and(rivals(tile_rows, kept), filled)
+        alive = ops.logical_and(alive, ops.logical_not(ops.any(hit, axis=-1)))
+        rival = ops.logical_and(rivals(tile_rows, tile_rows), earlier)
+
+        def sweep(keep, changed):
+            suppressed = ops.any(ops.logical_and(rival, keep[:, None, :]), axis=-1)
+            new = ops.logical_and(alive, ops.logical_not(suppressed))
+            return new, ops.any(ops.not_equal(new, keep))
+
+        keep, _ = ops.while_loop(_second, sweep, (alive, ops.any(alive)))
+        position = ops.cumsum(ops.cast(keep, "int32"), axis=1) - 1 + kept_count[:, None]
+        place = ops.logical_and(ops.equal(position[:, :, None], slots[None, None, :]), keep[:, :, None])
+        place = ops.cast(place, "float32")
+        kept = kept + ops.einsum("bts,btc->bsc", place, tile_rows)
+        indices = ops.cast(i * tile + ops.arange(tile, dtype="int32"), "float32")
+        kept_indices = kept_indices + ops.cast(ops.einsum("bts,t->bs", place, indices), "int32")
+        kept_count = ops.minimum(kept_count + ops.sum(ops.cast(keep, "int32"), axis=1), count)
+        return i + 1, kept, kept_indices, kept_count
+
+    def unfinished(i, kept, kept_indices, kept_count):
+        return ops.logical_and(i < tiles, ops.any(kept_count < count))
+
+    state = (
+        ops.convert_to_tensor(0, "int32"),
+        ops.zeros((batch, count, 5), "float32"),
+        ops.zeros((batch, count), "int32"),
+        ops.zeros((batch,), "int32"),
+    )
+    _, _, indices, kept_count = ops.while_loop(unfinished, enter_tile, state)
+    return indices, slots[None, :] < kept_count[:, None]
+
+
+def _second(first, second):
+    return second

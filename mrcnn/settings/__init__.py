@@ -1,0 +1,1 @@
+"""The settings of a model, its training and its data: `Config`."""

@@ -1,0 +1,1 @@
+"""What goes on around the gradient steps: runs, checkpoints, schedules, devices."""

@@ -1,0 +1,207 @@
+"""Weights files: the original's .h5 layout in and out, pretrained weights.
+
+In that layout every layer is a group at the root with an attribute `weight_names`; a weight is keyed here by (layer,
+weight), such as ("conv1", "kernel"), and never by its position in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+
+def _text(value):
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _keras_applications_name(layer):
+    """The original's name of a layer of today's `keras.applications` ResNets; other names unchanged."""
+    layer = {"conv1_conv": "conv1", "conv1_bn": "bn_conv1"}.get(layer, layer)
+    match = re.fullmatch(r"conv(\d)_block(\d+)_(\d)_(conv|bn)", layer)
+    if not match:
+        return layer
+    stage, block, part, kind = match.groups()
+    branch = {"0": "1", "1": "2a", "2": "2b", "3": "2c"}[part]
+    return f"{'res' if kind == 'conv' else 'bn'}{stage}{chr(ord('a') + int(block) - 1)}_branch{branch}"
+
+
+# Keras 1, whose ImageNet files are still about, wrote "conv1_W" without a scope.
+_KERAS_1 = {
+    "W": "kernel",
+    "b": "bias",
+    "gamma": "gamma",
+    "beta": "beta",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",  # it holds the variance
+}
+
+
+def _keys(layer, names):
+    """(layer, weight) of each name in the group of a layer or nested model."""
+    keys = []
+    for name in names:
+        *scopes, weight = name.split(":")[0].split("/")
+        old = re.fullmatch(rf".+_({'|'.join(_KERAS_1)})(_\d+)?", weight)
+        keys.append((scopes[-1] if scopes else layer, _KERAS_1[old[1]] if old and not scopes else weight))
+    # A second model in one TensorFlow 1 session got the scopes conv1_1, rpn_conv_shared_1 and so on.
+    counts = {re.findall(r"(_\d+)?$", owner)[0] for owner, _ in keys}
+    if len(counts) == 1 and layer not in {owner for owner, _ in keys}:
+        keys = [(owner.removesuffix(*counts), weight) for owner, weight in keys]
+    return [(_keras_applications_name(owner), weight) for owner, weight in keys]
+
+
+def read(path: Path | str) -> dict[str, dict[str, np.ndarray]]:
+    """All weights of an .h5 file in the original's layout.
+
+    Files of `save_weights` and of full saves (a `model_weights` group) are read, names as bytes or str, nested models,
+    the names that a second model in one session got, and those of Keras's own ResNets, of Keras 1 and today. The
+    latter two get their first convolution turned from BGR to RGB.
+
+    Returns:
+        {layer: {weight: array}}.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not HDF5, cut short, or another layout.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"Weights file not found: {path}")
+    try:
+        with h5py.File(path, "r") as file:
+            root = file.get("model_weights", file)
+            if "layer_names" not in root.attrs:
+                hint = " (a Keras 3 file: use keras_model.load_weights)" if str(path).endswith(".weights.h5") else ""
+                raise ValueError(f"{path} holds no Keras weights in the layer_names layout{hint}.")
+            found: dict[str, dict[str, np.ndarray]] = {}
+            for layer in map(_text, root.attrs["layer_names"]):
+                names = [_text(name) for name in root[layer].attrs["weight_names"]]
+                for name, (owner, weight) in zip(names, _keys(layer, names), strict=True):
+                    found.setdefault(owner, {})[weight] = root[layer][name][()]
+                if layer == "conv1_conv" or any(re.match("conv1_W", name) for name in names):
+                    # Keras's ImageNet networks were trained on BGR; with RGB less MEAN_PIXEL they now see the same.
+                    found["conv1"]["kernel"] = found["conv1"]["kernel"][:, :, ::-1]
+            return found
+    except (OSError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a readable HDF5 weights file: damaged, cut short or another format."
+        ) from error
+
+
+def weighted_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Every layer of a model that holds weights of the network, those of nested models too, in order."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from weighted_layers(layer)
+        elif named_weights(layer):
+            yield layer
+
+
+def named_weights(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """The weights of a layer by name, without the states of random generators."""
+    found = [v for v in layer.weights if "seed_generator" not in v.path]
+    # Weights without a name of their own are numbered by Keras through the session; here, in their layer.
+    return {re.sub(r"^variable(_\d+)?$", f"variable_{i}", v.name): v for i, v in enumerate(found)}
+
+
+# Order of the layers behind the pyramid in the original's files; {n} counts on from the backbone's activations.
+_TAIL = {
+    "inference": """rpn_model rpn_class rpn_bbox input_anchors ROI input_image_meta roi_align_classifier
+        mrcnn_class_conv1 mrcnn_class_bn1 activation_{1} mrcnn_class_conv2 mrcnn_class_bn2 activation_{2} pool_squeeze
+        mrcnn_class_logits mrcnn_bbox_fc mrcnn_class mrcnn_bbox mrcnn_detection lambda_3 roi_align_mask
+        mrcnn_mask_conv1 mrcnn_mask_bn1 activation_{4} mrcnn_mask_conv2 mrcnn_mask_bn2 activation_{5}
+        mrcnn_mask_conv3 mrcnn_mask_bn3 activation_{6} mrcnn_mask_conv4 mrcnn_mask_bn4 activation_{7}
+        mrcnn_mask_deconv mrcnn_mask""",
+    "training": """rpn_model rpn_class rpn_bbox anchors input_gt_boxes ROI input_gt_class_ids lambda_1 input_gt_masks
+        proposal_targets input_image_meta roi_align_mask mrcnn_mask_conv1 mrcnn_mask_bn1 activation_{4}
+        mrcnn_mask_conv2 roi_align_classifier mrcnn_mask_bn2 mrcnn_class_conv1 activation_{5} mrcnn_class_bn1
+        mrcnn_mask_conv3 activation_{1} mrcnn_mask_bn3 mrcnn_class_conv2 activation_{6} mrcnn_class_bn2
+        mrcnn_mask_conv4 activation_{2} mrcnn_mask_bn4 pool_squeeze activation_{7} mrcnn_bbox_fc mrcnn_mask_deconv
+        rpn_class_logits mrcnn_class_logits mrcnn_bbox mrcnn_mask input_rpn_match input_rpn_bbox lambda_4 mrcnn_class
+        output_rois rpn_class_loss rpn_bbox_loss mrcnn_class_loss mrcnn_bbox_loss mrcnn_mask_loss""",
+}
+
+
+def _layout(model, mode):
+    """Layer names of the original's file for this model, weightless ones included, with our layer or None for each."""
+    ours = {layer.name: layer for layer in model.layers}
+    names = [layer.name for layer in model.layers]
+    # Without the RPN's proposals (USE_RPN_ROIS False) the heads' layers lie between those of the pyramid.
+    backbone = [
+        name
+        for place, name in enumerate(names)
+        if name.startswith("fpn_")
+        or (place < names.index("fpn_c5p5") and not re.match("input_(?!image$)|anchors", name))
+    ]
+    counts: dict[str, int] = {}
+    layout: list[tuple[str, keras.layers.Layer | None]] = []
+    for name in backbone:
+        automatic = re.fullmatch(r"(activation|add|zero_padding2d|max_pooling2d)(_\d+)?", name)
+        if automatic:
+            kind = automatic[1]
+            counts[kind] = counts.get(kind, 0) + 1
+            layout.append((f"{kind}_{counts[kind]}", None))
+        elif hasattr(ours[name], "layers"):  # a model within a network of keras.applications
+            layout += [(inner.name, inner) for inner in weighted_layers(ours[name])]
+        else:
+            layout.append((name, ours[name]))
+    first = counts.get("activation", 0)
+    # Index 3 is the classes' softmax, which the original numbered and then named.
+    tail = _TAIL[mode].format(*(first + i for i in range(8))).split()
+    # The original had no keypoints; their layers follow.
+    tail += [name for name in names if name.startswith("mrcnn_keypoint")]
+    return layout + [(name, ours.get(name)) for name in tail]
+
+
+def write(model: keras.Model, path: Path | str, mode: str) -> None:
+    """Write a model's weights in the original's layout, which the 2019 package reads too.
+
+    The file appears under its name only when it is whole.
+
+    Args:
+        model: graph of `MaskRCNN`, training or inference.
+        path: file to write.
+        mode: "training" or "inference"; they order their layers differently.
+    """
+
+    def groups():
+        for name, layer in _layout(model, mode):
+            owners = [] if layer is None else list(weighted_layers(layer)) if hasattr(layer, "layers") else [layer]
+            pairs = [(x.name, key, weight) for x in owners for key, weight in named_weights(x).items()]
+            yield name, {f"{owner}/{key}:0": np.asarray(weight.numpy()) for owner, key, weight in pairs}
+
+    write_groups(path, groups())
+
+
+def write_groups(path: Path | str, groups: Iterable[tuple[str, dict[str, np.ndarray]]]) -> None:
+    """Write an .h5 file of pairs (layer or nested model, {"layer/weight:0": array}), whole or not at all."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    names = []
+    with h5py.File(part, "w") as file:
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = b"2.2.5"
+        for name, arrays in groups:
+            names.append(name.encode())
+            group = file.create_group(name)
+            # Keras 2 wants bytes of fixed length, which h5py writes for arrays and not for lists.
+            group.attrs["weight_names"] = np.array([key.encode() for key in arrays])
+            for key, array in arrays.items():
+                group.create_dataset(key, data=array)
+        file.attrs["layer_names"] = np.array(names)
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    for path in sys.argv[1:]:
+        for layer, values in read(path).items():
+            print(layer, {name: value.shape for name, value in values.items()})

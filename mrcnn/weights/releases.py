@@ -1,0 +1,88 @@
+"""Published weights files: where they are, and fetching them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrcnn.weights.download import fetch
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published weights file."""
+
+    file: str
+    url: str
+    about: str
+    classes: int  # without the background; 0 where there are no heads
+    sha256: str | None = None
+
+
+_GITHUB = "https://github.com/matterport/Mask_RCNN/releases/download"
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/resnet"
+
+PRETRAINED = {
+    "coco": Release(
+        "mask_rcnn_coco.h5",
+        f"{_GITHUB}/v2.0/mask_rcnn_coco.h5",
+        "ResNet-101 on COCO, by the 2017-2019 original",
+        80,
+        "ee7eeb918fe544c8bc1fd0f1f9588bf9f8e0e1055a4d12a98f83fa83c5f8b36d",
+    ),
+    "balloon": Release(
+        "mask_rcnn_balloon.h5",
+        f"{_GITHUB}/v2.1/mask_rcnn_balloon.h5",
+        "ResNet-101 on the balloon sample, by the original",
+        1,
+    ),
+    "imagenet-resnet50": Release(
+        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        f"{_KERAS}/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "ResNet-50 on ImageNet without its classifier, by Keras",
+        0,
+        "66c8b43daff3fcc15bc4f30e3d2a167e21a14d9c9598a5394e5516471f4af504",
+    ),
+    "imagenet-resnet101": Release(
+        "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        f"{_KERAS}/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "ResNet-101 on ImageNet without its classifier, by Keras",
+        0,
+    ),
+}
+
+
+def default_folder() -> Path:
+    """Where downloads land: `weights/` beside the package in a checkout, else MRCNN_CACHE or ~/.cache/mrcnn."""
+    checkout = Path(__file__).resolve().parent.parent.parent
+    if (checkout / "setup.cfg").exists():
+        return checkout / "weights"
+    return Path(os.environ.get("MRCNN_CACHE", Path.home() / ".cache" / "mrcnn")) / "weights"
+
+
+def download(name: str, path: Path | str | None = None, verbose: int = 1) -> str:
+    """Path of a pretrained weights file, downloaded first if it is not there.
+
+    Args:
+        name: a key of `PRETRAINED`.
+        path: file to write; default is the name of the release in `default_folder()`.
+        verbose: 0 for silence.
+
+    Raises:
+        ValueError: no such name.
+        OSError: as `mrcnn.weights.download.fetch`; the message says where to put the file by hand.
+    """
+    if name not in PRETRAINED:
+        raise ValueError(f"There are no weights named {name!r}; known are {', '.join(PRETRAINED)}.")
+    release = PRETRAINED[name]
+    return fetch(release.url, path or default_folder() / release.file, release.sha256, verbose)
+
+
+def table() -> str:
+    """`PRETRAINED` as a Markdown table, as in weights/README.md."""
+    rows = ["| name | file | what | classes | sha256 |", "|---|---|---|---|---|"]
+    for name, x in PRETRAINED.items():
+        checksum = f"`{x.sha256}`" if x.sha256 else "not known"
+        rows.append(f"| `{name}` | [{x.file}]({x.url}) | {x.about} | {x.classes or '-'} | {checksum} |")
+    return "\n".join(rows)

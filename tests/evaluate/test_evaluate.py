@@ -1,0 +1,457 @@
+"""COCO's numbers: from results known by heart, from real ground truth, and as pycocotools gives them."""
+
+import copy
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+from pycocotools.cocoeval import COCOeval
+from real_data import real_data
+
+from mrcnn import weights
+from mrcnn.config import Config
+from mrcnn.data.coco import CocoDataset, index
+from mrcnn.data.dataset import Dataset
+from mrcnn.evaluate import (
+    KEYPOINT_METRICS,
+    METRICS,
+    Evaluation,
+    coco_metrics,
+    evaluate,
+    format_classes,
+    format_table,
+    ground_truth,
+    to_coco_results,
+)
+from mrcnn.ops.keypoints import COCO_NAMES, COCO_SIGMAS, similarity
+
+
+class Squares(Dataset):
+    """Classes 5 and 9, as their source calls them; image "a" has two of 5, "b" a crowd of 5 and one 9, "c" nothing."""
+
+    BOXES = [[(0, 0, 40, 40, 1), (50, 50, 90, 90, 1)], [(0, 0, 60, 60, -1), (70, 70, 90, 90, 2)], []]
+
+    def __init__(self):
+        super().__init__()
+        self.add_class("squares", 5, "five")
+        self.add_class("squares", 9, "nine")
+        for name in "abc":
+            self.add_image("squares", name, f"{name}.png")
+        self.prepare()
+
+    def load_image(self, image_id):
+        return np.full((100, 100, 3), image_id, "uint8")
+
+    def load_mask(self, image_id):
+        boxes = self.BOXES[image_id]
+        masks = np.zeros((100, 100, len(boxes)), bool)
+        for i, (y1, x1, y2, x2, _) in enumerate(boxes):
+            masks[y1:y2, x1:x2, i] = True
+        return masks, np.array([box[4] for box in boxes], "int32")
+
+
+def found(*boxes):
+    """What detect() returns for (y1, x1, y2, x2, class id, score), masks filling the boxes."""
+    masks = np.zeros((100, 100, len(boxes)), bool)
+    for i, (y1, x1, y2, x2, _, _) in enumerate(boxes):
+        masks[y1:y2, x1:x2, i] = True
+    table = np.array(boxes, "float32").reshape(-1, 6)
+    return {
+        "rois": table[:, :4].astype("int32"),
+        "class_ids": table[:, 4].astype("int32"),
+        "scores": table[:, 5],
+        "masks": masks,
+    }
+
+
+class SquaresConfig(Config):
+    NUM_CLASSES = 3
+
+
+class Model:
+    """A detector that knows the answers; images are told apart by their first pixel."""
+
+    def __init__(self, answers, batch_size=2, **settings):
+        self.answers, self.batches = answers, []
+        self.config = SquaresConfig().update(IMAGES_PER_GPU=batch_size, **settings)
+        self.keras_model = SimpleNamespace(weights=[])
+
+    def detect(self, images, verbose=0, rle=False):
+        self.batches.append(len(images))
+        return [self.answers[image[0, 0, 0]] for image in images]
+
+
+PERFECT = [
+    found((0, 0, 40, 40, 1, 0.9), (50, 50, 90, 90, 1, 0.8)),
+    found((70, 70, 90, 90, 2, 0.7)),
+    found(),
+]
+
+
+def test_results_have_cocos_fields():
+    dataset = Squares()
+    (result,) = to_coco_results(dataset, 1, found((70, 60, 90, 95, 2, 0.5)))
+    code = result.pop("segmentation")
+    assert result == {"image_id": "b", "category_id": 9, "bbox": [60.0, 70.0, 35.0, 20.0], "score": 0.5}
+    mask = rle.decode(json.loads(json.dumps(code)))
+    assert mask.shape == (100, 100) and mask.sum() == 20 * 35 == mask[70:90, 60:95].sum()
+    assert to_coco_results(dataset, 1, found()) == []
+
+
+def test_perfect_detections():
+    model = Model(PERFECT)
+    metrics = evaluate(model, Squares(), verbose=0)
+    assert model.batches == [2, 1]
+    for kind in ("bbox", "segm"):
+        assert [metrics[kind][name] for name in ("AP", "APs", "APm", "AR100")] == pytest.approx([1] * 4)
+        assert metrics[kind]["APl"] == -1
+        # class 5 has two objects in one image, of which one detection finds one
+        assert metrics[kind]["AR1"] == pytest.approx((0.5 + 1) / 2)
+        assert metrics[kind]["per_class"]["five"] == pytest.approx({"AP": 1, "AP50": 1, "AP75": 1})
+
+
+def test_known_average_precision():
+    """Class five: a hit, a miss, then a hit of IoU 32/40 = 0.8. Class nine: nothing found."""
+    answers = [found((0, 0, 40, 40, 1, 0.9), (0, 50, 40, 90, 1, 0.8), (50, 50, 82, 90, 1, 0.7)), found(), found()]
+    metrics = evaluate(Model(answers), Squares(), verbose=0)
+    for kind in ("bbox", "segm"):
+        five = metrics[kind]["per_class"]["five"]
+        # precision 1 up to recall 0.5 (51 of 101 points), then 2/3 where the threshold accepts 0.8
+        accepted, refused = (51 + 50 * 2 / 3) / 101, 51 / 101
+        assert five["AP50"] == five["AP75"] == pytest.approx(accepted)
+        assert five["AP"] == pytest.approx((7 * accepted + 3 * refused) / 10)
+        assert metrics[kind]["per_class"]["nine"]["AP50"] == 0
+        assert metrics[kind]["AP50"] == pytest.approx(accepted / 2)
+
+
+def test_detections_in_a_crowd_are_no_errors():
+    answers = [*PERFECT]
+    answers[1] = found((70, 70, 90, 90, 2, 0.7), (10, 10, 30, 30, 1, 0.99), (0, 30, 20, 60, 1, 0.98))
+    assert evaluate(Model(answers), Squares(), verbose=0)["segm"]["AP"] == pytest.approx(1)
+    answers[1] = found((70, 70, 90, 90, 2, 0.7), (10, 70, 30, 90, 1, 0.99))  # outside of it
+    assert evaluate(Model(answers), Squares(), verbose=0)["segm"]["per_class"]["five"]["AP50"] < 0.7
+
+
+def test_nothing_found():
+    metrics = evaluate(Model([found()] * 3), Squares(), verbose=0)
+    for kind in ("bbox", "segm"):
+        assert [metrics[kind][name] for name in METRICS] == [0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, -1]
+        assert metrics[kind]["per_class"]["nine"] == {"AP": 0, "AP50": 0, "AP75": 0}
+
+
+def test_images_and_limit():
+    model = Model(PERFECT, batch_size=1)
+    metrics = evaluate(model, Squares(), image_ids=[1, 2], limit=1, verbose=0)
+    assert model.batches == [1]
+    # the crowd alone is nothing to find
+    assert metrics["segm"]["per_class"]["five"] == {"AP": -1, "AP50": -1, "AP75": -1}
+    assert metrics["segm"]["per_class"]["nine"] == pytest.approx({"AP": 1, "AP50": 1, "AP75": 1})
+    with pytest.raises(ValueError, match="no images"):
+        evaluate(model, Squares(), image_ids=[])
+
+
+def test_numbers_are_pycocotools_own(tmp_path):
+    """On the results file and the ground truth written out, with noisy detections."""
+    random = np.random.default_rng(0)
+    answers = []
+    for boxes in Squares.BOXES:
+        moved = [(*np.clip(np.add(box[:4], random.integers(-4, 5, 4)), 0, 100), abs(box[4])) for box in boxes * 3]
+        answers.append(found(*[(*box, score) for box, score in zip(moved, random.random(len(moved)), strict=True)]))
+    dataset = Squares()
+    metrics = evaluate(Model(answers), dataset, results_path=tmp_path / "results.json", verbose=0)
+    truth = ground_truth(dataset)
+    for kind in ("bbox", "segm"):
+        reference = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), kind)
+        reference.evaluate()
+        reference.accumulate()
+        reference.summarize()
+        assert [metrics[kind][name] for name in METRICS] == reference.stats.tolist()
+        assert 0 < metrics[kind]["AP"] < 1
+
+
+def test_quiet_and_without_side_effects(capsys):
+    dataset = Squares()
+    truth, results = ground_truth(dataset), to_coco_results(dataset, 0, PERFECT[0])
+    before = copy.deepcopy((truth.dataset, results))
+    coco_metrics(truth, results, ["a"], "segm")
+    assert (truth.dataset, results) == before
+    assert capsys.readouterr().out == ""
+
+
+def test_sources_that_share_ids_are_refused():
+    dataset = Squares()
+    dataset.add_class("more", 5, "cinq")
+    dataset.prepare()
+    with pytest.raises(ValueError, match="classes of the same id"):
+        ground_truth(dataset)
+
+
+def test_tables():
+    metrics = evaluate(Model(PERFECT), Squares(), verbose=0)
+    header, box, mask = format_table(metrics).splitlines()
+    assert header.split() == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+    assert box.split() == ["box", *["1.000"] * 5, "-", "0.750", *["1.000"] * 4, "-"]
+    assert mask.split()[0] == "mask" and len(header) == len(box) == len(mask)
+    header, five, nine = format_classes(metrics).splitlines()
+    assert header.split() == ["box", "AP", "box", "AP50", "box", "AP75", "mask", "AP", "mask", "AP50", "mask", "AP75"]
+    assert five.split() == ["five", *["1.000"] * 6] and len(nine) == len(header)
+
+
+@pytest.mark.parametrize("limit, expected", [(100, 100 / 120), (200, 1)])
+def test_more_objects_than_coco_counts(limit, expected):
+    """120 squares of a class in one image: of the precision at 101 recalls, that up to 100 / 120 is 1."""
+
+    class Many(Squares):
+        BOXES = [[(y, x, y + 6, x + 6, 1) for y in range(0, 100, 8) for x in range(0, 80, 8)][:120], [], []]
+
+    answers = [found(*[(*box[:4], 1, 0.9) for box in Many.BOXES[0]]), found(), found()]
+    metrics = evaluate(Model(answers), Many(), verbose=0, max_detections=limit)
+    assert metrics["segm"]["AR100"] == pytest.approx(expected)
+    for name in ("AP", "AP50", "AP75"):
+        assert metrics["segm"][name] == pytest.approx(np.floor(expected * 100 + 1) / 101, abs=1e-9)
+
+
+class Interrupted(Model):
+    """Ctrl-C comes with its second batch."""
+
+    def detect(self, images, verbose=0, rle=False):
+        if len(self.batches) == 1:
+            raise KeyboardInterrupt
+        return super().detect(images)
+
+
+@pytest.mark.parametrize("tail", ["", '[1, [{"image_'])
+def test_an_interrupted_evaluation_goes_on(tmp_path, tail):
+    path, dataset = tmp_path / "new folder" / "results.json", Squares()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Interrupted(PERFECT, batch_size=1), dataset, results_path=path, verbose=0)
+    part = path.with_name("results.json.part")
+    assert not path.exists() and len(part.read_text().splitlines()) == 2
+    with open(part, "a") as file:
+        file.write(tail)  # the line that was being written when the power went
+    model = Model(PERFECT, batch_size=1)
+    metrics = evaluate(model, dataset, results_path=path, verbose=0)
+    assert model.batches == [1, 1] and not part.exists()
+    assert metrics == evaluate(Model(PERFECT), dataset, verbose=0)
+    assert len(json.loads(path.read_text())) == 3
+
+
+def test_another_model_begins_anew(tmp_path):
+    path, dataset = tmp_path / "results.json", Squares()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Interrupted(PERFECT, batch_size=1), dataset, results_path=path, verbose=0)
+    other = Model(PERFECT, batch_size=1)
+    other.config.to_dict = lambda: {"DETECTION_MIN_CONFIDENCE": 0.1}
+    evaluate(other, dataset, results_path=path, verbose=0)
+    assert other.batches == [1, 1, 1]
+
+
+def test_an_image_that_cannot_be_read_counts_as_nothing_found(capsys):
+    class Broken(Squares):
+        def load_image(self, image_id):
+            if image_id == 0:
+                raise OSError("a.png is cut off")
+            return super().load_image(image_id)
+
+    metrics = evaluate(Model(PERFECT), Broken(), verbose=0)
+    assert "Nothing is found in image 0 (a.png): a.png is cut off" in capsys.readouterr().out
+    per_class = metrics["segm"]["per_class"]
+    assert (per_class["five"]["AP"], per_class["nine"]["AP"]) == (0, pytest.approx(1))
+
+
+def test_mean_of_the_classes_is_ap50():
+    metrics = evaluate(Model([*PERFECT[:1], found(), found()]), Squares(), verbose=0)
+    for kind in ("bbox", "segm"):
+        per_class = [values["AP50"] for values in metrics[kind]["per_class"].values()]
+        assert per_class == pytest.approx([1, 0]) and metrics[kind]["AP50"] == pytest.approx(0.5)
+
+
+class Trained:
+    """Stands for a `MaskRCNN` that trains; its copies answer as the next of `rounds`."""
+
+    config = Config.from_dict({"NUM_CLASSES": 3, "GPU_COUNT": 2})
+    rounds, saved, mode = [], [], None
+
+    def __init__(self, mode, config, model_dir):
+        assert (mode, config.GPU_COUNT, config.DETECTION_MIN_CONFIDENCE) == ("inference", 1, 0.05)
+        self.config, self.keras_model = config, None
+
+    def detect(self, images, verbose=0, rle=False):
+        return Model(self.rounds[0]).detect(images)
+
+
+def test_evaluation_during_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(weights, "copy", lambda source, target: None)
+    trainer = object.__new__(Trained)
+    trainer.model_dir, trainer.checkpoint_path = tmp_path, str(tmp_path / "mask_rcnn_x_{epoch:04d}.h5")
+    trainer.save_weights = trainer.saved.append
+    Trained.rounds[:] = [[found()] * 3, PERFECT, PERFECT, PERFECT]
+    callback = Evaluation(trainer, Squares(), every=2, patience=2)
+    callback.set_model(SimpleNamespace(stop_training=False))
+    seen = []
+    for epoch in range(8):
+        logs = {"loss": 1.0}
+        callback.on_epoch_end(epoch, logs)
+        if epoch % 2:
+            seen.append(logs["mask_AP"])
+            Trained.rounds.pop(0)
+        else:
+            assert logs == {"loss": 1.0}
+        assert callback.model.stop_training == (epoch == 7)
+    assert seen == pytest.approx([0, 1, 1, 1])
+    # At first 0 is the best, then 1.
+    assert [path.name for path in trainer.saved] == ["mask_rcnn_x_best.h5"] * 2
+    assert "box AP 1.000, mask AP 1.000 (best so far 1.000)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [None, ["person", "dog"]])
+def test_real_ground_truth_scores_one(names):
+    """The annotations of COCO's own images through our writer: every number that exists is 1."""
+    dataset = CocoDataset()
+    dataset.load_coco(real_data("coco-mini"), "val", class_names=names)
+    dataset.prepare()
+    results, count = [], 0
+    for i in dataset.image_ids:
+        masks, class_ids = dataset.load_mask(i)
+        annotations = dataset.image_info[i]["annotations"]
+        assert len(annotations) == len(class_ids)
+        boxes = np.array([a["bbox"] for a in annotations])[class_ids > 0]
+        rois = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
+        count += len(rois)
+        answer = {"rois": rois, "class_ids": class_ids[class_ids > 0], "masks": masks[..., class_ids > 0]}
+        results += to_coco_results(dataset, i, answer | {"scores": np.ones(len(rois))})
+    assert len(results) == count == (585 if names is None else 115)
+    source_ids = [info["id"] for info in dataset.image_info]
+    cat_ids = [info["id"] for info in dataset.class_info[1:]]
+    for kind in ("bbox", "segm"):
+        metrics = coco_metrics(ground_truth(dataset), results, source_ids, kind, cat_ids)
+        assert [metrics[name] for name in ("AP", "AP50", "AP75", "APs", "AR100")] == pytest.approx([1] * 5)
+        assert len(metrics["per_class"]) == (80 if names is None else 2)
+
+
+# Keypoints
+
+
+class Corners(Squares):
+    """Every object has its four corners as keypoints; the lower right one of the first is not annotated."""
+
+    def load_keypoints(self, image_id):
+        boxes = self.BOXES[image_id]
+        points = [[(x1, y1, 2), (x2, y1, 1), (x2, y2, 2), (x1, y2, 2)] for y1, x1, y2, x2, _ in boxes]
+        points = np.array(points, "float32").reshape(-1, 4, 3)
+        if image_id == 0:
+            points[0, 2] = 0
+        return points
+
+
+FOUR = {"NUM_KEYPOINTS": 4, "KEYPOINT_FLIP_PAIRS": [(0, 1), (3, 2)], "KEYPOINT_SIGMAS": [0.1, 0.1, 0.1, 0.1]}
+
+
+def with_points(answers, change=lambda points: points):
+    """The answers with the corners of `Corners`, changed."""
+    dataset = Corners()
+    points = [dataset.load_keypoints(0), dataset.load_keypoints(1)[1:], dataset.load_keypoints(2)]
+    return [
+        {**answer, "keypoints": change(x[: len(answer["rois"])])} for answer, x in zip(answers, points, strict=True)
+    ]
+
+
+def test_right_keypoints():
+    metrics = evaluate(Model(with_points(PERFECT), **FOUR), Corners(), verbose=0)
+    assert list(metrics) == ["bbox", "segm", "keypoints"]
+    result = metrics["keypoints"]
+    assert [result[name] for name in KEYPOINT_METRICS if result[name] >= 0] == pytest.approx([1] * 8)
+    assert result["ARl"] == result["APl"] == -1  # no object is larger than 96 x 96
+    assert [result["per_class"][name]["AP"] for name in ("five", "nine")] == pytest.approx([1, 1])
+    assert result["swapped"] == 0 and result["matched"] == 3
+    table = format_table(metrics).splitlines()
+    assert table[3].split() == list(KEYPOINT_METRICS) and table[4].split()[:2] == ["keypoint", "1.000"]
+
+
+def test_oks_by_hand():
+    """Moved by (3, 4) pixels: exp(-25 / (2 * 0.2^2 * area)), which is .82 for 40 x 40 pixels and .46 for 20 x 20."""
+    moved = with_points(PERFECT, lambda points: points + (3, 4, 0))
+    assert np.exp(-25 / (2 * 0.04 * 1600)) == pytest.approx(0.8226, abs=1e-4)
+    truth = Corners().load_keypoints(0)[0]
+    assert similarity(truth, truth + (3, 4, 0), 1600, [0.1] * 4) == pytest.approx(0.8226, abs=1e-4)
+    metrics = evaluate(Model(moved, **FOUR), Corners(), verbose=0)["keypoints"]
+    classes = metrics["per_class"]
+    # .82 is above .5, .55 ... .80, which are seven of the ten thresholds.
+    assert classes["five"]["AP"] == pytest.approx(0.7) and classes["five"]["AP75"] == pytest.approx(1)
+    assert classes["nine"]["AP50"] == 0
+
+
+def test_left_and_right_exchanged():
+    def exchange(points):
+        return points[:, [1, 0, 3, 2]]
+
+    answers = with_points(PERFECT)
+    answers[0] = with_points(PERFECT, exchange)[0]
+    metrics = evaluate(Model(answers, **FOUR), Corners(), verbose=0)["keypoints"]
+    assert metrics["matched"] == 3 and metrics["swapped"] == pytest.approx(2 / 3)
+    nothing = evaluate(Model(with_points([found()] * 3), **FOUR), Corners(), verbose=0)["keypoints"]
+    assert nothing["matched"] == 0 and np.isnan(nothing["swapped"]) and nothing["AP"] == 0
+
+
+def test_only_the_classes_that_have_keypoints_count():
+    answers = with_points(PERFECT)
+    answers[0]["keypoints"] = answers[0]["keypoints"] * 0
+    model = Model(answers, KEYPOINT_CLASSES=[2], **FOUR)
+    metrics = evaluate(model, Corners(), verbose=0)
+    assert metrics["keypoints"]["AP"] == pytest.approx(1) and list(metrics["keypoints"]["per_class"]) == ["nine"]
+    assert "keypoints" not in to_coco_results(Corners(), 0, answers[0])[0]
+    assert format_classes(metrics).splitlines()[1].split()[-3:] == ["-", "-", "-"]
+
+
+def test_boxes_alone():
+    answers = [{name: answer[name] for name in ("rois", "class_ids", "scores")} for answer in PERFECT]
+    metrics = evaluate(Model(answers, USE_MASK=False), Squares(), verbose=0)
+    assert list(metrics) == ["bbox"] and metrics["bbox"]["AP"] == pytest.approx(1)
+    assert "segmentation" not in to_coco_results(Squares(), 0, answers[0])[0]
+
+
+def test_real_keypoints_score_one():
+    """COCO's own people through our writer, and pycocotools' numbers for the same file."""
+    dataset = CocoDataset()
+    dataset.load_coco(real_data("coco-mini"), "val", keypoints=True)
+    dataset.prepare()
+    results, people = [], 0
+    for i in dataset.image_ids:
+        masks, class_ids = dataset.load_mask(i)
+        points = dataset.load_keypoints(i)
+        assert points is None or points.shape == (len(class_ids), len(COCO_NAMES), 3)
+        if points is not None:
+            people += int((points[class_ids > 0, :, 2] > 0).any(axis=1).sum())
+            kept = np.flatnonzero(class_ids > 0)
+            answer = {"rois": np.zeros((len(kept), 4)), "class_ids": class_ids[kept], "scores": np.ones(len(kept))}
+            results += to_coco_results(dataset, i, answer | {"keypoints": points[kept]})
+    annotations = dataset.coco.dataset["annotations"]
+    assert people == sum(a["num_keypoints"] > 0 and not a["iscrowd"] for a in annotations) > 0
+    source_ids = [info["id"] for info in dataset.image_info]
+    metrics = coco_metrics(dataset.coco, results, source_ids, "keypoints", sigmas=COCO_SIGMAS)
+    assert [metrics[name] for name in KEYPOINT_METRICS] == pytest.approx([1] * 10)
+    own = COCOeval(dataset.coco, dataset.coco.loadRes([r for r in results if "keypoints" in r]), "keypoints")
+    own.evaluate()
+    own.accumulate()
+    own.summarize()
+    assert [metrics[name] for name in KEYPOINT_METRICS] == pytest.approx(own.stats.tolist())
+
+
+def test_without_sigmas_keypoints_are_those_of_persons():
+    points = np.tile([5, 5, 2], (len(COCO_NAMES), 1))
+    instance = {"image_id": 1, "category_id": 1, "area": 200}
+    truth = index(
+        {
+            "images": [{"id": 1}],
+            "annotations": [
+                {**instance, "id": 1, "bbox": [0, 0, 10, 20], "iscrowd": 0, "keypoints": points.ravel().tolist()}
+            ],
+            "categories": [{"id": 1, "name": "person"}],
+        }
+    )
+    results = [{**instance, "score": 0.9, "keypoints": (points + [2, 0, 0]).ravel().tolist()}]
+    metrics = coco_metrics(truth, results, [1], "keypoints")
+    assert metrics == coco_metrics(truth, results, [1], "keypoints", sigmas=COCO_SIGMAS)
+    assert metrics["AP"] < coco_metrics(truth, results, [1], "keypoints", sigmas=[0.2] * 17)["AP"]

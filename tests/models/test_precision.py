@@ -1,0 +1,110 @@
+"""The network in lower precision: what is computed in it, what stays in float32, and that it detects and trains."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from kites import KiteConfig, Kites
+from tiny import tiny_model
+
+from mrcnn.data.batches import DataGenerator
+from mrcnn.layers.roi_align import PyramidROIAlign
+from mrcnn.model import MaskRCNN
+from mrcnn.models.graph import precision
+
+FLOAT32 = ["anchors", "ROI", "proposal_targets", "mrcnn_detection", "mrcnn_class", "mrcnn_bbox", "mrcnn_keypoint"]
+LOW = pytest.mark.parametrize("name", ["bfloat16", "float16"])
+
+
+@pytest.fixture(scope="module")
+def inputs(golden):
+    gold = golden("tiny_inference.npz")
+    return [gold["molded_images"].astype("float32"), gold["image_metas"].astype("float32")]
+
+
+@LOW
+def test_convolutions_alone_are_in_it(name, tmp_path):
+    for mode in ("training", "inference"):
+        model = MaskRCNN(mode, KiteConfig().update(PRECISION=name), tmp_path).keras_model
+        for layer in model._flatten_layers(include_self=False, recursive=True):
+            if isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose, layers.Dense)):
+                assert layer.compute_dtype == name
+            if layer.name in FLOAT32:
+                assert layer.compute_dtype == "float32"
+            assert all(w.dtype in ("float32", "uint32", "int32") for w in layer.weights)
+        found = model.outputs if mode == "inference" else model.output.values()
+        assert all(x.dtype in ("float32", "int32") for x in found)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_precision_ends_with_an_error():
+    with pytest.raises(KeyError), precision("bfloat16"):
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        raise KeyError
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("name, tolerance", [("bfloat16", 0.03), ("float16", 0.006)])
+def test_feature_maps_stay_close(name, tolerance, inputs, tmp_path):
+    """The mantissa of float16 has three bits more."""
+
+    def maps(model):
+        anchors = np.repeat(model.get_anchors((128, 128, 3)), 2, axis=0)
+        return [np.array(x, "float32") for x in model._detector.predict_on_batch([*inputs, anchors])[1:]]
+
+    exact, model = maps(tiny_model("inference", tmp_path)), tiny_model("inference", tmp_path, PRECISION=name)
+    for folded in (False, True):
+        if folded:
+            assert model.fold_batch_norm() > 5
+        for one, other in zip(exact, maps(model), strict=True):
+            assert 0 < np.abs(one - other).max() / np.abs(one).max() < tolerance
+
+
+@LOW
+def test_roi_align_has_exact_coordinates(name):
+    """Sizes of 1000 pixels and weights of 1/3 do not exist in these types; a ramp shows where each sample lies."""
+    ramp = np.tile(np.arange(64, dtype="float32")[None, :, None, None], (1, 1, 64, 1))
+    maps = [ramp[:, : 64 // 2**k, : 64 // 2**k] for k in range(4)]
+    meta = np.zeros((1, 13), "float32")
+    meta[0, 4:7] = 1000, 1000, 3
+    box = np.array([[[0.1, 0.1, 0.2, 0.3]]], "float32")
+    align = PyramidROIAlign((4, 4), dtype=keras.DTypePolicy(f"mixed_{name}"))
+    found = align([box, meta, *(ops.cast(x, name) for x in maps)])
+    assert keras.backend.standardize_dtype(found.dtype) == name
+    expected = PyramidROIAlign((4, 4))([box, meta, *maps])
+    found, expected = ops.convert_to_numpy(ops.cast(found, "float32")), ops.convert_to_numpy(expected)
+    np.testing.assert_allclose(found, expected, rtol=2.0**-8)
+
+
+@LOW
+def test_it_learns(name, tmp_path):
+    config = KiteConfig().update(PRECISION=name, NUM_KEYPOINTS=0, KEYPOINT_FLIP_PAIRS=[])
+    (batch,) = DataGenerator(Kites(), config)[0]
+    losses = {}
+    for precision_name in ("float32", name):
+        keras.utils.set_random_seed(0)
+        model = MaskRCNN("training", config.update(PRECISION=precision_name), tmp_path)
+        model.compile(0.001, 0.9)
+        losses[precision_name] = [
+            float(model.keras_model.train_on_batch(batch, return_dict=True)["loss"]) for _ in range(12)
+        ]
+    assert isinstance(model.keras_model.optimizer, keras.optimizers.LossScaleOptimizer) == (name == "float16")
+    # What train_on_batch returns are means since the beginning.
+    assert losses[name][0] == pytest.approx(losses["float32"][0], rel=0.02)
+    assert losses[name][-1] < 0.9 * losses[name][0]
+    if name == "bfloat16":  # float16 leaves its first steps out, until the scale of the loss is small enough
+        assert losses[name][-1] == pytest.approx(losses["float32"][-1], rel=0.1)
+
+
+def test_train_resume_and_detect(tmp_path, capsys):
+    """With the scale of the loss among the optimizer's state."""
+    config = KiteConfig().update(PRECISION="float16", STEPS_PER_EPOCH=1, NUM_KEYPOINTS=0, KEYPOINT_FLIP_PAIRS=[])
+    MaskRCNN("training", config, tmp_path).train(Kites(), None, 0.001, 1, "all")
+    model = MaskRCNN("training", config, tmp_path)
+    model.load_weights(model.find_last())
+    model.train(Kites(), None, 0.001, 2, "all")
+    assert "Resuming the optimizer's state at step" in capsys.readouterr().out
+    detector = MaskRCNN("inference", config, tmp_path)
+    detector.load_weights(model.find_last())
+    (result,) = detector.detect([Kites().load_image(0)])
+    assert result["scores"].dtype == np.float32

@@ -1,0 +1,154 @@
+"""Converted weights of torchvision compute what torchvision computes: every stage, and what is found in the end.
+
+The numbers are those of torchvision itself with seeded weights, in ../shared beside the checkout.
+"""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from real_data import ROOT
+
+from mrcnn.layers.roi_align import PyramidROIAlign
+from mrcnn.model import MaskRCNN
+from mrcnn.ops import boxes, images
+from mrcnn.weights.convert import convert
+
+FOLDER = ROOT.parent / "shared" / "golden" / "torchvision"
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="torchvision's numbers are not in ../shared")
+
+
+class Case:
+    """torchvision's numbers for one of its models, and our model with the same weights run on the same batch."""
+
+    def __init__(self, kind, folder):
+        sys.path.insert(0, str(FOLDER))
+        import seeded_weights
+
+        path = FOLDER / f"torchvision_{kind}.npz"
+        self.gold = dict(np.load(path))
+        convert(seeded_weights.state_dict(path), folder, epsilon=1e-5, keep_all=True)
+        self.model = MaskRCNN.from_pretrained(folder, folder / "logs", IMAGES_PER_GPU=2, IMAGE_MAX_DIM=448)
+        self.batch = self.gold["batch"].transpose(0, 2, 3, 1)
+        self.shape = self.batch.shape[1:]
+        self.images = [self.gold["image_0"], self.gold["image_1"]]
+        self.windows = [(0, 0, *size) for size in self.gold["image_sizes"].tolist()]
+        classes = np.zeros(self.model.config.NUM_CLASSES, "int32")
+        metas = [
+            images.compose_image_meta(0, image.shape, self.shape, window, 1, classes)
+            for image, window in zip(self.images, self.windows, strict=True)
+        ]
+        self.metas = np.stack(metas).astype("float32")
+        graph = self.model.keras_model
+        wanted = {f"P{n}": graph.get_layer(f"fpn_p{n}").output for n in (2, 3, 4, 5, 6)}
+        wanted |= {name: graph.get_layer(name).output for name in ("rpn_class", "rpn_bbox", "ROI", "mrcnn_class")}
+        wanted |= {name: graph.get_layer(name).output for name in ("mrcnn_bbox", "mrcnn_detection")}
+        anchors = np.repeat(self.model.get_anchors(self.shape), 2, axis=0)
+        self.found = keras.Model(graph.inputs, wanted).predict_on_batch([self.batch, self.metas, anchors])
+        shapes = [image.shape for image in self.images]
+        self.results = self.model._detect_batch(self.batch, self.metas, shapes, self.windows)
+
+    def pairs(self, i):
+        """(ours, theirs) of the detections of image i that are one: of the same class, best IoU first."""
+        ours, theirs = self.results[i], self.gold
+        overlaps = boxes.overlaps(ours["rois"], theirs[f"result_{i}_boxes"][:, [1, 0, 3, 2]])
+        overlaps[ours["class_ids"][:, None] != theirs[f"result_{i}_labels"]] = 0
+        while overlaps.max() > 0.98:
+            a, b = np.unravel_index(overlaps.argmax(), overlaps.shape)
+            overlaps[a], overlaps[:, b] = 0, 0
+            yield a, b
+
+
+@pytest.fixture(scope="module", params=["mask", "keypoint"])
+def case(request, tmp_path_factory):
+    return Case(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def check(result, expected):
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("level", ["P2", "P3", "P4", "P5", "P6"])
+def test_pyramid(level, case):
+    check(case.found[level][..., :16], case.gold[level].transpose(0, 2, 3, 1))
+
+
+def test_rpn(case):
+    logits = np.concatenate(
+        [case.gold[f"rpn_logits_{i}"].transpose(0, 2, 3, 1).reshape(2, -1) for i in range(5)], axis=1
+    )
+    check(case.found["rpn_class"][..., 0], 1 / (1 + np.exp(-logits)))
+    deltas = np.concatenate(
+        [case.gold[f"rpn_deltas_{i}"].transpose(0, 2, 3, 1).reshape(2, -1, 4) for i in range(5)], axis=1
+    )
+    check(case.found["rpn_bbox"], deltas[..., [1, 0, 3, 2]])
+
+
+def test_proposals(case):
+    for i in range(2):
+        ours = boxes.to_pixels(case.found["ROI"][i], case.shape, "edges")
+        theirs = case.gold[f"proposals_{i}"][:, [1, 0, 3, 2]]
+        same = (boxes.overlaps(ours, theirs).max(axis=0) > 0.99).mean()
+        assert same >= 0.99, same
+
+
+def test_pooled(case):
+    theirs = case.gold["proposals_0"][:40, [1, 0, 3, 2]]
+    rois = boxes.normalize(theirs, case.shape, "edges")[None]
+    maps = [case.found[f"P{n}"][:1] for n in (2, 3, 4, 5)]
+    align = PyramidROIAlign((7, 7), sampling="bins", rounding="floor")
+    pooled = ops.convert_to_numpy(align([ops.convert_to_tensor(x) for x in (rois, case.metas[:1], *maps)]))
+    check(pooled[0, ..., :16], case.gold["box_pooled_16ch_first40"].transpose(0, 2, 3, 1))
+
+
+def test_box_head(case):
+    """The class probabilities and deltas of torchvision's own first proposals, at ours that are these."""
+    ours = boxes.to_pixels(case.found["ROI"][0], case.shape, "edges")
+    theirs = case.gold["proposals_0"][:200, [1, 0, 3, 2]]
+    overlaps = boxes.overlaps(ours, theirs)
+    row, same = overlaps.argmax(axis=0), overlaps.max(axis=0) > 0.9999
+    assert same.mean() > 0.95
+    logits = case.gold["class_logits"][:200].astype("float32")
+    probs = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probs /= probs.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(case.found["mrcnn_class"][0][row[same]], probs[same], atol=0.01)  # float16 logits
+    deltas = case.gold["box_deltas"].reshape(200, -1, 4)[..., [1, 0, 3, 2]] * [10, 10, 5, 5] / [10, 10, 5, 5]
+    error = np.abs(case.found["mrcnn_bbox"][0][row[same]] - deltas[same]).max(axis=(1, 2))
+    assert np.median(error) < 1e-3 * np.abs(deltas).max()
+
+
+def test_detections(case):
+    for i in range(2):
+        scores = case.gold[f"result_{i}_scores"]
+        assert len(scores) == len(case.results[i]["scores"]) == 100
+        close = [abs(case.results[i]["scores"][a] - scores[b]) < 0.005 for a, b in case.pairs(i)]
+        assert sum(close) >= 98, sum(close)
+
+
+def test_masks(case):
+    if "masks" not in case.results[0]:
+        pytest.skip("a model of keypoints")
+    for i, image in enumerate(case.images):
+        height, width = image.shape[:2]
+        theirs = np.unpackbits(case.gold[f"result_{i}_masks_bits"])[: 100 * height * width]
+        theirs = theirs.reshape(100, height, width).astype(bool)
+        ious = []
+        for a, b in case.pairs(i):
+            mine, other = case.results[i]["masks"][..., a], theirs[b]
+            union = (mine | other).sum()
+            ious.append((mine & other).sum() / union if union else 1.0)
+        assert np.mean(ious) > 0.98, np.mean(ious)
+
+
+def test_keypoints(case):
+    if "keypoints" not in case.results[0]:
+        pytest.skip("a model of masks")
+    near = []
+    for i in range(2):
+        for a, b in case.pairs(i):
+            # torchvision counts from the corner of a pixel, COCO and we from its centre.
+            difference = case.results[i]["keypoints"][a, :, :2] + 0.5 - case.gold[f"result_{i}_keypoints"][b, :, :2]
+            near += (np.abs(difference).max(axis=1) <= 0.5).tolist()
+    assert np.mean(near) >= 0.97, np.mean(near)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from mrcnn.ops import anchors
+
+TIGHT = {"rtol": 1e-12, "atol": 1e-10}
+
+
+@pytest.mark.parametrize("case", ["anchors_square", "anchors_stride2", "anchors_oblong"])
+def test_pyramid(golden, case):
+    data = golden("utils_golden.npz", case)
+    args = data.args
+    result = anchors.generate_pyramid_anchors(
+        args["scales"], args["ratios"], args["shapes"], args["strides"], args["anchor_stride"]
+    )
+    assert result.dtype == np.float64
+    np.testing.assert_allclose(result, data.outs["anchors"], **TIGHT)
+
+
+def test_one_level(golden):
+    data = golden("utils_golden.npz", "anchors_level")
+    args = data.args
+    result = anchors.generate_anchors(
+        args["scale"], args["ratios"], args["shape"], args["feature_stride"], args["anchor_stride"]
+    )
+    np.testing.assert_allclose(result, data.outs["anchors"], **TIGHT)
+
+
+def test_several_scales_in_a_level():
+    result = anchors.generate_anchors((4, 8), (1, 4), (1, 1), 16, 1)
+    np.testing.assert_allclose(result, [[-2, -2, 2, 2], [-4, -4, 4, 4], [-1, -4, 1, 4], [-2, -8, 2, 8]])
+
+
+def test_coco(golden):
+    data = golden("utils_golden.npz", "anchors_coco")
+    strides = [4, 8, 16, 32, 64]
+    shapes = anchors.backbone_shapes((data.args["image"],) * 2, strides)
+    result = anchors.generate_pyramid_anchors(data.args["scales"], data.args["ratios"], shapes, strides, 1)
+    assert result.shape == tuple(data.outs["shape"])
+    np.testing.assert_allclose(result[:200], data.outs["first"], **TIGHT)
+    np.testing.assert_allclose(result[-200:], data.outs["last"], **TIGHT)
+    np.testing.assert_allclose(result[::997], data.outs["every_997th"], **TIGHT)
+    np.testing.assert_allclose(result.sum(axis=0), data.outs["sum"], rtol=1e-10)
+    np.testing.assert_allclose((result**2).sum(axis=0), data.outs["sumsq"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_backbone_shapes(golden, number):
+    data = golden("utils_golden.npz", f"backbone_shapes_{number}")
+    result = anchors.backbone_shapes(data.args["image_shape"], [4, 8, 16, 32, 64])
+    assert np.issubdtype(result.dtype, np.integer)
+    np.testing.assert_array_equal(result, data.outs["shapes"])
+
+
+def test_rounded():
+    result = anchors.generate_anchors(32, [2, 1, 0.5], (1, 2), (4, 5), 1, rounded=True)
+    # Half sides of 11.31, 22.63; 16, 16; 22.63, 11.31.
+    expected = np.array([[-11, -23, 11, 23], [-16, -16, 16, 16], [-23, -11, 23, 11]])
+    np.testing.assert_array_equal(result, [*expected, *(expected + [0, 5, 0, 5])])

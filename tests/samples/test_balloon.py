@@ -1,0 +1,122 @@
+"""samples/balloon.py: its three commands on a few drawn photos, images and videos."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from real_data import ROOT
+
+sys.path.insert(0, str(ROOT / "samples"))
+
+import balloon
+
+from mrcnn.draw import video
+
+SMALL = """BACKBONE=resnet18 BACKBONE_WIDTH=4 TOP_DOWN_PYRAMID_SIZE=8 RPN_CHANNELS=8 MASK_CHANNELS=8 IMAGES_PER_GPU=1
+FPN_CLASSIF_FC_LAYERS_SIZE=16 IMAGE_MIN_DIM=64 IMAGE_MAX_DIM=64 POST_NMS_ROIS_TRAINING=32 POST_NMS_ROIS_INFERENCE=32
+TRAIN_ROIS_PER_IMAGE=8 STEPS_PER_EPOCH=1 VALIDATION_STEPS=1 DETECTION_MIN_CONFIDENCE=0.0""".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("a set")
+    for subset in ("train", "val"):
+        (folder / subset).mkdir()
+        shape = {"name": "circle", "cx": 30, "cy": 20, "r": 15}
+        entry = {"filename": "1.jpg", "size": 1, "regions": {"0": {"shape_attributes": shape, "region_attributes": {}}}}
+        (folder / subset / "via_region_data.json").write_text(json.dumps({"1.jpg1": entry}))
+        pixels = np.full((50, 60, 3), 90, "uint8")
+        pixels[5:35, 15:45] = 200, 30, 30
+        Image.fromarray(pixels).save(folder / subset / "1.jpg")
+    return folder
+
+
+def run(capsys, *words):
+    code = balloon.main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_train_evaluate_splash(capsys, folder, tmp_path):
+    common = ["--logs", tmp_path / "logs", "--config", *SMALL]
+    words = ["--dataset", folder, "--weights", "none", "--epochs", "1", "--layers", "all"]
+    code, out, _ = run(capsys, "train", *words, *common)
+    assert code == 0 and "mask_rcnn_balloon_0001.h5" in out
+    code, out, _ = run(capsys, "evaluate", "--dataset", folder, "--weights", "last", *common)
+    assert code == 0 and "AP50" in out and "mask" in out
+    picture = tmp_path / "new folder" / "splash.png"
+    words = ["--weights", "last", "--image", folder / "val" / "1.jpg", "--output", picture]
+    code, out, _ = run(capsys, "splash", *words, *common)
+    assert code == 0 and f"Wrote {picture}" in out
+    assert Image.open(picture).size == (60, 50)
+
+
+def test_color_splash():
+    image = np.zeros((4, 6, 3), "uint8")
+    image[:] = 200, 100, 0
+    mask = np.zeros((4, 6, 2), bool)
+    mask[:2, :3, 0] = mask[3, 5, 1] = True
+    splash = balloon.color_splash(image, mask)
+    np.testing.assert_array_equal(splash[mask.any(-1)], image[mask.any(-1)])
+    assert (splash[~mask.any(-1)] == 114).all()  # 0.2125 R + 0.7154 G + 0.0721 B
+    assert (balloon.color_splash(image, mask[..., :0]) == 114).all()
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["splash", "--weights", "none", "--image", "no.jpg"], "There is no image file no.jpg"),
+        (
+            ["evaluate", "--weights", "none", "--dataset", "nowhere"],
+            "There is no annotation file nowhere/val/via_region",
+        ),
+        (["evaluate", "--weights", "no.h5", "--dataset", "nowhere"], "Weights file not found: no.h5"),
+        (["splash", "--weights", "none", "--video", "no.mp4"], "no.mp4 is no video that can be read"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, tmp_path, words, message):
+    code, _, err = run(capsys, *words, "--logs", tmp_path, "--config", *SMALL)
+    assert code == 2 and f"balloon.py: error: {message}" in err
+
+
+@pytest.mark.parametrize("words", [["splash", "--weights", "none"], ["train", "--weights", "none"]])
+def test_what_to_work_on_is_asked_for(words):
+    with pytest.raises(SystemExit) as error:
+        balloon.main(words)
+    assert error.value.code == 2
+
+
+def write_video(path, frames):
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed", exc_type=ImportError)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))
+    for value in range(frames):
+        writer.write(np.full((48, 64, 3), value * 20, "uint8"))
+    writer.release()
+
+
+def test_video(tmp_path):
+    write_video(tmp_path / "in 1.mp4", 6)
+    seen = []
+    count, rate = video.convert(
+        tmp_path / "in 1.mp4", tmp_path / "out" / "a.mp4", lambda frame: seen.append(frame) or 255 - frame, verbose=0
+    )
+    assert count == 6 and rate > 0 and seen[0].shape == (48, 64, 3)
+    back = []
+    video.convert(tmp_path / "out" / "a.mp4", tmp_path / "b.mp4", lambda frame: back.append(frame) or frame, verbose=0)
+    assert [round(float(frame.mean()) / 20) for frame in back] == [round((255 - 20 * i) / 20) for i in range(6)]
+
+
+def test_an_interrupted_video_is_whole(tmp_path):
+    write_video(tmp_path / "in.mp4", 6)
+
+    def stop(frame, seen=[]):  # noqa: B006
+        seen.append(1)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return frame
+
+    with pytest.raises(KeyboardInterrupt):
+        video.convert(tmp_path / "in.mp4", tmp_path / "out.mp4", stop, verbose=0)
+    assert video.convert(tmp_path / "out.mp4", tmp_path / "b.mp4", lambda frame: frame, verbose=0)[0] == 3

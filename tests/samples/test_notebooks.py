@@ -1,0 +1,154 @@
+"""The notebooks: their code runs, on barely trained weights too, and what is saved with them is fit to be read."""
+
+import base64
+import io
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+from real_data import ROOT
+
+sys.path.insert(0, str(ROOT / "samples"))
+
+import coco
+import figures
+import run_notebooks
+import shapes
+import trained
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.model import MaskRCNN
+from mrcnn.settings.config import CONFIG
+from mrcnn.weights import convert
+
+# Code that makes a figure: with Matplotlib, or with a function of visualize that is not for tables.
+DRAWS = re.compile(r"plt\.subplots|visualize\.(?:display_(?!table|weight_stats)|draw_|plot_)")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder like samples/, with small sets of the same first images, and trainings of two steps."""
+    folder = tmp_path_factory.mktemp("a checkout") / "samples"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MRCNN_CACHE", str(folder / "cache"))
+        patch.setenv("MRCNN_NOTEBOOK_STEPS", "2")
+        patch.setenv("PYTHONPATH", str(ROOT / "samples"))
+        for module in (shapes, figures):
+            module.ensure(train=24, val=24)
+        yield folder
+
+
+def read(name):
+    return nbformat.read(ROOT / "samples" / f"{name}.ipynb", as_version=4)
+
+
+def pictures(cell):
+    """The PNGs that a code cell shows, [h, w, 3] each."""
+    found = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")) for png in found]
+
+
+def check_figures(notebook):
+    """Every cell that draws shows a picture, every picture shows something; returns their number."""
+    count = 0
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        shown = pictures(cell)
+        assert bool(shown) == bool(DRAWS.search(cell.source)), cell.source
+        assert all(len(np.unique(picture.reshape(-1, 3), axis=0)) > 1 for picture in shown), cell.source
+        count += len(shown)
+    return count
+
+
+@pytest.mark.parametrize("name", run_notebooks.NAMES)
+def test_it_runs(name, workplace):
+    """Two steps of training find nothing, or nonsense: the code must stand both."""
+    check_figures(run_notebooks.run(name, workplace))
+
+
+@pytest.mark.parametrize(("code", "error"), [(130, KeyboardInterrupt), (2, RuntimeError)])
+def test_a_training_that_ends_early_leaves_no_weights(code, error, tmp_path, monkeypatch):
+    (tmp_path / "samples").mkdir()
+    monkeypatch.chdir(tmp_path / "samples")
+
+    def main(words, sample):
+        run = Path(words[words.index("--logs") + 1]) / "shapes20260101T0000"
+        run.mkdir()
+        (run / "mask_rcnn_shapes_0001.h5").write_text("half of it")
+        return code
+
+    monkeypatch.setattr(coco, "main", main)
+    with pytest.raises(error):
+        trained.weights(trained.SHAPES)
+    assert not list(trained.FOLDER.iterdir())
+    code = 0
+    path = Path(trained.weights(trained.SHAPES))
+    assert list(trained.FOLDER.iterdir()) == [path]
+    monkeypatch.setattr(coco, "main", None)
+    assert trained.weights(trained.SHAPES) == str(path)
+    monkeypatch.setenv("MRCNN_NOTEBOOK_STEPS", "3")  # other settings are other weights
+    with pytest.raises(TypeError):
+        trained.weights(trained.SHAPES)
+
+
+def test_weights_of_ones_own(tmp_path):
+    """A folder with config.json beside the weights; a data set of other classes is refused before anything is built."""
+    config = shapes.ShapesConfig().update(NUM_CLASSES=4, IMAGE_RESIZE_MODE="pad64", IMAGE_MAX_DIM=150)
+    MaskRCNN("inference", config, tmp_path).save_weights(tmp_path / convert.WEIGHTS)
+    config.to_json(tmp_path / CONFIG)
+    dataset = Dataset()
+    for i in range(3):
+        dataset.add_class("own", i + 1, f"class {i + 1}")
+    dataset.prepare()
+    model = trained.model(trained.SHAPES, tmp_path, dataset, DETECTION_MIN_CONFIDENCE=0.1)
+    assert (model.config.NUM_CLASSES, model.config.DETECTION_MIN_CONFIDENCE) == (4, 0.1)
+    assert model.config.IMAGE_SHAPE == [128, 128, 3]
+    dataset.add_class("own", 4, "one more")
+    dataset.prepare()
+    with pytest.raises(ValueError, match="4 classes with the background, the data set 5: set DATASET"):
+        trained.model(trained.SHAPES, tmp_path, dataset)
+
+
+def test_there_are_six_of_them():
+    """So that the tests look at something."""
+    assert set(run_notebooks.NAMES) == {
+        *("demo", "inspect_data", "inspect_model", "inspect_weights", "pose", "train_shapes"),
+    }
+
+
+@pytest.mark.parametrize("name", run_notebooks.NAMES)
+def test_what_is_saved(name):
+    notebook = read(name)
+    assert check_figures(notebook) >= 3
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [*range(1, len(code) + 1)]  # from top to bottom
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    text = "".join(output.get("text", "") + str(output.get("data", {}).get("text/html", "")) for output in outputs)
+    assert not re.search(r"(^|[\s'\"(])(/|[A-Z]:\\)\w", text) and "Warning" not in text
+    assert not set("\r\b\x1b━") & set(text)  # a progress bar's
+    assert (ROOT / "samples" / f"{name}.ipynb").stat().st_size < 1.5e6
+
+
+@pytest.mark.parametrize("name", run_notebooks.NAMES)
+def test_every_figure_has_two_sentences_beside_it(name):
+    cells = read(name).cells
+    for i, cell in enumerate(cells):
+        if cell.cell_type == "code" and DRAWS.search(cell.source):
+            beside = cells[max(0, i - 1)], cells[min(i + 1, len(cells) - 1)]
+            texts = [re.sub(r"^#.*$", "", x.source, flags=re.MULTILINE) for x in beside if x.cell_type == "markdown"]
+            assert max(len(re.findall(r"[.:!?](?=\s|$)", text)) for text in texts) >= 2, cell.source
+
+
+@pytest.mark.parametrize("name", run_notebooks.NAMES)
+def test_it_holds_nothing_that_changes_from_run_to_run(name):
+    notebook = read(name)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert all(cell.metadata == {} for cell in notebook.cells)

@@ -1,0 +1,100 @@
+"""samples/pose.py: the commands on a small set of drawn figures, and on real people."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+from kites import KiteConfig, Kites, train_and_detect
+from PIL import Image
+from real_data import ROOT, real_data
+
+from mrcnn.evaluate import evaluate
+from mrcnn.model import MaskRCNN
+
+sys.path.insert(0, str(ROOT / "samples"))
+
+import coco
+import figures
+import pose
+
+SMALL = """BACKBONE="resnet18" BACKBONE_WIDTH=4 TOP_DOWN_PYRAMID_SIZE=8 RPN_CHANNELS=8 MASK_CHANNELS=8
+FPN_CLASSIF_FC_LAYERS_SIZE=16 IMAGES_PER_GPU=2 IMAGE_MIN_DIM=64 IMAGE_MAX_DIM=64 POST_NMS_ROIS_TRAINING=32
+POST_NMS_ROIS_INFERENCE=32 TRAIN_ROIS_PER_IMAGE=8 VALIDATION_STEPS=1 KEYPOINT_CHANNELS=8
+KEYPOINT_CONVOLUTIONS=2""".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return figures.ensure(tmp_path_factory.mktemp("a set") / "of figures", train=6, val=3, size=64)
+
+
+def run(capsys, *words):
+    code = coco.main([str(word) for word in words], pose.POSE)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_train_evaluate_detect(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "default_folder", lambda: folder)
+    logs = ["--logs", tmp_path / "logs"]
+    code, out, err = run(capsys, "train", *logs, "--steps", 2, "--epochs", 1, "--eval-every", 1, "--config", *SMALL)
+    assert code == 0, err
+    assert "keypoint AP" in out and "Weights are in" in out and "mrcnn_keypoint_loss" in out
+
+    code, out, err = run(capsys, "evaluate", *logs, "--output", tmp_path / "found.json")
+    assert code == 0, err
+    assert "keypoint" in out and ("Left and right exchanged in" in out or "Nobody found." in out)
+    entries = json.loads((tmp_path / "found.json").read_text())
+    assert all({"bbox", "segmentation", "score"} <= entry.keys() for entry in entries)
+    assert all(len(entry["keypoints"]) == 3 * len(figures.COCO_NAMES) for entry in entries)
+
+    code, out, err = run(
+        capsys, "detect", *logs, "--output", tmp_path / "a b.png", "--config", "DETECTION_MIN_CONFIDENCE=0"
+    )
+    assert code == 0, err
+    assert np.asarray(Image.open(tmp_path / "a b.png")).std() > 0
+
+
+def test_real_people(tmp_path, capsys):
+    """A step of training on COCO's person_keypoints files."""
+    code, out, err = run(
+        *(capsys, "train", "--dataset", real_data("coco-mini"), "--model", "none", "--logs", tmp_path),
+        *("--steps", 1, "--epochs", 1, "--config", *SMALL, "MINI_MASK_SHAPE=(28,28)"),
+    )
+    assert code == 0, err
+    assert "of 1 classes" in out and "mrcnn_keypoint_loss" in out
+
+
+def test_a_set_without_keypoints_is_named(tmp_path, capsys):
+    (tmp_path / "annotations").mkdir()
+    code, _, err = run(capsys, "train", "--dataset", tmp_path)
+    assert code == 2 and "person_keypoints_train2017.json" in err and err.count("\n") == 1
+
+
+# Other objects with other points
+
+
+@pytest.mark.parametrize("masks, points", [(False, 4), (False, 0)])
+def test_heads_can_be_left_out(masks, points, tmp_path):
+    train_and_detect(tmp_path, masks, points)
+
+
+def test_images_without_points_train_boxes_and_masks(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = MaskRCNN("training", KiteConfig().update(STEPS_PER_EPOCH=10), tmp_path)
+    kept = keras.callbacks.History()
+    model.train(Kites(keypoints=False), None, 0.001, 1, "all", custom_callbacks=[kept])
+    assert kept.history["mrcnn_keypoint_loss"] == [0.0] and kept.history["mrcnn_mask_loss"][0] > 0
+
+
+def test_four_points_are_learnt(tmp_path):
+    """160 steps put most corners of the kites seen in training near the right place."""
+    keras.utils.set_random_seed(0)
+    model = MaskRCNN("training", KiteConfig().update(STEPS_PER_EPOCH=160), tmp_path)
+    model.train(Kites(), None, 0.004, 1, "all")
+    detector = MaskRCNN("inference", KiteConfig(), tmp_path)
+    detector.load_weights(model.find_last())
+    metrics = evaluate(detector, Kites(), verbose=0)
+    assert metrics["keypoints"]["AP50"] > 0.5

@@ -1,0 +1,235 @@
+import numpy as np
+import pytest
+from conftest import read_golden
+
+from mrcnn.config import Config
+from mrcnn.data.anchors import compute_backbone_shapes, plain_function
+from mrcnn.settings.config import settings
+
+DEFAULTS = read_golden("api.json")["mrcnn.config"]["Config"]["attributes"]
+
+
+class Toy(Config):
+    NAME = "toy"
+    NUM_CLASSES = 3
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults_are_the_originals(name):
+    value, expected = getattr(Config, name), DEFAULTS[name]
+    if name == "LOSS_WEIGHTS":  # keypoints are not the original's
+        expected = {**expected, "mrcnn_keypoint_loss": 1.0}
+    assert (list(value) if isinstance(value, tuple) else value) == expected
+    assert isinstance(value, type(expected)) or (isinstance(value, tuple) and isinstance(expected, list))
+
+
+def test_derived_values():
+    config = Toy().update(IMAGES_PER_GPU=3, GPU_COUNT=2, IMAGE_MAX_DIM=512, IMAGE_MIN_DIM=256)
+    assert config.BATCH_SIZE == 6
+    assert list(config.IMAGE_SHAPE) == [512, 512, 3]
+    assert config.IMAGE_META_SIZE == 12 + 3
+    assert list(config.update(IMAGE_RESIZE_MODE="crop").IMAGE_SHAPE) == [256, 256, 3]
+    config.update(IMAGE_CHANNEL_COUNT=1, MEAN_PIXEL=np.array([100.0]), NUM_CLASSES=81)
+    assert list(config.IMAGE_SHAPE) == [256, 256, 1] and config.IMAGE_META_SIZE == 93
+    assert Toy().IMAGES_PER_GPU == 2 and Toy().IMAGE_MAX_DIM == 1024  # update() changes one instance alone
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (
+            {"NUM_CLASSES": 1},
+            "NUM_CLASSES is 1; set it to 1 (the background) plus the number of your classes.",
+        ),
+        (
+            {"IMAGE_RESIZE_MODE": "sqare"},
+            "IMAGE_RESIZE_MODE is 'sqare'; choose one of square, rect, shortest, pad64, crop, none.",
+        ),
+        (
+            {"IMAGE_MAX_DIM": 1000},
+            "IMAGE_MAX_DIM is 1000; it must be a multiple of 64 in mode 'square', for instance 1024.",
+        ),
+        (
+            {"IMAGE_MAX_DIM": None},
+            "IMAGE_MAX_DIM is None; it must be a multiple of 64 in mode 'square', for instance 64.",
+        ),
+        (
+            {"IMAGE_RESIZE_MODE": "crop"},
+            "IMAGE_MIN_DIM is 800; it must be a multiple of 64 in mode 'crop', for instance 832.",
+        ),
+        (
+            {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 0},
+            "IMAGE_MIN_DIM is 0; it must be a multiple of 64 in mode 'pad64', for instance 64.",
+        ),
+        (
+            {"RPN_ANCHOR_SCALES": (32, 64, 128)},
+            "RPN_ANCHOR_SCALES has 3 values for 5 pyramid levels; give one scale for each entry of BACKBONE_STRIDES.",
+        ),
+        (
+            {"IMAGE_CHANNEL_COUNT": 4},
+            "MEAN_PIXEL has 3 values for IMAGE_CHANNEL_COUNT = 4; give one value for each channel.",
+        ),
+        (
+            {"MASK_SHAPE": [56, 56]},
+            "MASK_SHAPE is (56, 56); the mask head doubles MASK_POOL_SIZE = 14, so it must be (28, 28).",
+        ),
+        (
+            {"TRAIN_ROIS_PER_IMAGE": 2},
+            "TRAIN_ROIS_PER_IMAGE = 2 with ROI_POSITIVE_RATIO = 0.33 leaves no room for a positive RoI; "
+            "raise one of them.",
+        ),
+        ({"ROI_POSITIVE_RATIO": 1.5}, "ROI_POSITIVE_RATIO is 1.5; it must be between 0 and 1."),
+        ({"DETECTION_MIN_CONFIDENCE": 90}, "DETECTION_MIN_CONFIDENCE is 90; it must be between 0 and 1."),
+        ({"IMAGES_PER_GPU": 0}, "IMAGES_PER_GPU is 0; it must be at least 1."),
+        ({"NUM_CLASSES": "81"}, "NUM_CLASSES is '81'; it must be a whole number."),
+        ({"STEPS_PER_EPOCH": 12.5}, "STEPS_PER_EPOCH is 12.5; it must be a whole number."),
+        ({"LEARNING_RATE": "1e-3"}, "LEARNING_RATE is '1e-3'; it must be a number."),
+        ({"USE_MINI_MASK": 1}, "USE_MINI_MASK is 1; it must be True or False."),
+        ({"TRAIN_BN": "no"}, "TRAIN_BN is 'no'; it must be True, False or None."),
+        ({"RPN_ANCHOR_SCALES": 32}, "RPN_ANCHOR_SCALES is 32; it must be a sequence of numbers."),
+        ({"MEAN_PIXEL": "123"}, "MEAN_PIXEL is '123'; it must be a sequence of numbers."),
+        ({"LOSS_WEIGHTS": [1, 1]}, "LOSS_WEIGHTS is [1, 1]; it must be a dict of numbers."),
+        (
+            {"LOSS_WEIGHTS": {"mask_loss": 1.0}},
+            "LOSS_WEIGHTS has mask_loss; the losses are rpn_class_loss, rpn_bbox_loss, mrcnn_class_loss, "
+            "mrcnn_bbox_loss, mrcnn_mask_loss, mrcnn_keypoint_loss.",
+        ),
+        ({"BACKBONE": 50}, "BACKBONE is 50; it must be the name of a backbone or a function."),
+    ],
+)
+def test_impossible_values(values, message):
+    for attempt in (type("Toy", (Toy,), values), lambda: Toy().update(**values)):
+        with pytest.raises(ValueError) as error:
+            attempt()
+        assert str(error.value) == f"Toy: {message}"
+
+
+def test_possible_values_that_look_odd():
+    assert Toy().update(IMAGE_RESIZE_MODE="none", IMAGE_MAX_DIM=1000).IMAGE_RESIZE_MODE == "none"
+    assert Toy().update(ROI_POSITIVE_RATIO=1).ROI_POSITIVE_RATIO == 1
+    config = Toy().update(MASK_POOL_SIZE=28, MASK_SHAPE=np.array([56, 56]))
+    assert config.to_dict()["MASK_SHAPE"] == [56, 56]
+
+
+def test_whole_floats_and_numpy_numbers_are_counts():
+    config = Toy().update(STEPS_PER_EPOCH=657 / 3, NUM_CLASSES=np.int64(3), USE_MINI_MASK=np.bool_(False))
+    assert (config.STEPS_PER_EPOCH, type(config.STEPS_PER_EPOCH)) == (219, int)
+    assert config.IMAGE_META_SIZE == 15 and config.LEARNING_RATE == 0.001
+    # A scale is none, although its default is a whole number.
+    assert config.update(IMAGE_MIN_SCALE=1.5).IMAGE_MIN_SCALE == 1.5
+
+
+def test_round_trip(tmp_path):
+    class Own(Toy):
+        FOLDER = "a b"
+        BACKBONE_STRIDES = (4, 8, 16, 32, 64)
+
+    config = Own().update(MEAN_PIXEL=np.array([1, 2, 3.5]), LEARNING_RATE=0.5, TRAIN_BN=None, FOLDER="c")
+    assert Own.from_dict(config.to_dict()).to_dict() == config.to_dict()
+    config.to_json(tmp_path / "x.json")
+    for cls in (Own, Toy, Config):
+        assert cls.from_json(tmp_path / "x.json").to_dict() == config.to_dict()
+    config = Toy.from_dict({"IMAGE_MAX_DIM": 512, "IMAGE_SHAPE": [9, 9, 9]})
+    assert config.IMAGE_SHAPE == [512, 512, 3]
+
+
+def test_functions_are_not_in_json(tmp_path):
+    class Own(Toy):
+        BACKBONE = staticmethod(lambda image, **_: [image] * 5)
+
+    Own().to_json(tmp_path / "x.json")
+    assert Own.from_json(tmp_path / "x.json").BACKBONE is Own.BACKBONE
+    assert Toy.from_json(tmp_path / "x.json").BACKBONE == "resnet101"
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("{", "Expecting property name"),
+        ("[1]", "'list' object"),
+        ('{"NUM_CLASSES": 1}', "NUM_CLASSES is 1; set it to 1"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, text, reason):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path} is no config that can be used: .*{reason}"):
+        Config.from_json(path)
+
+
+def test_update_names_the_nearest_setting():
+    with pytest.raises(ValueError, match="LEARNING_RAT is not a setting of Config; did you mean LEARNING_RATE?"):
+        Toy().update(LEARNING_RAT=0.1)
+    with pytest.raises(ValueError, match="learning_rate is not a setting of Config; did you mean LEARNING_RATE?"):
+        Toy().update(learning_rate=0.1)
+    with pytest.raises(ValueError, match="QWXYZ is not a setting of Config.$"):
+        Toy().update(QWXYZ=1)
+    config = Toy()
+    with pytest.raises(ValueError):
+        config.update(LEARNING_RATE=0.5, WHAT=1)
+    assert config.LEARNING_RATE == 0.001  # all or nothing
+
+
+def test_a_misspelt_attribute_warns():
+    class Misspelt(Toy):
+        DETECTION_MIN_CONFIDANCE = 0.9
+
+    class Inference(Misspelt):
+        GPU_COUNT = 1
+
+    for config_class in (Misspelt, Inference):
+        with pytest.warns(
+            UserWarning, match="DETECTION_MIN_CONFIDANCE is not a setting; did you mean DETECTION_MIN_CONF"
+        ):
+            config_class()
+
+
+def test_own_attributes_do_not_warn(recwarn):
+    class Own(Toy):
+        MY_FOLDER = "x"
+        IMAGE_SHAPE = None  # derived, old code declares it now and then
+
+    config = Own()
+    assert not recwarn.list
+    assert config.to_dict()["MY_FOLDER"] == "x"
+    assert config.update(MY_FOLDER="y").MY_FOLDER == "y"
+
+
+def test_to_dict(capsys):
+    config = Toy().update(MEAN_PIXEL=np.array([1.0, 2.0, 3.0]), LEARNING_RATE=0.5)
+    values = config.to_dict()
+    assert set(values) == set(settings()) | {"BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE"}
+    assert set(settings()) >= set(DEFAULTS)
+    assert values["MEAN_PIXEL"] == [1.0, 2.0, 3.0] and values["LEARNING_RATE"] == 0.5
+    assert values["BATCH_SIZE"] == 2 and values["NAME"] == "toy"
+    config.display()
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{'LEARNING_RATE':30} 0.5" in lines and f"{'IMAGE_SHAPE':30} [1024, 1024, 3]" in lines
+
+
+def test_functions_on_the_class_need_no_staticmethod():
+    """In the original they had to be static methods, or the config came in as their first argument."""
+
+    def backbone(input_image, stage5=True, train_bn=True):
+        return [input_image] * 5
+
+    def shapes(image_shape):
+        return [[image_shape[0] // n, image_shape[1] // n] for n in (4, 8, 16, 32, 64)]
+
+    plain = type("Plain", (Toy,), {"BACKBONE": backbone, "COMPUTE_BACKBONE_SHAPE": shapes})()
+    static = type(
+        "Static", (Toy,), {"BACKBONE": staticmethod(backbone), "COMPUTE_BACKBONE_SHAPE": staticmethod(shapes)}
+    )()
+    given = Toy().update(BACKBONE=backbone, COMPUTE_BACKBONE_SHAPE=shapes)
+    for config in (plain, static, given):
+        assert plain_function(config.BACKBONE) is backbone
+        expected = [[32, 16], [16, 8], [8, 4], [4, 2], [2, 1]]
+        np.testing.assert_array_equal(compute_backbone_shapes(config, (128, 64, 3)), expected)
+    lacking = type("Lacking", (Toy,), {"BACKBONE": backbone})()
+    with pytest.raises(ValueError, match="set COMPUTE_BACKBONE_SHAPE to a function"):
+        compute_backbone_shapes(lacking, (128, 64, 3))
+
+
+def test_compute_backbone_shapes_of_named_backbones():
+    expected = [[250, 150], [125, 75], [63, 38], [32, 19], [16, 10]]  # rounded up
+    np.testing.assert_array_equal(compute_backbone_shapes(Toy(), (1000, 600, 3)), expected)

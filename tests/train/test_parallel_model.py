@@ -1,0 +1,62 @@
+"""Training on two devices: two logical CPUs in a process of their own, as devices are fixed once a backend runs."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from real_data import ROOT
+from tiny import WEIGHTS, tiny_model
+
+from mrcnn import weights
+from mrcnn.parallel_model import ParallelModel
+
+SCRIPT = ROOT / "tests" / "two_devices.py"
+TORCH = keras.backend.backend() == "torch"
+
+
+def train(folder, count):
+    output = folder / f"{count}.npz"
+    path = os.pathsep.join([str(SCRIPT.parent), str(SCRIPT.parent.parent)])
+    done = subprocess.run(
+        [sys.executable, SCRIPT, str(count), output], env={**os.environ, "PYTHONPATH": path}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    with np.load(output) as stored:
+        return dict(stored)
+
+
+@pytest.mark.skipif(TORCH, reason="Keras distributes TensorFlow and JAX only")
+def test_two_devices_train_as_one(tmp_path):
+    """With masks and keypoints. Gradients are clipped (their norm is above 10), after they are added."""
+    one, two = train(tmp_path, 1), train(tmp_path, 2)
+    assert set(one) == set(two) and len(one) == 80
+    start = weights.read(WEIGHTS)
+    for name, expected in one.items():
+        limit = 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(two[name], expected, rtol=0, atol=limit, err_msg=name)
+        if name != "loss" and "/".join(name.split("/")[-2:]) == "mrcnn_class_logits/kernel":
+            assert np.abs(expected - start["mrcnn_class_logits"]["kernel"]).max() > 3 * limit
+    assert one["loss"] == pytest.approx([12.3323], abs=1e-3)
+    assert one["points"] == pytest.approx([8.0525], abs=1e-3)
+
+
+def test_more_devices_than_there_are(tmp_path):
+    message = (
+        "GPU_COUNT is 64.*not torch" if TORCH else "GPU_COUNT is 64, but there are 1 devices .*raise IMAGES_PER_GPU"
+    )
+    with pytest.raises(ValueError, match=message):
+        tiny_model("training", tmp_path, GPU_COUNT=64)
+    assert tiny_model("inference", tmp_path, GPU_COUNT=2, IMAGES_PER_GPU=1).config.BATCH_SIZE == 2
+
+
+def test_parallel_model_is_a_copy(capsys):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")])
+    parallel = ParallelModel(model, 1)
+    x = np.ones((4, 3), "float32")
+    np.testing.assert_array_equal(parallel.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert parallel.get_layer("dense") is not model.get_layer("dense")
+    parallel.summary()
+    assert "dense" in capsys.readouterr().out
