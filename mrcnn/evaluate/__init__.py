@@ -1,14 +1,9 @@
 """How good detections are: COCO's numbers, PASCAL's, and tables of them."""
 
-from mrcnn.evaluate.coco import (
-    KEYPOINT_METRICS,
-    METRICS,
-    Evaluation,
-    coco_metrics,
-    count_swaps,
-    evaluate,
-    format_classes,
-    format_table,
-    ground_truth,
-    to_coco_results,
-)
+from mrcnn.evaluate.coco import KEYPOINT_METRICS, METRICS, coco_metrics
+from mrcnn.evaluate.during_training import Evaluation
+from mrcnn.evaluate.results import to_coco_results
+from mrcnn.evaluate.run import evaluate
+from mrcnn.evaluate.swaps import count_swaps
+from mrcnn.evaluate.tables import format_classes, format_table
+from mrcnn.evaluate.truth import ground_truth

@@ -1,0 +1,95 @@
+"""Detections in COCO's results format, kept in a file as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.ops.masks import encode_rle
+
+
+def to_coco_results(dataset: Dataset, image_id: int, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """What `detect()` found in one image, in COCO's results format.
+
+    Args:
+        dataset: a prepared `Dataset`.
+        image_id: the image's index in it.
+        result: dict with rois [n, 4] (y1, x1, y2, x2) in pixels, class_ids [n], scores [n], and where there are any
+            masks ([h, w, n], or a list of n run lengths) and keypoints [n, J, 3] of (x, y, score).
+
+    Returns:
+        n dicts with image_id and category_id as their source has them, bbox [x, y, width, height], score, and
+        segmentation (compressed run lengths) and keypoints [x1, y1, score1, x2, ...].
+    """
+    source_id = dataset.image_info[image_id]["id"]
+    entries = [
+        {
+            "image_id": source_id,
+            "category_id": dataset.class_info[class_id]["id"],
+            "bbox": [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)],
+            "score": float(score),
+        }
+        for (y1, x1, y2, x2), class_id, score in zip(result["rois"], result["class_ids"], result["scores"], strict=True)
+    ]
+    if "masks" in result:
+        masks = result["masks"]
+        codes = masks if isinstance(masks, list) else map(encode_rle, np.moveaxis(masks, -1, 0))
+        for entry, code in zip(entries, codes, strict=True):
+            entry["segmentation"] = code
+    if "keypoints" in result:
+        for entry, points in zip(entries, result["keypoints"], strict=True):
+            if np.any(points):  # else it is of a class without keypoints
+                entry["keypoints"] = np.ravel(points).astype(float).tolist()
+    return entries
+
+
+class Detections:
+    """Results by image, kept in a file as they come: a line for the model, then one an image."""
+
+    def __init__(self, path: Path | str | None, model: Any, dataset: Dataset) -> None:
+        self.path = Path(path) if path is not None else None
+        self.results: dict[int, list[dict[str, Any]]] = {}
+        if self.path is None:
+            return
+        self.part = self.path.with_name(self.path.name + ".part")
+        head = json.dumps(_fingerprint(model, dataset))
+        lines = self.part.read_text().splitlines() if self.part.exists() else []
+        if lines[:1] == [head]:
+            for line in lines[1:]:
+                try:
+                    image_id, results = json.loads(line)
+                except ValueError:
+                    break  # the line that was being written
+                self.results[image_id] = results
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Written anew, so that no half line is in the way.
+        self.part.write_text("\n".join([head, *(json.dumps(entry) for entry in self.results.items())]) + "\n")
+
+    def add(self, image_id: int, results: list[dict[str, Any]]) -> None:
+        self.results[image_id] = results
+        if self.path is not None:
+            with open(self.part, "a") as file:
+                file.write(json.dumps([image_id, results], default=int) + "\n")  # ids may be NumPy integers
+
+    def finish(self, image_ids: list[int]) -> list[dict[str, Any]]:
+        """All results, in the order of the images; the file is written whole and the part removed."""
+        results = [result for i in image_ids for result in self.results[i]]
+        if self.path is not None:
+            self.path.write_text(json.dumps(results, default=int))
+            self.part.unlink()
+        return results
+
+
+def _fingerprint(model, dataset):
+    """What tells results of one model on one data set from others: a digest of weights, settings and images."""
+    images = [(info["source"], info["id"], info["path"]) for info in dataset.image_info]
+    settings = json.dumps([model.config.to_dict(), images], default=lambda x: getattr(x, "__name__", str(x)))
+    digest = hashlib.sha1(settings.encode())
+    for weight in model.keras_model.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()).data)
+    return digest.hexdigest()

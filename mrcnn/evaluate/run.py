@@ -1,0 +1,85 @@
+"""The evaluation of a model on a `Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.evaluate.coco import coco_metrics
+from mrcnn.evaluate.results import Detections, to_coco_results
+from mrcnn.evaluate.swaps import count_swaps
+from mrcnn.evaluate.truth import ground_truth
+from mrcnn.ops import keypoints
+
+
+def evaluate(
+    model: Any,
+    dataset: Dataset,
+    image_ids: Iterable[int] | None = None,
+    limit: int = 0,
+    results_path: Path | str | None = None,
+    verbose: int = 1,
+    max_detections: int = 100,
+) -> dict[str, dict[str, Any]]:
+    """Detect objects in the images of a data set and compare them with its annotations.
+
+    Images in which nothing is found count. An image that cannot be read is named and counts as one without detections.
+
+    Args:
+        model: a `MaskRCNN` in inference mode.
+        dataset: a prepared `Dataset`.
+        image_ids: indices of its images; default all.
+        limit: only the first so many images; 0 for all.
+        results_path: a JSON file to write the detections to, in COCO's results format. What is found is kept beside it
+            (".part") as it comes: after an interruption the same call, with the same weights and settings, goes on.
+        verbose: 0 for no progress bar.
+        max_detections: detections that count in an image.
+
+    Returns:
+        {"bbox": ..., "segm": ..., "keypoints": ...}, each what `coco_metrics` returns, as far as the model has them.
+
+    Raises:
+        ValueError: no image to evaluate.
+    """
+    image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
+    if not image_ids:
+        raise ValueError("The data set has no images to evaluate.")
+    found = Detections(results_path, model, dataset)
+    waiting = [i for i in image_ids if i not in found.results]
+    with tqdm(
+        total=len(image_ids),
+        initial=len(image_ids) - len(waiting),
+        desc="Evaluating",
+        unit="image",
+        disable=not verbose,
+    ) as progress:
+        for start in range(0, len(waiting), model.config.BATCH_SIZE):
+            batch = waiting[start : start + model.config.BATCH_SIZE]
+            read = {}
+            for i in batch:
+                try:
+                    read[i] = dataset.load_image(i)
+                except Exception as error:  # whatever a broken file or a user's class raises, the other images count
+                    print(f"\nNothing is found in image {i} ({dataset.image_info[i].get('path')}): {error}")
+                    found.add(i, [])
+            for i, result in zip(read, model.detect(list(read.values()), rle=True), strict=True):
+                found.add(i, to_coco_results(dataset, i, result))
+            progress.update(len(batch))
+    results = found.finish(image_ids)
+    coco = ground_truth(dataset, image_ids)
+    source_ids = [dataset.image_info[i]["id"] for i in image_ids]
+    config = model.config
+    metrics = {}
+    for kind in ["bbox", *["segm"] * config.USE_MASK, *["keypoints"] * bool(config.NUM_KEYPOINTS)]:
+        classes = dataset.class_info[1:]
+        if kind == "keypoints" and config.KEYPOINT_CLASSES is not None:
+            classes = [dataset.class_info[i] for i in config.KEYPOINT_CLASSES]
+        cat_ids = [info["id"] for info in classes]
+        metrics[kind] = coco_metrics(coco, results, source_ids, kind, cat_ids, max_detections, keypoints.sigmas(config))
+    if "keypoints" in metrics:
+        metrics["keypoints"].update(count_swaps(coco, results, source_ids, config))
+    return metrics

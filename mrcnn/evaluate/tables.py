@@ -1,0 +1,46 @@
+"""Tables of what `evaluate` returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mrcnn.evaluate.coco import KEYPOINT_METRICS, METRICS
+
+# What is evaluated: name in tables and logs -> pycocotools' name.
+KINDS = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
+
+
+def format_table(metrics: dict[str, dict[str, Any]]) -> str:
+    """What `evaluate` returns as a table: a row for boxes and one for masks, and keypoints in a table of their own; "-"
+    where there is nothing to measure."""
+    tables = []
+    for names, kinds in ((METRICS, ("box", "mask")), (KEYPOINT_METRICS, ("keypoint",))):
+        rows = {row: [metrics[kind][name] for name in names] for row, kind in kinds_of(metrics).items() if row in kinds}
+        if rows:
+            tables.append(_table(names, rows))
+    return "\n".join(tables)
+
+
+def format_classes(metrics: dict[str, dict[str, Any]]) -> str:
+    """What `evaluate` returns for every class as a table: AP, AP50 and AP75 of boxes, masks and keypoints."""
+    kinds = kinds_of(metrics)
+    rows: dict[str, list[float]] = {name: [] for name in metrics[next(iter(kinds.values()))]["per_class"]}
+    for kind in kinds.values():
+        for name, row in rows.items():
+            row.extend(metrics[kind]["per_class"].get(name, dict.fromkeys(("AP", "AP50", "AP75"), -1)).values())
+    return _table([f"{kind} {name}" for kind in kinds for name in ("AP", "AP50", "AP75")], rows)
+
+
+def kinds_of(metrics: dict[str, Any]) -> dict[str, str]:
+    """The kinds that `evaluate` gave numbers for: name in tables -> pycocotools' name."""
+    return {name: kind for name, kind in KINDS.items() if kind in metrics}
+
+
+def _table(titles, rows):
+    first, width = max(map(len, rows)), max(map(len, titles)) + 2
+    lines = [" " * first + "".join(f"{title:>{width}}" for title in titles)]
+    for name, values in rows.items():
+        lines.append(
+            f"{name:<{first}}" + "".join(f"{'-' if value < 0 else f'{value:.3f}':>{width}}" for value in values)
+        )
+    return "\n".join(lines)
