@@ -103,8 +103,8 @@ def load_detector(path, names=None, logs=coco.DEFAULT_LOGS_DIR):
     The settings are those of the config.json beside the file, else of the sample whose heads have the file's sizes.
 
     Args:
-        path: an .h5 file, one of torchvision or Detectron2, a folder of `mrcnn.weights.convert`, or "coco" for the original's
-            release.
+        path: an .h5 file, one of torchvision or Detectron2, a folder of `mrcnn.weights.convert`, or "coco" for the
+            original's release.
         names: {id: name} of the classes, where the file knows as many; default: those of the sample.
 
     Raises:

@@ -100,7 +100,8 @@ def model(sample, path=None, dataset=None, **settings):
 
     Args:
         path: of weights: an `.h5` file, one of torchvision or Detectron2 (`.pth`, `.safetensors`, `.pkl`), which is
-            converted into ../logs the first time, or a folder of `mrcnn.weights.convert`; None for the notebooks' `weights`.
+            converted into ../logs the first time, or a folder of `mrcnn.weights.convert`; None for the notebooks'
+            `weights`.
         dataset: whose classes the weights must know.
         settings: changes of the model's config.
 

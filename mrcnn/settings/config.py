@@ -9,56 +9,19 @@ Subclass `Config`, override what differs, instantiate::
     config = BalloonConfig()
 """
 
-from __future__ import annotations
-
-import difflib
-import json
-import math
-import numbers
-import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from typing_extensions import Self  # in typing from Python 3.11 on
+from mrcnn.settings.base import Settings
+from mrcnn.settings.checks import LOSSES
 
 # What a setting of several numbers may be.
 Numbers = Sequence[float] | np.ndarray
 
-# The file in which settings lie beside weights.
-CONFIG = "config.json"
 
-# Settings that name one of a few ways, and these ways.
-CHOICES = {
-    "RESNET_STRIDE": ("1x1", "3x3"),
-    "RESNET_PADDING": ("same", "symmetric"),
-    "RPN_ANCHORS": ("exact", "rounded"),
-    "RPN_SCORE": ("softmax", "sigmoid"),
-    "PROPOSAL_NMS": ("joint", "level"),
-    "PROPOSAL_WINDOW": ("padded", "image"),
-    "BOX_NORMALIZATION": ("pixels", "edges"),
-    "ROI_LEVEL": ("round", "floor"),
-    "ROI_ALIGN": ("corners", "bins", "aligned"),
-    "DETECTION_CLASSES": ("best", "all"),
-    "DETECTION_NMS": ("class", "all", "none"),
-    "MASK_PASTE": ("integer", "exact", "torchvision"),
-    "KEYPOINT_DECODE": ("cells", "pixels"),
-    "LOSS_MEAN": ("positives", "sample"),
-    "MASK_LOSS": ("probabilities", "logits"),
-    "WEIGHT_DECAY_BY": ("loss", "optimizer"),
-    "LEARNING_RATE_SCHEDULE": ("constant", "step", "cosine"),
-    "IMAGE_RESIZE_MODE": ("square", "rect", "shortest", "pad64", "crop", "none"),
-    "IMAGE_PADDING": ("black", "mean"),
-    "CHANNEL_ORDER": ("rgb", "bgr"),
-    "OPTIMIZER": ("sgd", "adamw"),
-    "PRECISION": ("float32", "bfloat16", "float16"),
-}
-
-
-class Config:
+class Config(Settings):
     """Settings with the defaults of the 2017-2019 original; old weights rely on most of them.
 
     Raises:
@@ -183,7 +146,7 @@ class Config:
 
     # Channels of the input: 3 for RGB, 1 for gray, 4 for RGB-D. MEAN_PIXEL has as many values.
     IMAGE_CHANNEL_COUNT = 3
-    MEAN_PIXEL: Numbers = (123.7, 116.8, 103.9)
+    MEAN_PIXEL: Numbers = np.array([123.7, 116.8, 103.9])
 
     # The network sees (pixel - MEAN_PIXEL) / PIXEL_STD, one number or one for each channel, and then the channels in
     # CHANNEL_ORDER: both are in RGB. For a network trained on 0..1 they are 255 times what it names.
@@ -254,8 +217,8 @@ class Config:
     MAX_GT_INSTANCES = 100
 
     # Box deltas are divided by these, so that the losses of their parts weigh alike.
-    RPN_BBOX_STD_DEV: Numbers = (0.1, 0.1, 0.2, 0.2)
-    BBOX_STD_DEV: Numbers = (0.1, 0.1, 0.2, 0.2)
+    RPN_BBOX_STD_DEV: Numbers = np.array([0.1, 0.1, 0.2, 0.2])
+    BBOX_STD_DEV: Numbers = np.array([0.1, 0.1, 0.2, 0.2])
 
     # Detections per image at most, the lowest score that counts, and the IoU above which the weaker of two
     # detections of one class is dropped.
@@ -296,14 +259,7 @@ class Config:
     WARMUP_STEPS = 0
 
     # Weights of the losses.
-    LOSS_WEIGHTS = {
-        "rpn_class_loss": 1.0,
-        "rpn_bbox_loss": 1.0,
-        "mrcnn_class_loss": 1.0,
-        "mrcnn_bbox_loss": 1.0,
-        "mrcnn_mask_loss": 1.0,
-        "mrcnn_keypoint_loss": 1.0,
-    }
+    LOSS_WEIGHTS = dict.fromkeys(LOSSES, 1.0)
 
     # Box losses: the mean over the "positives", or the sum over them and the four coordinates, divided by the number of
     # all anchors or RoIs in the "sample", so that an image with few objects does not weigh them more (Girshick 2015).
@@ -329,314 +285,3 @@ class Config:
     # CPUs with AVX512_BF16 or AMX; others gain nothing). Weights, boxes, suppression, softmax and losses stay
     # in float32; with float16 the loss is scaled, so that small gradients survive (Micikevicius et al. 2018).
     PRECISION = "float32"
-
-    def __init__(self) -> None:
-        for name in settings(self):
-            if not hasattr(Config, name) and name not in DERIVED:
-                close = difflib.get_close_matches(name, settings(), n=1, cutoff=0.85)
-                if close:
-                    warnings.warn(
-                        f"{type(self).__name__}.{name} is not a setting; did you mean {close[0]}?", stacklevel=2
-                    )
-        self._derive()
-
-    def _derive(self) -> None:
-        """Check the values and compute those that follow from others."""
-        self.validate()
-        for name in settings():
-            if isinstance(getattr(self, name), float) and type(getattr(Config, name)) is int and name not in TYPES:
-                setattr(self, name, int(getattr(self, name)))  # as of len(images) / 2
-        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
-        side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
-        self.IMAGE_SHAPE: list[Any] = [side, side, self.IMAGE_CHANNEL_COUNT]  # None where IMAGE_MAX_DIM is
-        # image id, original shape, shape, window, scale, active classes
-        self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
-
-    def validate(self) -> None:
-        """Raise ValueError with one sentence if a setting is impossible."""
-
-        def require(condition, message):
-            if not condition:
-                raise ValueError(f"{type(self).__name__}: {message}")
-
-        for name in settings():
-            wanted = _type_error(getattr(self, name), getattr(Config, name), name)
-            require(not wanted, f"{name} is {getattr(self, name)!r}; it must be {wanted}.")
-        require(
-            self.NUM_CLASSES >= 2,
-            f"NUM_CLASSES is {self.NUM_CLASSES}; set it to 1 (the background) plus the number of your classes.",
-        )
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            require(value in choices, f"{name} is {value!r}; choose one of {', '.join(choices)}.")
-        for name in {
-            "square": ["IMAGE_MAX_DIM"],
-            "rect": ["IMAGE_MAX_DIM"],
-            "shortest": ["IMAGE_MAX_DIM"],
-            "crop": ["IMAGE_MIN_DIM"],
-            "pad64": ["IMAGE_MIN_DIM"],
-        }.get(self.IMAGE_RESIZE_MODE, []):
-            side = getattr(self, name)
-            require(
-                bool(side) and side % 64 == 0,
-                f"{name} is {side}; it must be a multiple of 64 in mode {self.IMAGE_RESIZE_MODE!r}, "
-                f"for instance {64 * max(1, math.ceil((side or 64) / 64))}.",
-            )
-        for name in POSITIVE:
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in NOT_NEGATIVE:
-            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be at least 0.")
-        for name in SHARES:
-            require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
-        unknown = sorted(set(self.LOSS_WEIGHTS) - set(Config.LOSS_WEIGHTS))
-        require(
-            not unknown,
-            f"LOSS_WEIGHTS has {', '.join(unknown)}; the losses are {', '.join(Config.LOSS_WEIGHTS)}.",
-        )
-        require(
-            len(self.RPN_ANCHOR_SCALES) == len(self.BACKBONE_STRIDES),
-            f"RPN_ANCHOR_SCALES has {len(self.RPN_ANCHOR_SCALES)} values for {len(self.BACKBONE_STRIDES)} pyramid "
-            "levels; give one scale for each entry of BACKBONE_STRIDES.",
-        )
-        for name in ("MEAN_PIXEL", "PIXEL_STD"):
-            value = getattr(self, name)
-            require(
-                name == "PIXEL_STD" and _is_number(value) or len(value) == self.IMAGE_CHANNEL_COUNT,
-                f"{name} has {np.size(value)} values for IMAGE_CHANNEL_COUNT = {self.IMAGE_CHANNEL_COUNT}; "
-                "give one value for each channel.",
-            )
-        require(np.all(np.asarray(self.PIXEL_STD) > 0), f"PIXEL_STD is {self.PIXEL_STD}; it must be above 0.")
-        require(
-            tuple(self.MASK_SHAPE) == (2 * self.MASK_POOL_SIZE, 2 * self.MASK_POOL_SIZE),
-            f"MASK_SHAPE is {tuple(self.MASK_SHAPE)}; the mask head doubles MASK_POOL_SIZE = {self.MASK_POOL_SIZE}, "
-            f"so it must be {(2 * self.MASK_POOL_SIZE, 2 * self.MASK_POOL_SIZE)}.",
-        )
-        self._validate_keypoints(require)
-        require(
-            0 < self.ROI_POSITIVE_RATIO <= 1 and self.TRAIN_ROIS_PER_IMAGE * self.ROI_POSITIVE_RATIO >= 1,
-            f"TRAIN_ROIS_PER_IMAGE = {self.TRAIN_ROIS_PER_IMAGE} with ROI_POSITIVE_RATIO = {self.ROI_POSITIVE_RATIO} "
-            "leaves no room for a positive RoI; raise one of them.",
-        )
-
-    def _validate_keypoints(self, require):
-        count = self.NUM_KEYPOINTS
-        require(count >= 0, f"NUM_KEYPOINTS is {count}; it must be at least 0.")
-        for name in ("KEYPOINT_NAMES", "KEYPOINT_SIGMAS"):
-            given = len(getattr(self, name))
-            require(
-                given in (0, count), f"{name} has {given} entries for NUM_KEYPOINTS = {count}; give {count} or none."
-            )
-        for name in ("KEYPOINT_FLIP_PAIRS", "KEYPOINT_SKELETON"):
-            wrong = [pair for pair in getattr(self, name) if not all(0 <= i < count for i in pair)]
-            require(not wrong, f"{name} has {wrong}; the indices of {count} keypoints are 0 to {count - 1}.")
-        if self.KEYPOINT_CLASSES is not None:
-            wrong = [i for i in self.KEYPOINT_CLASSES if not 0 < i < self.NUM_CLASSES]
-            require(not wrong, f"KEYPOINT_CLASSES has {wrong}; the ids of the classes are 1 to {self.NUM_CLASSES - 1}.")
-            require(len(self.KEYPOINT_CLASSES) > 0, "KEYPOINT_CLASSES is empty; None stands for all classes.")
-        shape = (4 * self.KEYPOINT_POOL_SIZE,) * 2
-        require(
-            tuple(self.KEYPOINT_MASK_SHAPE) == shape,
-            f"KEYPOINT_MASK_SHAPE is {tuple(self.KEYPOINT_MASK_SHAPE)}; it is four times KEYPOINT_POOL_SIZE = "
-            f"{self.KEYPOINT_POOL_SIZE}, so it must be {shape}.",
-        )
-        require(
-            self.KEYPOINT_ROI_EXPAND >= 1,
-            f"KEYPOINT_ROI_EXPAND is {self.KEYPOINT_ROI_EXPAND}; it must be at least 1, or points leave their RoI.",
-        )
-
-    def update(self, **values: Any) -> Self:
-        """Set attributes by name on this instance, check them, recompute what depends on them.
-
-        Raises:
-            ValueError: unknown name (the message holds the nearest known one), or an impossible value.
-        """
-        known = settings(self)
-        for name in values:
-            if name not in known:
-                close = difflib.get_close_matches(name.upper(), known, n=1)
-                raise ValueError(
-                    f"{name} is not a setting of Config" + (f"; did you mean {close[0]}?" if close else ".")
-                )
-        for name, value in values.items():
-            setattr(self, name, value)
-        self._derive()
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """All settings, own attributes and derived values as a dict of plain Python values; sequences as lists."""
-        return {name: _plain(getattr(self, name)) for name in settings(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """An instance with these settings; what is left out has the class's value, derived values are computed anew.
-
-        Raises:
-            ValueError: an impossible value.
-        """
-        config = cls.__new__(cls)
-        for name, value in values.items():
-            if name not in DERIVED:
-                setattr(config, name, value)
-        cls.__init__(config)
-        return config
-
-    def to_json(self, path: Path | str) -> None:
-        """Write `to_dict` to a file, without functions, which JSON cannot hold."""
-        values = {name: value for name, value in self.to_dict().items() if not callable(value)}
-        with open(path, "w", encoding="utf8") as file:
-            json.dump(values, file, indent=1)
-            file.write("\n")
-
-    @classmethod
-    def from_json(cls, path: Path | str) -> Self:
-        """An instance with the settings of a file of `to_json`.
-
-        Raises:
-            ValueError: not such a file, or an impossible value in it; the message names it.
-        """
-        with open(path, encoding="utf8") as file:
-            try:
-                return cls.from_dict(json.load(file))
-            except (ValueError, AttributeError) as error:
-                raise ValueError(f"{path} is no config that can be used: {error}") from error
-
-    def display(self) -> None:
-        """Print every setting, one a line."""
-        print("\nConfigurations:")
-        for name, value in self.to_dict().items():
-            print(f"{name:30} {value}")
-        print("\n")
-
-
-class ModernConfig(Config):
-    """Today's practice in place of the original's: every setting that has such a choice.
-
-    The numbers are those of Detectron2 and torchvision, on which the weights of `mrcnn.weights.convert` build. On top of the
-    original's weights these settings detect nothing sensible. `TRAIN_BN` stays: True from random weights, else False.
-    So does `RPN_BBOX_STD_DEV`: those files have 1 in its place, with which the RPN's boxes weigh a tenth as much in the
-    loss and are learnt slowly from random weights.
-    """
-
-    RESNET_STRIDE = "3x3"
-    RESNET_BIAS = False
-    RESNET_PADDING = "symmetric"
-    BATCH_NORM_EPSILON = 1e-5
-    MEAN_PIXEL: Numbers = (123.675, 116.28, 103.53)
-    PIXEL_STD: float | Numbers = (58.395, 57.12, 57.375)
-    IMAGE_PADDING = "mean"
-    BOX_HEAD_BN = False
-    MASK_HEAD_BN = False
-    BOX_NORMALIZATION = "edges"
-
-    RPN_CHANNELS = 256
-    RPN_ANCHORS = "rounded"
-    RPN_SCORE = "sigmoid"
-    PROPOSAL_NMS = "level"
-    PROPOSAL_WINDOW = "image"
-    PRE_NMS_LIMIT = 1000
-
-    TRAIN_ROIS_PER_IMAGE = 512
-    ROI_POSITIVE_RATIO = 0.25
-    APPEND_GT_ROIS = True
-    ROI_LEVEL = "floor"
-    ROI_ALIGN = "aligned"
-
-    DETECTION_CLASSES = "all"
-    DETECTION_MIN_CONFIDENCE = 0.05
-    DETECTION_NMS_THRESHOLD = 0.5
-    MASK_PASTE = "exact"
-    KEYPOINT_DECODE = "pixels"
-
-    LOSS_MEAN = "sample"
-    SMOOTH_L1_BETA = 1 / 9
-    MASK_LOSS = "logits"
-    WEIGHT_DECAY_BY = "optimizer"
-    LEARNING_RATE_SCHEDULE = "cosine"
-    WARMUP_STEPS = 500
-
-
-# Computed in `Config.__init__`; old code reads them as attributes.
-DERIVED = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
-
-
-# Counts and sizes, and values between 0 and 1.
-POSITIVE = """GPU_COUNT IMAGES_PER_GPU STEPS_PER_EPOCH BACKBONE_WIDTH FPN_CLASSIF_FC_LAYERS_SIZE TOP_DOWN_PYRAMID_SIZE
-    RPN_CHANNELS MASK_CHANNELS RPN_ANCHOR_STRIDE RPN_TRAIN_ANCHORS_PER_IMAGE PRE_NMS_LIMIT POST_NMS_ROIS_TRAINING
-    POST_NMS_ROIS_INFERENCE IMAGE_CHANNEL_COUNT TRAIN_ROIS_PER_IMAGE POOL_SIZE MASK_POOL_SIZE MAX_GT_INSTANCES
-    DETECTION_MAX_INSTANCES KEYPOINT_POOL_SIZE KEYPOINT_CONVOLUTIONS KEYPOINT_CHANNELS""".split()
-NOT_NEGATIVE = ("BATCH_NORM_EPSILON", "SMOOTH_L1_BETA", "WARMUP_STEPS")
-SHARES = """RPN_NMS_THRESHOLD ROI_POSITIVE_RATIO DETECTION_MIN_CONFIDENCE DETECTION_NMS_THRESHOLD
-    LEARNING_MOMENTUM""".split()
-# Settings whose type cannot be seen from the default: what they may be, in words and as a test.
-TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "NAME": ("text or None", lambda x: x is None or isinstance(x, str)),
-    "BACKBONE": ("the name of a backbone or a function", lambda x: isinstance(x, str) or _is_function(x)),
-    "COMPUTE_BACKBONE_SHAPE": ("a function or None", lambda x: x is None or _is_function(x)),
-    "TRAIN_BN": ("True, False or None", lambda x: x is None or _is_flag(x)),
-    "PIXEL_STD": ("a number or a sequence of numbers", lambda x: _is_number(x) or _is_numbers(x)),
-    "IMAGE_MIN_DIM": ("a whole number or None", lambda x: x is None or _is_whole(x)),
-    "IMAGE_MAX_DIM": ("a whole number or None", lambda x: x is None or _is_whole(x)),
-    "IMAGE_MIN_SCALE": ("a number or None", lambda x: x is None or _is_number(x)),
-    "KEYPOINT_NAMES": ("a sequence of texts", lambda x: _is_sequence(x) and all(isinstance(name, str) for name in x)),
-    "KEYPOINT_FLIP_PAIRS": ("a sequence of pairs of indices", lambda x: _is_pairs(x)),
-    "KEYPOINT_SKELETON": ("a sequence of pairs of indices", lambda x: _is_pairs(x)),
-    "KEYPOINT_CLASSES": ("a sequence of class ids or None", lambda x: x is None or _is_numbers(x)),
-}
-
-
-def _is_function(x):
-    return callable(x) or isinstance(x, staticmethod)
-
-
-def _is_flag(x):
-    return isinstance(x, bool) or type(x).__name__ in ("bool_", "bool")  # NumPy's
-
-
-def _is_number(x):
-    return isinstance(x, numbers.Real) and not _is_flag(x)
-
-
-def _is_whole(x):
-    return _is_number(x) and float(x).is_integer()
-
-
-def _is_sequence(x):
-    return hasattr(x, "__len__") and not isinstance(x, (str, dict))
-
-
-def _is_numbers(x):
-    return _is_sequence(x) and all(_is_number(value) for value in x)
-
-
-def _is_pairs(x):
-    return _is_sequence(x) and all(_is_numbers(pair) and len(pair) == 2 and all(map(_is_whole, pair)) for pair in x)
-
-
-def _type_error(value, default, name):
-    """What a setting must be, in words, or None where its value is that."""
-    if name in TYPES:
-        words, fits = TYPES[name]
-    elif isinstance(default, bool):
-        words, fits = "True or False", _is_flag
-    elif isinstance(default, int):
-        words, fits = "a whole number", _is_whole
-    elif isinstance(default, float):
-        words, fits = "a number", _is_number
-    elif isinstance(default, str):
-        words, fits = "text", lambda x: isinstance(x, str)
-    elif isinstance(default, dict):
-        words, fits = "a dict of numbers", lambda x: isinstance(x, dict) and _is_numbers(list(x.values()))
-    else:
-        words, fits = "a sequence of numbers", _is_numbers
-    return None if fits(value) else words
-
-
-def _plain(value):
-    """A setting without NumPy's types and tuples."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    return [_plain(x) for x in value] if isinstance(value, (list, tuple)) else value
-
-
-def settings(config: Config | type[Config] = Config) -> list[str]:
-    """Names of the settings that a config, or a class of configs, has: all in upper case."""
-    return [name for name in dir(config) if name.isupper()]

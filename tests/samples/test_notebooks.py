@@ -22,7 +22,7 @@ import trained
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.model import MaskRCNN
-from mrcnn.settings.config import CONFIG
+from mrcnn.settings import CONFIG
 from mrcnn.weights import convert
 
 # Code that makes a figure: with Matplotlib, or with a function of visualize that is not for tables.
@@ -108,7 +108,7 @@ def test_weights_of_ones_own(tmp_path):
     dataset.prepare()
     model = trained.model(trained.SHAPES, tmp_path, dataset, DETECTION_MIN_CONFIDENCE=0.1)
     assert (model.config.NUM_CLASSES, model.config.DETECTION_MIN_CONFIDENCE) == (4, 0.1)
-    assert model.config.IMAGE_SHAPE == [128, 128, 3]
+    assert model.config.IMAGE_SHAPE.tolist() == [128, 128, 3]
     dataset.add_class("own", 4, "one more")
     dataset.prepare()
     with pytest.raises(ValueError, match="4 classes with the background, the data set 5: set DATASET"):

@@ -4,7 +4,7 @@ from conftest import read_golden
 
 from mrcnn.config import Config
 from mrcnn.data.anchors import compute_backbone_shapes, plain_function
-from mrcnn.settings.config import settings
+from mrcnn.settings import SETTINGS, settings
 
 DEFAULTS = read_golden("api.json")["mrcnn.config"]["Config"]["attributes"]
 
@@ -19,8 +19,9 @@ def test_defaults_are_the_originals(name):
     value, expected = getattr(Config, name), DEFAULTS[name]
     if name == "LOSS_WEIGHTS":  # keypoints are not the original's
         expected = {**expected, "mrcnn_keypoint_loss": 1.0}
-    assert (list(value) if isinstance(value, tuple) else value) == expected
-    assert isinstance(value, type(expected)) or (isinstance(value, tuple) and isinstance(expected, list))
+    plain = value.tolist() if isinstance(value, np.ndarray) else value
+    assert (list(plain) if isinstance(plain, tuple) else plain) == expected
+    assert isinstance(value, type(expected)) or (isinstance(value, (tuple, np.ndarray)) and isinstance(expected, list))
 
 
 def test_derived_values():
@@ -95,6 +96,23 @@ def test_derived_values():
             "mrcnn_bbox_loss, mrcnn_mask_loss, mrcnn_keypoint_loss.",
         ),
         ({"BACKBONE": 50}, "BACKBONE is 50; it must be the name of a backbone or a function."),
+        ({"LEARNING_RATE": float("nan")}, "LEARNING_RATE is nan; it must be a number."),
+        ({"LEARNING_RATE": -0.1}, "LEARNING_RATE is -0.1; it must be at least 0."),
+        ({"GRADIENT_CLIP_NORM": 0}, "GRADIENT_CLIP_NORM is 0; it must be above 0."),
+        ({"VALIDATION_STEPS": -1}, "VALIDATION_STEPS is -1; it must be at least 0."),
+        ({"PIXEL_STD": (1, 0, 1)}, "PIXEL_STD is (1, 0, 1); it must be above 0."),
+        ({"RPN_ANCHOR_RATIOS": [0.5, -1]}, "RPN_ANCHOR_RATIOS is [0.5, -1]; it must be above 0."),
+        ({"BBOX_STD_DEV": [0.1, 0.1, 0.2]}, "BBOX_STD_DEV is [0.1, 0.1, 0.2]; it must be a sequence of 4 numbers."),
+        ({"MINI_MASK_SHAPE": (56, 0)}, "MINI_MASK_SHAPE is (56, 0); it must be at least 1."),
+        ({"MINI_MASK_SHAPE": 56}, "MINI_MASK_SHAPE is 56; it must be two whole numbers."),
+        ({"LOSS_WEIGHTS": {"rpn_class_loss": -1}}, "LOSS_WEIGHTS is {'rpn_class_loss': -1}; it must be at least 0."),
+        ({"KEYPOINT_ROI_EXPAND": 0.5}, "KEYPOINT_ROI_EXPAND is 0.5; it must be at least 1."),
+        (
+            {"NUM_KEYPOINTS": 2, "KEYPOINT_FLIP_PAIRS": [(0, 2)]},
+            "KEYPOINT_FLIP_PAIRS has [(0, 2)]; the indices of 2 keypoints are 0 to 1.",
+        ),
+        ({"KEYPOINT_CLASSES": []}, "KEYPOINT_CLASSES is empty; None stands for all classes."),
+        ({"KEYPOINT_CLASSES": [3]}, "KEYPOINT_CLASSES has [3]; the ids of the classes are 1 to 2."),
     ],
 )
 def test_impossible_values(values, message):
@@ -130,7 +148,7 @@ def test_round_trip(tmp_path):
     for cls in (Own, Toy, Config):
         assert cls.from_json(tmp_path / "x.json").to_dict() == config.to_dict()
     config = Toy.from_dict({"IMAGE_MAX_DIM": 512, "IMAGE_SHAPE": [9, 9, 9]})
-    assert config.IMAGE_SHAPE == [512, 512, 3]
+    assert config.IMAGE_SHAPE.tolist() == [512, 512, 3]
 
 
 def test_functions_are_not_in_json(tmp_path):
@@ -168,6 +186,70 @@ def test_update_names_the_nearest_setting():
     with pytest.raises(ValueError):
         config.update(LEARNING_RATE=0.5, WHAT=1)
     assert config.LEARNING_RATE == 0.001  # all or nothing
+
+
+def test_a_failing_update_leaves_the_config_as_it_was():
+    config = Toy()
+    before, attributes = config.to_dict(), dict(vars(config))
+    with pytest.raises(ValueError, match="MASK_SHAPE is"):
+        config.update(NUM_CLASSES=5, IMAGES_PER_GPU=4, MASK_POOL_SIZE=7)
+    assert config.to_dict() == before and vars(config).keys() == attributes.keys()
+    assert all(vars(config)[name] is value for name, value in attributes.items())
+    with pytest.raises(ValueError, match="BATCH_SIZE is computed from other settings."):
+        config.update(BATCH_SIZE=3)
+
+
+def test_the_table_has_every_setting():
+    assert {name for name in vars(Config) if name.isupper()} == set(SETTINGS) == set(settings())
+
+
+def test_arrays_of_the_original_stay_arrays():
+    class Own(Toy):
+        MEAN_PIXEL = (1, 2, 3)
+
+    for config in (Toy(), Own(), Own.from_dict(Own().to_dict()), Toy().update(BBOX_STD_DEV=[1, 1, 1, 1])):
+        for name in ("MEAN_PIXEL", "RPN_BBOX_STD_DEV", "BBOX_STD_DEV"):
+            value = getattr(config, name)
+            assert isinstance(value, np.ndarray) and value.dtype == "float64", name
+        assert isinstance(config.IMAGE_SHAPE, np.ndarray) and config.IMAGE_SHAPE.dtype.kind == "i"
+    assert (Own().MEAN_PIXEL / 2).tolist() == [0.5, 1, 1.5]
+    unlimited = Toy().update(IMAGE_RESIZE_MODE="none", IMAGE_MAX_DIM=None)
+    assert unlimited.IMAGE_SHAPE.tolist() == [None, None, 3]
+
+
+def test_an_init_that_sets_attributes_first():
+    """As of the original's subclasses that compute settings."""
+
+    class Own(Config):
+        BACKBONE = "resnet50"
+
+        def __init__(self, classes=3):
+            self.NUM_CLASSES = 1 + classes
+            self.IMAGES_PER_GPU = 4
+            super().__init__()
+
+    config = Own()
+    assert (config.BACKBONE, config.NUM_CLASSES, config.BATCH_SIZE, config.IMAGE_META_SIZE) == ("resnet50", 4, 4, 16)
+    assert Own(8).IMAGE_META_SIZE == 21
+    # What was stored counts, whatever the class computes.
+    again = Own.from_dict(Own(8).to_dict())
+    assert (again.NUM_CLASSES, again.IMAGE_META_SIZE) == (9, 21)
+
+
+def test_only_settings_are_set():
+    for values in ({"validate": None}, {"update": 1}, {"__class__": int}):
+        with pytest.raises(ValueError, match=f"{[*values][0]} is not a setting"):
+            Toy.from_dict(values)
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.json"
+    Toy().to_json(path)
+    config = Toy()
+    config.OWN = object()  # what JSON cannot hold
+    with pytest.raises(TypeError):
+        config.to_json(path)
+    assert Toy.from_json(path).to_dict() == Toy().to_dict()
 
 
 def test_a_misspelt_attribute_warns():

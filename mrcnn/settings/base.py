@@ -1,0 +1,144 @@
+"""What every config can do: check itself, change as a whole, go to JSON and come back."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mrcnn.settings.checks import SETTINGS, problems
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in typing from Python 3.11 on
+
+# The file in which settings lie beside weights.
+CONFIG = "config.json"
+
+# Computed from other settings; old code reads them as attributes.
+DERIVED = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
+
+
+class Settings:
+    """The base of `Config`, whose class attributes are the settings."""
+
+    def __init__(self) -> None:
+        for name in settings(self):
+            if name not in SETTINGS and name not in DERIVED:
+                close = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.85)
+                if close:
+                    warnings.warn(
+                        f"{type(self).__name__}.{name} is not a setting; did you mean {close[0]}?", stacklevel=2
+                    )
+        self._derive()
+
+    def _derive(self) -> None:
+        """Check the values, bring them to their types and compute those that follow from others."""
+        self.validate()
+        for name, kind in SETTINGS.items():
+            value = getattr(self, name)
+            converted = kind.convert(value)
+            if converted is not value:
+                setattr(self, name, converted)
+        c: Any = self
+        self.BATCH_SIZE: int = c.IMAGES_PER_GPU * c.GPU_COUNT
+        side = c.IMAGE_MIN_DIM if c.IMAGE_RESIZE_MODE == "crop" else c.IMAGE_MAX_DIM
+        self.IMAGE_SHAPE = np.array([side, side, c.IMAGE_CHANNEL_COUNT])  # with None where IMAGE_MAX_DIM is
+        # image id, original shape, shape, window, scale, active classes
+        self.IMAGE_META_SIZE: int = 1 + 3 + 3 + 4 + 1 + c.NUM_CLASSES
+
+    def validate(self) -> None:
+        """Raise ValueError with one sentence if a setting is impossible."""
+        for problem in problems(self):
+            raise ValueError(f"{type(self).__name__}: {problem}")
+
+    def update(self, **values: Any) -> Self:
+        """Set attributes by name on this instance, check them, recompute what depends on them; all of it or nothing.
+
+        Raises:
+            ValueError: unknown name (the message holds the nearest known one), a name of what is computed from others,
+                or an impossible value. The config is then as it was.
+        """
+        known = set(settings(self)) - set(DERIVED)
+        for name in values:
+            if name in DERIVED:
+                raise ValueError(f"{name} is computed from other settings.")
+            if name not in known:
+                close = difflib.get_close_matches(name.upper(), sorted(known), n=1)
+                raise ValueError(
+                    f"{name} is not a setting of Config" + (f"; did you mean {close[0]}?" if close else ".")
+                )
+        trial = copy.copy(self)
+        for name, value in values.items():
+            setattr(trial, name, value)
+        trial._derive()
+        vars(self).update(vars(trial))
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings, own attributes and derived values as a dict of plain Python values; sequences as lists."""
+        return {name: _plain(getattr(self, name)) for name in settings(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """An instance with these settings; what is left out has the class's value, derived values are computed anew.
+
+        Raises:
+            ValueError: an impossible value, or a name that no setting can have.
+        """
+        values = {name: value for name, value in values.items() if name not in DERIVED}
+        wrong = [name for name in values if not _is_name(name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is not a setting: their names are in upper case.")
+        config = cls.__new__(cls)
+        vars(config).update(values)
+        cls.__init__(config)
+        return config.update(**values)  # anew, as a subclass may set some when it is made
+
+    def to_json(self, path: Path | str) -> None:
+        """Write `to_dict` to a file, whole or not at all, without functions, which JSON cannot hold."""
+        values = {name: value for name, value in self.to_dict().items() if not callable(value)}
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf8")
+        os.replace(part, path)
+
+    @classmethod
+    def from_json(cls, path: Path | str) -> Self:
+        """An instance with the settings of a file of `to_json`.
+
+        Raises:
+            ValueError: not such a file, or an impossible value in it; the message names it.
+        """
+        with open(path, encoding="utf8") as file:
+            try:
+                return cls.from_dict(json.load(file))
+            except (ValueError, AttributeError) as error:
+                raise ValueError(f"{path} is no config that can be used: {error}") from error
+
+    def display(self) -> None:
+        """Print every setting, one a line."""
+        print("\nConfigurations:")
+        for name, value in self.to_dict().items():
+            print(f"{name:30} {value}")
+        print("\n")
+
+
+def _is_name(name):
+    return name.isupper() and not name.startswith("_")
+
+
+def _plain(value):
+    """A setting without NumPy's types and tuples."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_plain(x) for x in value] if isinstance(value, (list, tuple)) else value
+
+
+def settings(config: Settings | type[Settings] | None = None) -> list[str]:
+    """Names of the settings that a config, or a class of configs, has: all in upper case. Without one, `Config`'s."""
+    return sorted(SETTINGS) if config is None else [name for name in dir(config) if _is_name(name)]
