@@ -122,8 +122,8 @@ def parse_arguments(argv=None, sample=COCO):
         "--model",
         metavar="WEIGHTS",
         help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
-        "Detectron2 (.pth, .pkl), or a folder that mrcnn.weights.convert wrote; default: to train, none for a generated "
-        "set and coco for others; else last",
+        "Detectron2 (.pth, .pkl), or a folder that mrcnn.weights.convert wrote; default: to train, none for a "
+        "generated set and coco for others; else last",
     )
     parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images to evaluate or detect")

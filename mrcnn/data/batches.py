@@ -150,7 +150,8 @@ class DataGenerator(PyDataset):
             rng=rng,
         )
         if list(image.shape) != list(config.IMAGE_SHAPE):
-            raise ValueError(f"the image is {image.shape} after resizing; the model wants {tuple(map(int, config.IMAGE_SHAPE))}")
+            wanted = tuple(map(int, config.IMAGE_SHAPE))
+            raise ValueError(f"the image is {image.shape} after resizing; the model wants {wanted}")
         rpn_match, rpn_bbox = build_rpn_targets(image.shape, self.anchors, class_ids, gt_boxes, config, rng)
         limit = config.MAX_GT_INSTANCES
         if len(class_ids) > limit:

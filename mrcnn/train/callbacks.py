@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from mrcnn.settings.config import CONFIG
+from mrcnn.settings import CONFIG
 
 if TYPE_CHECKING:
     from mrcnn.data.batches import DataGenerator
