@@ -356,7 +356,7 @@ def test_settings_of_detectron2(detectron2):
 def test_pixels_of_the_file_count():
     bgr = (101.5, 102.25, 103.125), (57.375, 57.12, 58.395)
     config, _ = convert.translate(detectron2_state(pixels=bgr))
-    assert config.MEAN_PIXEL == [103.125, 102.25, 101.5] and config.PIXEL_STD == [58.395, 57.12, 57.375]
+    assert config.MEAN_PIXEL.tolist() == [103.125, 102.25, 101.5] and config.PIXEL_STD == [58.395, 57.12, 57.375]
     assert config.RESNET_STRIDE == "3x3"
 
 

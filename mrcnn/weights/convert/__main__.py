@@ -1,0 +1,5 @@
+import sys
+
+from mrcnn.weights.convert.command import main
+
+sys.exit(main())

@@ -1,0 +1,37 @@
+"""The command `python -m mrcnn.weights.convert SOURCE OUT`."""
+
+import argparse
+import os
+import sys
+
+from mrcnn.weights.convert.files import convert_file
+
+ABOUT = """SOURCE is a `.pth`, `.safetensors` or `.pkl` file of a Mask, Keypoint or Faster R-CNN with a ResNet-50 or
+-101 or a ResNeXt of 32 groups and a feature pyramid. OUT becomes a folder of `weights.h5` and of a `config.json` whose
+settings compute what the source's package does; `MaskRCNN.from_pretrained(OUT)` is that model."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mrcnn.weights.convert", description=ABOUT)
+    parser.add_argument("source", help="a .pth, .safetensors or .pkl file")
+    parser.add_argument("out", help="folder to write")
+    parser.add_argument(
+        "--all-classes", action="store_true", help="keep torchvision's 91 outputs for COCO's 80 classes"
+    )
+    parser.add_argument(
+        "--epsilon", type=float, help="of BatchNorm; default 1e-5, and 0 for torchvision's COCO_V1 files"
+    )
+    args = parser.parse_args(arguments)
+    try:
+        print(f"Reading {args.source}")
+        config = convert_file(args.source, args.out, args.epsilon, args.all_classes)
+    except (ValueError, OSError, ImportError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    heads = ["boxes", *["masks"] * config.USE_MASK, *["keypoints"] * bool(config.NUM_KEYPOINTS)]
+    print(
+        f"{args.out}: {config.BACKBONE}, {config.NUM_CLASSES} classes with the background, {', '.join(heads)}. "
+        f"Use it as MaskRCNN.from_pretrained({os.fspath(args.out)!r})."
+    )
+    return 0

@@ -1,0 +1,57 @@
+"""What differs from package to package: `Package`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# {our layer: {weight: array}}, every array in the source's order of axes until `translate` turns it.
+Found = dict[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Package:
+    """The keys under which a package keeps our layers, the order of its classes, and settings that compute the same.
+
+    `settings(state, backbone)` gives settings on top of `ModernConfig`, `background(found)` puts the background first,
+    and `unused` has, for a number of outputs, those that stand for no class.
+    """
+
+    name: str
+    body: str  # the beginning of the ResNet's keys
+    stem: tuple[str, str]  # convolution and BatchNorm
+    stages: tuple[str, ...]
+    convolutions: tuple[str, ...]  # of a bottleneck: 1x1, 3x3, 1x1, and the shortcut's
+    norms: tuple[str, ...]  # their BatchNorms
+    layers: dict[str, str]  # pyramid, RPN and box head
+    mask_layers: dict[str, str]
+    keypoint_layer: Callable[[int], str]  # of a convolution's number from 1 on
+    keypoint_deconv: str
+    settings: Callable[[Mapping[str, np.ndarray], str], dict[str, Any]]
+    background: Callable[[Found], None] = lambda found: None
+    unused: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    old_keys: dict[str, str] = field(default_factory=dict)  # pattern -> today's key
+
+
+def pyramid(lateral: Callable[[int], str], output: Callable[[int], str]) -> dict[str, str]:
+    """The layers of the pyramid; `lateral` and `output` give the key of a level, counted from 0."""
+    names = ("fpn_c2p2", "fpn_c3p3", "fpn_c4p4", "fpn_c5p5")
+    return {
+        **{name: lateral(i) for i, name in enumerate(names)},
+        **{f"fpn_p{i + 2}": output(i) for i in range(4)},
+    }
+
+
+def outputs(found: Found, layer: str) -> int:
+    """How many outputs a layer has."""
+    return len(found[layer]["bias"])
+
+
+def each_class(found: Found, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change the outputs of the layers that have some for each class; `change` gets and gives [K, ...]."""
+    for layer, each in {"mrcnn_class_logits": 1, "mrcnn_bbox_fc": 4, "mrcnn_mask": 1}.items():
+        for weight, x in found.get(layer, {}).items():
+            found[layer][weight] = change(x.reshape(-1, each, *x.shape[1:])).reshape(-1, *x.shape[1:])

@@ -1,0 +1,98 @@
+"""Reading weights files of other packages. No file can make it run code."""
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """The state dict of a `.pth`, `.safetensors` or `.pkl` file, {key: array}. No file can make it run code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImportError: PyTorch, or safetensors, is missing.
+        ValueError: another kind of file, a broken one, or one that holds more than arrays.
+    """
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise ValueError(f"{path} is no file of {', '.join(READERS)}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"Weights file not found: {path}")
+    try:
+        state = READERS[path.suffix](path)
+    except ImportError:
+        raise
+    except Exception as error:  # a broken or crafted file can raise anything
+        raise ValueError(f"{path} cannot be read as a weights file: {error}") from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+        for key, value in state.items()
+    ):
+        raise ValueError(f"{path} holds something else than arrays of numbers by their names.")
+    return state
+
+
+def _read_torch(path):
+    try:
+        import torch
+    except ImportError:
+        raise ImportError(f"{path} needs PyTorch to be read: pip install torch") from None
+
+    def arrays(x):
+        if isinstance(x, dict):
+            return {key: arrays(value) for key, value in x.items()}
+        return (x.float() if x.is_floating_point() else x).numpy() if torch.is_tensor(x) else x
+
+    try:
+        return arrays(torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError:
+        raise ValueError("it holds more than tensors; have torch.save write the model.state_dict() alone") from None
+
+
+def _read_safetensors(path):
+    try:
+        from safetensors.numpy import load_file
+    except ImportError:
+        raise ImportError(f"{path} needs safetensors to be read: pip install safetensors") from None
+
+    return load_file(path)
+
+
+def _read_pickle(path):
+    with open(path, "rb") as file:
+        return ArrayUnpickler(file, encoding="latin1").load()
+
+
+READERS = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors, ".pkl": _read_pickle}
+
+
+def _encode(text, encoding):
+    """What NumPy's pickles of protocol 2 hold their bytes by."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it wants the encoding {encoding!r}")
+    return text.encode(encoding)
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads dicts of NumPy arrays and nothing else: a pickle can only call what is in `ALLOWED`."""
+
+    ALLOWED = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("_codecs", "encode"): _encode,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        # The module's name before and since NumPy 2.
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0] for core in ("core", "_core")},
+        **{(f"numpy.{core}.multiarray", "scalar"): np.float32(1).__reduce__()[0] for core in ("core", "_core")},
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The function of this name, if it is allowed."""
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it would call {module}.{name}, which no weights need")
+        return self.ALLOWED[module, name]

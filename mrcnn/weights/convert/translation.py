@@ -1,0 +1,191 @@
+"""A state dict of another package becomes our layers and the settings that compute the same."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mrcnn.ops import keypoints
+from mrcnn.settings import Config, ModernConfig
+from mrcnn.weights.convert.detectron2 import DETECTRON2
+from mrcnn.weights.convert.package import each_class, outputs
+from mrcnn.weights.convert.torchvision import TORCHVISION
+from mrcnn.weights.loading import some
+
+# (blocks of a stage, output and input channels of the first 3x3 kernel) -> BACKBONE
+BACKBONES = {
+    ((3, 4, 6, 3), 64, 64): "resnet50",
+    ((3, 4, 23, 3), 64, 64): "resnet101",
+    ((3, 4, 6, 3), 128, 4): "resnext50_32x4d",
+    ((3, 4, 23, 3), 256, 8): "resnext101_32x8d",
+}
+
+# Buffers that follow from settings, or that only training needs.
+IGNORED = r".*num_batches_tracked|pixel_(mean|std)|.*anchor_generator\.cell_anchors\.\d+"
+
+CAN = (
+    "Convert a Mask, Keypoint or Faster R-CNN with a ResNet-50, ResNet-101 or ResNeXt (32x4d, 32x8d) and FPN, such as "
+    "torchvision's maskrcnn_resnet50_fpn (not _v2) or Detectron2's mask_rcnn_R_50_FPN_3x (not C4, DC5 or Cascade)."
+)
+
+
+def translate(
+    state_dict: Mapping[str, Any], epsilon: float = 1e-5, keep_all: bool = False
+) -> tuple[Config, dict[str, dict[str, np.ndarray]]]:
+    """The config of a state dict and its weights as {our layer: {weight: array float32}}; see `convert`."""
+    package = _package(state_dict)
+    state = {}
+    for key, value in state_dict.items():
+        for pattern, today in package.old_keys.items():
+            key = re.sub(rf"^{pattern}$", today, key)
+        state[key] = np.asarray(value)
+    backbone, names = _names(state, package)
+    _check_keys(state, names)
+    found = {
+        layer: {ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False) for ours, theirs in _weights(layer)}
+        for layer, prefix in names.items()
+    }
+    package.background(found)
+    _check_shapes(found)
+    if not keep_all:
+        unused = package.unused.get(outputs(found, "mrcnn_class_logits"), ())
+        each_class(found, lambda rows: np.delete(rows, unused, axis=0))
+    channels = outputs(found, "fpn_p2")
+    for layer, arrays in found.items():
+        for weight, x in arrays.items():
+            if layer in ("rpn_bbox_pred", "mrcnn_bbox_fc"):
+                # (dx, dy, dw, dh) -> (dy, dx, dh, dw)
+                x = x.reshape(-1, 4, *x.shape[1:])[:, [1, 0, 3, 2]].reshape(x.shape)
+            if weight == "kernel":
+                x = _kernel(layer, x, channels)
+            if weight == "moving_variance" and epsilon == 0:
+                # TensorFlow takes what is smaller for zero, which it cannot divide by.
+                x = np.maximum(x, np.finfo("float32").tiny)
+            arrays[weight] = x
+    return _config(package, backbone, state, found, epsilon), found
+
+
+def _package(state_dict):
+    for package in (TORCHVISION, DETECTRON2):
+        if any(key.startswith(package.body) for key in state_dict):
+            return package
+    raise ValueError(f"The keys ({some(list(state_dict), 3) or 'none'}) are those of no detector that is known. {CAN}")
+
+
+def _names(state, package):
+    """BACKBONE, and {our layer: beginning of its keys}."""
+    body = package.body
+    blocks = tuple(
+        sum(f"{body}{stage}.{i}.{package.convolutions[2]}.weight" in state for i in range(100))
+        for stage in package.stages
+    )
+    shape = np.shape(state.get(f"{body}{package.stages[0]}.0.{package.convolutions[1]}.weight", 0))
+    backbone = BACKBONES.get((blocks, *shape[:2]))
+    if backbone is None:
+        raise ValueError(
+            f"The backbone, with {blocks} bottlenecks in its stages and a first 3x3 kernel of {shape}, is none that is "
+            f"known. {CAN}"
+        )
+    names = {"conv1": body + package.stem[0], "bn_conv1": body + package.stem[1]}
+    for stage, (theirs, count) in enumerate(zip(package.stages, blocks, strict=True), start=2):
+        for index in range(count):
+            branches = zip(("2a", "2b", "2c", "1"), package.convolutions, package.norms, strict=True)
+            for branch, convolution, norm in list(branches)[: 4 if index == 0 else 3]:
+                name = f"{stage}{chr(ord('a') + index)}_branch{branch}"
+                names[f"res{name}"] = f"{body}{theirs}.{index}.{convolution}"
+                names[f"bn{name}"] = f"{body}{theirs}.{index}.{norm}"
+    names.update(package.layers)
+    if any(f"{prefix}.weight" in state for prefix in package.mask_layers.values()):
+        names.update(package.mask_layers)
+    if f"{package.keypoint_deconv}.weight" in state:
+        convolutions = sum(f"{package.keypoint_layer(i)}.weight" in state for i in range(1, 100))
+        names.update({f"mrcnn_keypoint_conv{i}": package.keypoint_layer(i) for i in range(1, convolutions + 1)})
+        names["mrcnn_keypoint_deconv"] = package.keypoint_deconv
+    return backbone, names
+
+
+def _weights(layer):
+    """(our weight, theirs) of a layer."""
+    if layer.startswith("bn"):
+        return (
+            ("gamma", "weight"),
+            ("beta", "bias"),
+            ("moving_mean", "running_mean"),
+            ("moving_variance", "running_var"),
+        )
+    if layer.startswith(("conv1", "res")):
+        return (("kernel", "weight"),)
+    return ("kernel", "weight"), ("bias", "bias")
+
+
+def _check_keys(state, names):
+    wanted = {f"{prefix}.{theirs}" for layer, prefix in names.items() for _, theirs in _weights(layer)}
+    unknown = {key for key in state.keys() - wanted if not re.fullmatch(IGNORED, key)}
+    problems = [
+        f"{len(keys)} keys are {what} ({some(sorted(keys), 3)})"
+        for what, keys in (("missing", wanted - state.keys()), ("unknown", unknown))
+        if keys
+    ]
+    if problems:
+        raise ValueError(f"{' and '.join(problems)}. {CAN}")
+
+
+def _check_shapes(found):
+    classes = outputs(found, "mrcnn_class_logits")
+    expected = {"rpn_class_raw": 3, "rpn_bbox_pred": 3 * 4, "mrcnn_bbox_fc": classes * 4, "mrcnn_mask": classes}
+    for layer, count in expected.items():
+        if layer in found and outputs(found, layer) != count:
+            raise ValueError(
+                f"{layer} would get {outputs(found, layer)} outputs instead of {count} (three anchors in a cell, "
+                f"boxes and masks for each of {classes} classes). {CAN}"
+            )
+
+
+def _kernel(layer, weight, channels):
+    """A kernel in the order of Keras; `channels` are those of the pyramid.
+
+    Convolutions [out, in, h, w] become [h, w, in, out], transposed ones [in, out, h, w] become [h, w, out, in]. The box
+    head's first dense layer sees [channels, h, w] in a row, and is a convolution here.
+    """
+    if layer == "mrcnn_class_conv1":
+        side = math.isqrt(weight.shape[1] // channels)
+        weight = weight.reshape(-1, channels, side, side)
+    elif layer == "mrcnn_class_conv2":
+        weight = weight[:, :, None, None]
+    return weight.T if weight.ndim == 2 else weight.transpose(2, 3, 1, 0)
+
+
+def _config(package, backbone, state, found, epsilon):
+    """The settings that compute what the package does."""
+    settings = {
+        "NUM_CLASSES": outputs(found, "mrcnn_class_logits"),
+        "NAME": package.name.lower(),
+        "BACKBONE": backbone,
+        "BATCH_NORM_EPSILON": epsilon,
+        "TOP_DOWN_PYRAMID_SIZE": outputs(found, "fpn_p2"),
+        "RPN_CHANNELS": outputs(found, "rpn_conv_shared"),
+        "RPN_BBOX_STD_DEV": (1.0, 1.0, 1.0, 1.0),
+        "RPN_ANCHOR_RATIOS": [2, 1, 0.5],  # width / height of 0.5, 1, 2, which are height / width
+        "FPN_CLASSIF_FC_LAYERS_SIZE": outputs(found, "mrcnn_class_conv1"),
+        "POOL_SIZE": len(found["mrcnn_class_conv1"]["kernel"]),
+        "USE_MASK": "mrcnn_mask" in found,
+        "IMAGE_RESIZE_MODE": "shortest",
+        "IMAGE_MIN_DIM": 800,
+        "IMAGE_MAX_DIM": 1344,  # 1333 in multiples of 64
+        **package.settings(state, backbone),
+    }
+    if settings["USE_MASK"]:
+        settings["MASK_CHANNELS"] = outputs(found, "mrcnn_mask_conv1")
+    if "mrcnn_keypoint_deconv" in found:
+        count = outputs(found, "mrcnn_keypoint_deconv")
+        settings["NUM_KEYPOINTS"] = count
+        settings["KEYPOINT_CONVOLUTIONS"] = sum(layer.startswith("mrcnn_keypoint_conv") for layer in found)
+        settings["KEYPOINT_CHANNELS"] = outputs(found, "mrcnn_keypoint_conv1")
+        if count == len(keypoints.COCO_NAMES):
+            settings["KEYPOINT_NAMES"] = keypoints.COCO_NAMES
+            settings["KEYPOINT_FLIP_PAIRS"] = keypoints.COCO_FLIP_PAIRS
+            settings["KEYPOINT_SKELETON"] = keypoints.COCO_SKELETON
+            settings["KEYPOINT_SIGMAS"] = keypoints.COCO_SIGMAS
+    return ModernConfig.from_dict(settings)
