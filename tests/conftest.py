@@ -57,6 +57,9 @@ def golden():
 # Rooms whose tests run on every Keras backend (`pytest -m graph`).
 GRAPH = {
     "boxes",
+    "nms",
+    "matching",
+    "sampling",
     "backbone",
     "roi_align",
     "rpn",

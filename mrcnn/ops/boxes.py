@@ -1,4 +1,4 @@
-"""Boxes: overlaps, deltas, clipping, normalisation, non-maximum suppression.
+"""Boxes: overlaps, deltas, clipping, normalisation.
 
 A box is (y1, x1, y2, x2); y2 and x2 lie outside it. Every formula stands here once and serves NumPy arrays and backend
 tensors alike: NumPy in gives NumPy out, a tensor in gives a tensor out.
@@ -53,7 +53,7 @@ def overlaps(boxes1: Tensor, boxes2: Tensor, over: Literal["union", "first"] = "
     width = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
     intersection = xp.maximum(height, 0) * xp.maximum(width, 0)
     total = area(a) if over == "first" else area(a) + area(b) - intersection
-    return xp.where(total > 0, intersection / xp.where(total > 0, total, 1), xp.zeros_like(intersection / 1.0))
+    return intersection / xp.where(total > 0, total, 1)  # where it is not, nothing intersects
 
 
 def encode(boxes: Tensor, targets: Tensor) -> Tensor:

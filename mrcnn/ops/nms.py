@@ -41,7 +41,7 @@ def nms_indices(
         valid: [B, N] bool; False rows are neither kept nor suppress anything.
         threshold: IoU above which the lower scored box is dropped.
         count: number of boxes to return, at most.
-        groups: [B, N] integers below 2^24, such as class ids: only boxes of one group suppress each other.
+        groups: [B, N] whole numbers, such as class ids: only boxes of one group suppress each other.
         tile: boxes per tile.
 
     Returns:
@@ -51,26 +51,28 @@ def nms_indices(
     tile = min(tile, total)
     tiles = -(-total // tile)
     padding = tiles * tile - total
-    if groups is None:
-        groups = ops.zeros((batch, total), "float32")
-    # A row holds all that a kept box must be remembered by; float32 holds every integer below 2^24.
-    rows = ops.concatenate([boxes, ops.cast(groups, "float32")[..., None]], axis=-1)
-    rows = ops.pad(ops.stop_gradient(rows), [[0, 0], [0, padding], [0, 0]])
+    boxes = ops.pad(ops.stop_gradient(boxes), [[0, 0], [0, padding], [0, 0]])
     valid = ops.pad(valid, [[0, 0], [0, padding]])
+    if groups is not None:
+        groups = ops.pad(ops.cast(groups, "int32"), [[0, 0], [0, padding]])
     earlier = ops.arange(tile)[None, :] < ops.arange(tile)[:, None]
-    slots = ops.arange(count, dtype="int32")
+    slots = ops.arange(count, dtype="int32")[None, :]
 
-    def rivals(a, b):
-        same_group = ops.equal(a[:, :, None, 4], b[:, None, :, 4])
-        return ops.logical_and(overlaps(a[..., :4], b[..., :4]) > threshold, same_group)
+    def rivals(here, there):
+        """Which boxes of the second indices overlap those of the first too much, [B, n, m]."""
+        overlap = overlaps(*(ops.take_along_axis(boxes, rows[..., None], axis=1) for rows in (here, there))) > threshold
+        if groups is None:
+            return overlap
+        first, second = (ops.take_along_axis(groups, rows, axis=1) for rows in (here, there))
+        return ops.logical_and(overlap, ops.equal(first[:, :, None], second[:, None, :]))
 
-    def enter_tile(i, kept, kept_indices, kept_count):
-        tile_rows = ops.slice(rows, (0, i * tile, 0), (batch, tile, 5))
-        alive = ops.slice(valid, (0, i * tile), (batch, tile))
-        filled = slots[None, None, :] < kept_count[:, None, None]
-        hit = ops.logical_and(rivals(tile_rows, kept), filled)
+    def enter_tile(i, kept, kept_count):
+        start = i * tile
+        rows = ops.broadcast_to(start + ops.arange(tile, dtype="int32"), (batch, tile))
+        hit = ops.logical_and(rivals(rows, kept), (slots < kept_count[:, None])[:, None, :])
+        alive = ops.slice(valid, (0, start), (batch, tile))
         alive = ops.logical_and(alive, ops.logical_not(ops.any(hit, axis=-1)))
-        rival = ops.logical_and(rivals(tile_rows, tile_rows), earlier)
+        rival = ops.logical_and(rivals(rows, rows), earlier)
 
         def sweep(keep, changed):
             suppressed = ops.any(ops.logical_and(rival, keep[:, None, :]), axis=-1)
@@ -78,26 +80,24 @@ def nms_indices(
             return new, ops.any(ops.not_equal(new, keep))
 
         keep, _ = ops.while_loop(_second, sweep, (alive, ops.any(alive)))
-        position = ops.cumsum(ops.cast(keep, "int32"), axis=1) - 1 + kept_count[:, None]
-        place = ops.logical_and(ops.equal(position[:, :, None], slots[None, None, :]), keep[:, :, None])
-        place = ops.cast(place, "float32")
-        kept = kept + ops.einsum("bts,btc->bsc", place, tile_rows)
-        indices = ops.cast(i * tile + ops.arange(tile, dtype="int32"), "float32")
-        kept_indices = kept_indices + ops.cast(ops.einsum("bts,t->bs", place, indices), "int32")
-        kept_count = ops.minimum(kept_count + ops.sum(ops.cast(keep, "int32"), axis=1), count)
-        return i + 1, kept, kept_indices, kept_count
+        # The k-th box kept of this tile lies behind all places where fewer than k + 1 are counted.
+        counted = ops.cumsum(ops.cast(keep, "int32"), axis=1)
+        k = slots - kept_count[:, None]
+        place = ops.sum(ops.cast(counted[:, None, :] <= k[:, :, None], "int32"), axis=-1)
+        new = ops.logical_and(k >= 0, place < tile)
+        kept_count = ops.minimum(kept_count + counted[:, -1], count)
+        return i + 1, ops.where(new, start + place, kept), kept_count
 
-    def unfinished(i, kept, kept_indices, kept_count):
+    def unfinished(i, kept, kept_count):
         return ops.logical_and(i < tiles, ops.any(kept_count < count))
 
     state = (
         ops.convert_to_tensor(0, "int32"),
-        ops.zeros((batch, count, 5), "float32"),
         ops.zeros((batch, count), "int32"),
         ops.zeros((batch,), "int32"),
     )
-    _, _, indices, kept_count = ops.while_loop(unfinished, enter_tile, state)
-    return indices, slots[None, :] < kept_count[:, None]
+    _, kept, kept_count = ops.while_loop(unfinished, enter_tile, state)
+    return kept, slots < kept_count[:, None]
 
 
 def _second(first, second):

@@ -3,7 +3,6 @@ import pytest
 from keras import ops
 
 from mrcnn.ops import boxes
-from mrcnn.ops.nms import nms, nms_indices
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -90,63 +89,6 @@ def test_encode_decode_round_trip(array):
     a, b = (np.concatenate([c, c + rng.random((3, 50, 2), dtype="float32") + 0.05], axis=-1) for c in corners)
     a, target = array(a), b
     check(boxes.decode(a, boxes.encode(a, array(b))), target, a, rtol=1e-5, atol=2e-5)
-
-
-@pytest.mark.parametrize("case", ["nms_1", "nms_3", "nms_7", "nms_ties"])
-def test_nms(golden, case):
-    data = golden("utils_golden.npz", case)
-    keep = nms(data.ins["boxes"], data.ins["scores"], data.args["threshold"])
-    assert keep.dtype == np.int32
-    np.testing.assert_array_equal(keep, data.outs["keep"])
-
-
-def test_nms_of_nothing():
-    assert nms(np.zeros((0, 4)), np.zeros(0), 0.5).shape == (0,)
-
-
-@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.7, 0.9])
-@pytest.mark.parametrize("count, tile", [(20, 32), (150, 32), (150, 512)])
-def test_nms_indices_is_nms(threshold, count, tile):
-    """150 boxes are no multiple of 32; 20 are fewer than survive, 150 more; the images differ."""
-    rng = np.random.default_rng(int(threshold * 10))
-    corner = rng.random((2, 150, 2))
-    given = np.concatenate([corner, corner + 0.1 + 0.3 * rng.random((2, 150, 2))], axis=-1).astype("float32")
-    valid = rng.random((2, 150)) < [[0.9], [0.5]]
-    indices, found = nms_indices(
-        ops.convert_to_tensor(given), ops.convert_to_tensor(valid), threshold, count, tile=tile
-    )
-    indices, found = ops.convert_to_numpy(indices), ops.convert_to_numpy(found)
-    assert indices.shape == found.shape == (2, count)
-    for i in range(2):
-        rows = np.flatnonzero(valid[i])
-        expected = rows[nms(given[i, rows], -np.arange(len(rows)), threshold)][:count]
-        assert found[i].sum() == len(expected) > 5
-        np.testing.assert_array_equal(indices[i, : len(expected)], expected)
-        assert not found[i, len(expected) :].any() and not indices[i, len(expected) :].any()
-
-
-def test_nms_indices_by_group():
-    """Boxes of one group alone suppress each other: the answer is that of every group by itself."""
-    rng = np.random.default_rng(0)
-    corner = rng.random((1, 100, 2))
-    given = np.concatenate([corner, corner + 0.1 + 0.3 * rng.random((1, 100, 2))], axis=-1).astype("float32")
-    groups = rng.integers(1, 4, (1, 100), dtype="int32")
-    indices, found = nms_indices(
-        *(ops.convert_to_tensor(a) for a in (given, np.ones((1, 100), bool))), 0.3, 100, groups=groups, tile=16
-    )
-    expected = []
-    for group in (1, 2, 3):
-        rows = np.flatnonzero(groups[0] == group)
-        expected.extend(rows[nms(given[0, rows], -rows, 0.3)])
-    result = ops.convert_to_numpy(indices)[ops.convert_to_numpy(found)]
-    np.testing.assert_array_equal(result, sorted(expected))
-    assert len(nms(given[0], -np.arange(100), 0.3)) < len(expected) < 100
-
-
-def test_nms_indices_without_valid_boxes():
-    given = ops.zeros((1, 10, 4))
-    indices, found = nms_indices(given, ops.zeros((1, 10), dtype="bool"), 0.5, 3)
-    assert not ops.convert_to_numpy(found).any() and not ops.convert_to_numpy(indices).any()
 
 
 def test_normalize_by_edges(array):
