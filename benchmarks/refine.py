@@ -1,4 +1,4 @@
-"""What `masks.refine` does to masks: IoU with the annotated mask before and after, by the size of objects.
+"""What `refine` does to masks: IoU with the annotated mask before and after, by the size of objects.
 
     python benchmarks/refine.py path/to/coco                             # the validation images
     python benchmarks/refine.py path/to/coco --subset train --tune       # how the defaults of `refine` were chosen
@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 from mrcnn.data.coco import CocoDataset
 from mrcnn.model import MaskRCNN
 from mrcnn.ops import boxes, masks
+from mrcnn.ops.refine import refine
 
 SIDE = 28
 SIZES = {"small": 32**2, "medium": 96**2, "large": np.inf}  # COCO's, areas in pixels up to which they go
@@ -103,7 +104,7 @@ def report(name, kind, size, cases, count, **options):
     before, after, seconds = [], [], []
     for image, mask, box, given in tqdm(cases, total=count, leave=False):
         start = time.perf_counter()
-        refined = masks.refine(image, given, box, **options)
+        refined = refine(image, given, box, **options)
         seconds.append(time.perf_counter() - start)
         before.append(iou(masks.unmold_mask(given, box, mask.shape), mask))
         after.append(iou(refined, mask))

@@ -9,6 +9,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.resizing import resize_image
 from mrcnn.evaluate.metrics import (
     compute_ap,
     compute_ap_range,
@@ -20,7 +21,7 @@ from mrcnn.evaluate.metrics import (
 from mrcnn.ops import boxes as _boxes
 from mrcnn.ops.anchors import generate_anchors, generate_pyramid_anchors
 from mrcnn.ops.boxes import Tensor
-from mrcnn.ops.images import resize, resize_image
+from mrcnn.ops.images import resize
 from mrcnn.ops.masks import expand_mask, extract_bboxes, minimize_mask, resize_mask, unmold_mask
 from mrcnn.ops.nms import nms as _nms
 from mrcnn.settings.config import Config

@@ -33,10 +33,11 @@ from pycocotools import mask as rle
 from mrcnn import visualize, weights
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.reading import read_image, write_image
 from mrcnn.draw import instances as draw
 from mrcnn.evaluate import to_coco_results
-from mrcnn.ops import images
 from mrcnn.ops.boxes import cover
+from mrcnn.ops.images import convert_channels
 from mrcnn.weights import convert
 
 # Classes {id: name} that the samples' weights know, by the NAME of their settings. COCO's ids have gaps.
@@ -147,7 +148,7 @@ class Found:
     def __init__(self, detector, path):
         config, path = detector.model.config, Path(path)
         try:
-            image = images.read_image(path, config.IMAGE_CHANNEL_COUNT)
+            image = read_image(path, config.IMAGE_CHANNEL_COUNT)
         except (OSError, ValueError) as error:  # on the page a file has no folder
             raise type(error)(str(error).replace(str(path), path.name)) from error
         (result,) = detector.model.detect([image])
@@ -216,7 +217,7 @@ class Found:
         """
         stem = Path(self.folder) / f"{Path(self.name).stem} {threshold:.2f}"
         picture, results = f"{stem}.png", f"{stem}.json"
-        images.write_image(picture, self.draw(threshold))
+        write_image(picture, self.draw(threshold))
         Path(results).write_text(json.dumps(self.entries[: self.count(threshold)], indent=1))
         return picture, results
 
@@ -226,7 +227,7 @@ def shrink(image, result, side=LARGEST):
     factor = -(-max(image.shape[:2]) // side)
     if factor == 1:
         return image, result
-    image = np.asarray(Image.fromarray(images.convert_channels(image, 3)).reduce(factor))
+    image = np.asarray(Image.fromarray(convert_channels(image, 3)).reduce(factor))
     result = {**result, "rois": -(-result["rois"] // factor)}  # where the mask's pixels begin and end
     if "masks" in result:
         result["masks"] = result["masks"][::factor, ::factor].copy(order="K")

@@ -27,10 +27,10 @@ import skimage.color  # noqa: E402
 
 from mrcnn import evaluate, weights  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.formats import ViaDataset  # noqa: E402
+from mrcnn.data.reading import read_image, write_image  # noqa: E402
+from mrcnn.data.via import ViaDataset  # noqa: E402
 from mrcnn.draw import video  # noqa: E402
 from mrcnn.model import MaskRCNN  # noqa: E402
-from mrcnn.ops import images  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
 
@@ -47,7 +47,7 @@ class BalloonConfig(Config):
 
 
 class BalloonDataset(ViaDataset):
-    """The photos of a subset. For a format that mrcnn.data.formats does not know, write load_mask as well: masks
+    """The photos of a subset. For a format that mrcnn.data does not know, write load_mask as well: masks
     [height, width, instances] bool and the class id of each instance."""
 
     def load_balloon(self, dataset_dir, subset):
@@ -79,10 +79,10 @@ def color_splash(image, mask):
 def detect_and_color_splash(model, image_path=None, video_path=None, output=None):
     """Splash an image or a video; the path of what was written."""
     if image_path:
-        image = images.read_image(image_path)
+        image = read_image(image_path)
         output = Path(output or "splash.png")
         output.parent.mkdir(parents=True, exist_ok=True)
-        images.write_image(output, color_splash(image, model.detect([image])[0]["masks"]))
+        write_image(output, color_splash(image, model.detect([image])[0]["masks"]))
     else:
         output = Path(output or "splash.mp4")
         count, rate = video.convert(

@@ -41,9 +41,10 @@ from mrcnn import evaluate as coco_evaluate  # noqa: E402
 from mrcnn import visualize, weights  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 from mrcnn.data.coco import CocoDataset  # noqa: E402
-from mrcnn.data.formats import IMAGE_ENDINGS  # noqa: E402
+from mrcnn.data.reading import IMAGE_ENDINGS, read_image, write_image  # noqa: E402
 from mrcnn.draw import video  # noqa: E402
-from mrcnn.ops import boxes, images, masks  # noqa: E402
+from mrcnn.ops import boxes  # noqa: E402
+from mrcnn.ops.refine import refine  # noqa: E402
 from mrcnn.settings import CONFIG  # noqa: E402
 from mrcnn.weights import convert  # noqa: E402
 
@@ -328,7 +329,7 @@ def detect(args, model, dataset, class_names):
         paths = [Path(args.image)]
         if paths[0].is_dir():
             paths = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in IMAGE_ENDINGS)[: args.limit]
-        loaded = [images.read_image(p, model.config.IMAGE_CHANNEL_COUNT) for p in paths]
+        loaded = [read_image(p, model.config.IMAGE_CHANNEL_COUNT) for p in paths]
         names = [p.name for p in paths]
     pictures = []
     for name, image in zip(names, loaded, strict=True):
@@ -338,7 +339,7 @@ def detect(args, model, dataset, class_names):
         pictures.append(draw_found(*enlarge(image, result), model.config, class_names))
     output = Path(args.output or "detections.png")
     output.parent.mkdir(parents=True, exist_ok=True)
-    images.write_image(output, contact_sheet(pictures))
+    write_image(output, contact_sheet(pictures))
     print(f"Wrote {output.resolve()}")
 
 
@@ -349,7 +350,7 @@ def find(args, model, image):
         for i, (y1, x1, y2, x2) in enumerate(boxes.cover(result["rois"])):
             if (y2 - y1) * (x2 - x1) >= 96**2:
                 mask = result["masks"][y1:y2, x1:x2, i]
-                result["masks"][..., i] = masks.refine(image, mask, (y1, x1, y2, x2))
+                result["masks"][..., i] = refine(image, mask, (y1, x1, y2, x2))
     return result
 
 

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm  # noqa: E402
 from mrcnn import evaluate  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 from mrcnn.data.coco import CocoDataset  # noqa: E402
-from mrcnn.data.formats import MaskFolderDataset  # noqa: E402
+from mrcnn.data.mask_folders import MaskFolderDataset  # noqa: E402
 from mrcnn.model import MaskRCNN  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from pycocotools import mask as rle
 
-from mrcnn.ops import boxes, images, masks
+from mrcnn.data.resizing import resize_image
+from mrcnn.ops import boxes, masks
+from mrcnn.ops.nms import nms
 
 settings.register_profile("here", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("here")
@@ -47,7 +49,7 @@ def test_denormalize_undoes_normalize(rows, shape):
 @given(some_boxes, st.floats(0.1, 0.9))
 def test_nms(rows, threshold):
     scores = np.linspace(1, 0, len(rows))
-    kept = np.asarray(boxes.nms(rows, scores, threshold))
+    kept = np.asarray(nms(rows, scores, threshold))
     assert kept[0] == 0 and len(set(kept.tolist())) == len(kept)
     iou = boxes.overlaps(rows, rows)
     assert (iou[np.ix_(kept, kept)][~np.eye(len(kept), dtype=bool)] <= threshold + 1e-6).all()
@@ -90,12 +92,12 @@ def test_mini_masks_of_full_boxes(x, mini):
 def test_resize_image(shape, mode, scale, seed):
     """The window holds the whole image at the scale that is given back, and masks follow it exactly."""
     image = np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype="uint8")
-    resized, window, factor, padding, crop = images.resize_image(image, 64 * scale, 128, mode=mode)
+    resized, window, factor, padding, crop = resize_image(image, 64 * scale, 128, mode=mode)
     y1, x1, y2, x2 = window
     if mode == "square":
         assert resized.shape == (128, 128, 3)
     if mode == "rect":
-        square, (top, left, _, _), *same = images.resize_image(image, 64 * scale, 128)
+        square, (top, left, _, _), *same = resize_image(image, 64 * scale, 128)
         assert same[0] == factor and max(resized.shape) <= 128
         height, width = y2 - y1, x2 - x1
         np.testing.assert_array_equal(resized[y1:y2, x1:x2], square[top : top + height, left : left + width])

@@ -54,14 +54,9 @@ def augment(
         the image; v is 0 for those that the augmenter lost.
 
     Raises:
-        ValueError: an unknown recipe, or the augmenter changed the size of the image.
+        ValueError: `check` refuses the augmentation, or it changed the size of the image.
     """
-    if isinstance(augmentation, str):
-        apply = _recipes
-    elif type(augmentation).__module__.split(".")[0] == "albumentations":
-        apply = _albumentations
-    else:
-        apply = _imgaug
+    apply = _way(augmentation)
     height, width = image.shape[:2]
     probe = np.array([[0.5, 0.5], [0.6, 0.5], [0.5, 0.6]]) * (width, height)
     flat = np.concatenate([probe, np.reshape(points, (-1, 3))[:, :2]]) if points is not None else None
@@ -78,6 +73,33 @@ def augment(
     moved[~np.isfinite(moved).all(axis=-1)] = 0
     (ax, ay), (bx, by) = flat[1] - flat[0], flat[2] - flat[0]  # a probe that was lost is no mirror
     return new_image, new_mask, swap(moved, flip_pairs) if ax * by < ay * bx else moved
+
+
+def check(augmentation: Any) -> None:
+    """Look at an augmentation before the first image is read.
+
+    Raises:
+        ValueError: it is none that `augment` takes; the message names those that are known.
+    """
+    if augmentation is not None:
+        _way(augmentation)
+
+
+def _way(augmentation):
+    """The function that applies it."""
+    if isinstance(augmentation, str):
+        for name in augmentation.split(","):
+            if name not in RECIPES:
+                raise ValueError(f"There is no augmentation {name!r}; known are {', '.join(RECIPES)}.")
+        return _recipes
+    if type(augmentation).__module__.split(".")[0] == "albumentations":
+        return _albumentations
+    if hasattr(augmentation, "to_deterministic"):
+        return _imgaug
+    raise ValueError(
+        f"The augmentation is a {type(augmentation).__name__}; give one of imgaug, an albumentations.Compose, or names "
+        f"with commas between them: {', '.join(RECIPES)}."
+    )
 
 
 def _imgaug(image, mask, points, augmentation, rng):
@@ -181,8 +203,6 @@ def _recipes(image, mask, points, names, rng):
     rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
     points = np.zeros((0, 2)) if points is None else points
     for name in names.split(","):
-        if name not in RECIPES:
-            raise ValueError(f"There is no augmentation {name!r}; known are {', '.join(RECIPES)}.")
         image, mask, points = RECIPES[name](image, mask, points, rng)
     return image, mask, points
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from keras.utils import PyDataset
 
+from mrcnn.data import augment as augmenting
 from mrcnn.data.anchors import pyramid_anchors
+from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.random_rois import generate_random_rois
-from mrcnn.data.samples import load_image_gt
+from mrcnn.data.resizing import mold
+from mrcnn.data.samples import load_sample
 from mrcnn.layers.targets import build_rpn_targets
-from mrcnn.ops import images
 from mrcnn.settings.config import Config
 
 INPUT_NAMES = (
@@ -42,7 +44,7 @@ class DataGenerator(PyDataset):
         config: a `Config`.
         shuffle: False keeps the order of the dataset.
         augment, augmentation: as in `load_image_gt`.
-        no_augmentation_sources: sources of images that are not augmented.
+        no_augmentation_sources: sources of images that are not augmented, or the name of one.
         steps: batches per epoch; default is one pass over the images.
         epoch: epochs already done.
         seed: of order, crops, flips, augmentation and subsampling.
@@ -52,7 +54,10 @@ class DataGenerator(PyDataset):
     A batch is a dict of input names and arrays (see `INPUT_NAMES`, and input_rois).
 
     Raises:
-        RuntimeError: more than a fifth of the images cannot be read, or none is there.
+        ValueError: there is no such augmentation.
+        RuntimeError: more than a fifth of the images cannot be read, three in a row fail for the same reason (code of
+            the user's own, rather than a file), or none is there.
+        MemoryError, ImportError, NameError: as they come; no image is to blame for them.
     """
 
     def __init__(
@@ -76,13 +81,15 @@ class DataGenerator(PyDataset):
         self.shuffle = shuffle
         self.augment = augment
         self.augmentation = augmentation
-        self.no_augmentation_sources = set(no_augmentation_sources or ())
+        augmenting.check(augmentation)
+        spared = no_augmentation_sources or ()
+        self.no_augmentation_sources = {spared} if isinstance(spared, str) else set(spared)
         self.steps = steps
         self.epoch = epoch
         self.seed = seed
         self.random_rois = config.POST_NMS_ROIS_TRAINING if random_rois is None else random_rois
         self.part = part
-        self.bad: dict[int, Exception] = {}
+        self.bad = BadImages(dataset, "Skipping image {}", BAD_SHARE)
         self._order: tuple[int, np.ndarray] | None = None
         self.anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
         if not len(dataset.image_ids):
@@ -125,22 +132,19 @@ class DataGenerator(PyDataset):
             if image_id in self.bad:
                 continue
             try:
-                return self._load(image_id, np.random.default_rng([self.seed, position, 1]))
+                sample = self._load(image_id, np.random.default_rng([self.seed, position, 1]))
             except Exception as error:
-                self.bad[image_id] = error
-                path = self.dataset.image_info[image_id].get("path")
-                print(f"\nSkipping image {image_id} ({path}): {type(error).__name__}: {error}")
-                if len(self.bad) > BAD_SHARE * count:
-                    raise RuntimeError(
-                        f"{len(self.bad)} of {count} images cannot be used, the last one {path}: {error}"
-                    ) from error
+                self.bad.add(image_id, error)
+            else:
+                self.bad.good()
+                return sample
         raise RuntimeError("No image of the data set can be used.")
 
     def _load(self, image_id, rng):
         config = self.config
         source = self.dataset.image_info[image_id]["source"]
         augmented = source not in self.no_augmentation_sources
-        image, meta, class_ids, gt_boxes, gt_masks, *points = load_image_gt(
+        sample = load_sample(
             self.dataset,
             config,
             image_id,
@@ -149,29 +153,37 @@ class DataGenerator(PyDataset):
             use_mini_mask=config.USE_MINI_MASK,
             rng=rng,
         )
-        if list(image.shape) != list(config.IMAGE_SHAPE):
-            wanted = tuple(map(int, config.IMAGE_SHAPE))
-            raise ValueError(f"the image is {image.shape} after resizing; the model wants {wanted}")
-        rpn_match, rpn_bbox = build_rpn_targets(image.shape, self.anchors, class_ids, gt_boxes, config, rng)
+        shape, wanted = sample.image.shape, tuple(map(int, config.IMAGE_SHAPE))
+        if shape != wanted:
+            path = self.dataset.image_info[image_id].get("path")
+            raise ValueError(f"{path}: the image is {shape} after resizing; the model wants {wanted}")
+        class_ids, boxes, masks, points = sample.class_ids, sample.boxes, sample.masks, sample.points
+        rpn_match, rpn_bbox = build_rpn_targets(shape, self.anchors, class_ids, boxes, config, rng)
         limit = config.MAX_GT_INSTANCES
         if len(class_ids) > limit:
             chosen = rng.choice(len(class_ids), limit, replace=False)
-            class_ids, gt_boxes, gt_masks = class_ids[chosen], gt_boxes[chosen], gt_masks[..., chosen]
-            points = [x[chosen] for x in points]
+            class_ids, boxes, masks, points = class_ids[chosen], boxes[chosen], masks[..., chosen], points[chosen]
         spare = limit - len(class_ids)
-        sample = {
-            "input_image": images.mold(image, config, meta[images.META["window"]]),
-            "input_image_meta": meta,
+        arrays = {
+            "input_image": mold(sample.image, config, inside=sample.inside),
+            "input_image_meta": sample.meta,
             "input_rpn_match": rpn_match[:, None].astype("int32"),
             "input_rpn_bbox": rpn_bbox.astype("float32"),
             "input_gt_class_ids": np.pad(class_ids, (0, spare)).astype("int32"),
-            "input_gt_boxes": np.pad(gt_boxes, ((0, spare), (0, 0))).astype("float32"),
+            "input_gt_boxes": np.pad(boxes, ((0, spare), (0, 0))).astype("float32"),
         }
         if config.USE_MASK:
-            sample["input_gt_masks"] = np.pad(gt_masks, ((0, 0), (0, 0), (0, spare)))
+            arrays["input_gt_masks"] = np.pad(masks, ((0, 0), (0, 0), (0, spare)))
         if config.NUM_KEYPOINTS:
-            sample["input_gt_keypoints"] = np.pad(points[0], ((0, spare), (0, 0), (0, 0)))
+            arrays["input_gt_keypoints"] = np.pad(points, ((0, spare), (0, 0), (0, 0)))
         if not config.USE_RPN_ROIS:
-            rois = generate_random_rois(image.shape, self.random_rois, class_ids, gt_boxes, rng)
-            sample["input_rois"] = rois.astype("float32")
-        return sample
+            rois = generate_random_rois(shape, self.random_rois, class_ids, boxes, rng)
+            arrays["input_rois"] = rois.astype("float32")
+        return arrays
+
+
+class SameBatches(DataGenerator):
+    """As `DataGenerator`, with the same images in every epoch: for validation."""
+
+    def on_epoch_end(self) -> None:
+        """The epoch does not count on."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.ops.images import read_image
+from mrcnn.data.reading import read_image
 
 if TYPE_CHECKING:
     from mrcnn.data.validate import Problem

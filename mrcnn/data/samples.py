@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mrcnn.data.augment import augment as apply_augmentation
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.resizing import resize_image
 from mrcnn.ops import images, keypoints, masks
+from mrcnn.ops.meta import compose_image_meta
 from mrcnn.settings.config import Config
+
+
+class Sample(NamedTuple):
+    """One image with its ground truth, n instances.
+
+    Attributes:
+        image: [H, W, C], uint8 where the file is.
+        meta: [12 + K] float32, see `mrcnn.ops.meta.compose_image_meta`; its window is the smallest box around `inside`.
+        class_ids: [n] int32, crowds negative.
+        boxes: [n, 4] int32 pixels.
+        masks: [H, W, n] bool, or [h, w, n] mini masks.
+        points: [n, NUM_KEYPOINTS, 3] float32 of (x, y, v), zero where there is none.
+        inside: [H, W] bool, where the image is image: neither its padding nor what augmentation brought in from outside.
+    """
+
+    image: np.ndarray
+    meta: np.ndarray
+    class_ids: np.ndarray
+    boxes: np.ndarray
+    masks: np.ndarray
+    points: np.ndarray
+    inside: np.ndarray
 
 
 def load_image_gt(
@@ -41,19 +65,24 @@ def load_image_gt(
     Raises:
         ValueError: the masks are of another size than the image, or masks, class ids and keypoints not as many.
     """
+    sample = load_sample(dataset, config, image_id, augment, augmentation, use_mini_mask, rng)
+    return sample[: 6 if config.NUM_KEYPOINTS else 5]
+
+
+def load_sample(
+    dataset: Dataset,
+    config: Config,
+    image_id: int,
+    augment: bool = False,
+    augmentation: Any = None,
+    use_mini_mask: bool = False,
+    rng: np.random.Generator | None = None,
+) -> Sample:
+    """As `load_image_gt`, with all that is known of the image."""
     rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
-    image = images.convert_channels(dataset.load_image(image_id), config.IMAGE_CHANNEL_COUNT)
-    mask, class_ids = dataset.load_mask(image_id)
-    mask, original_shape = np.asarray(mask, bool), image.shape
-    if not mask.size and not len(class_ids):
-        mask = np.zeros((*original_shape[:2], 0), bool)
-    if mask.shape != (*original_shape[:2], len(class_ids)):
-        raise ValueError(
-            f"{dataset.image_info[image_id].get('path')}: the image is {original_shape[0]} x {original_shape[1]} "
-            f"(height x width) with {len(class_ids)} class ids, but its masks are {' x '.join(map(str, mask.shape))}."
-        )
-    points = _load_keypoints(dataset, config, image_id, len(class_ids))
-    image, window, scale, padding, crop = images.resize_image(
+    image, mask, class_ids, points = _load(dataset, config, image_id)
+    original_shape = image.shape
+    image, (y1, x1, y2, x2), scale, padding, crop = resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
@@ -61,29 +90,60 @@ def load_image_gt(
         mode=config.IMAGE_RESIZE_MODE,
         square=True,  # one shape for a batch
         rng=random.Random(rng.random()),
+        rounding=config.IMAGE_ROUNDING,
     )
     mask = masks.resize_mask(mask, scale, padding, crop)
     points = keypoints.resize(points, original_shape, scale, padding, crop)
+    inside = np.zeros(image.shape[:2], bool)
+    inside[y1:y2, x1:x2] = True
+    if config.IMAGE_PADDING == "mean" and not inside.all():
+        image[~inside] = np.rint(config.MEAN_PIXEL)  # so that augmentation blends edges with nothing darker
     if augment and rng.random() < 0.5:
-        image, mask = np.fliplr(image), np.fliplr(mask)
+        image, mask, inside = np.fliplr(image), np.fliplr(mask), np.fliplr(inside)
         points = keypoints.mirror(points, image.shape[1], config.KEYPOINT_FLIP_PAIRS)
-    if augmentation is not None and config.NUM_KEYPOINTS:
-        pairs = config.KEYPOINT_FLIP_PAIRS
-        image, mask, points = apply_augmentation(image, mask, augmentation, rng, points, pairs)
-    elif augmentation is not None:
-        image, mask = apply_augmentation(image, mask, augmentation, rng)
+    if augmentation is not None:
+        # What is image moves as the masks do.
+        planes = np.concatenate([np.moveaxis(mask, -1, 0), inside[None]])
+        given = image, np.moveaxis(planes, 0, -1), augmentation, rng
+        if config.NUM_KEYPOINTS:
+            image, mask, points = apply_augmentation(*given, points, config.KEYPOINT_FLIP_PAIRS)
+        else:
+            image, mask = apply_augmentation(*given)
+        mask, inside = mask[..., :-1], mask[..., -1]
 
     present = mask.any(axis=(0, 1))
-    mask, class_ids = mask[..., present], np.asarray(class_ids, "int32")[present]
+    mask, class_ids = mask[..., present], class_ids[present]
     points = keypoints.drop_outside(points[present], image.shape)
-    bbox = masks.extract_bboxes(mask)
-    # Only the classes of the image's own data set count in the class loss.
-    active = np.zeros(dataset.num_classes, "int32")
-    active[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
+    boxes = masks.extract_bboxes(mask)
     if use_mini_mask:
-        mask = masks.minimize_mask(bbox, mask, config.MINI_MASK_SHAPE)
-    meta = images.compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
-    return (image, meta, class_ids, bbox, mask, points)[: 6 if config.NUM_KEYPOINTS else 5]
+        mask = masks.minimize_mask(boxes, mask, config.MINI_MASK_SHAPE)
+    (window,) = masks.extract_bboxes(inside[..., None])
+    active = _active_classes(dataset, image_id)
+    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
+    return Sample(image, meta, class_ids, boxes, mask, points, inside)
+
+
+def _load(dataset, config, image_id):
+    """Image [H, W, C], masks [H, W, n], class ids [n] and keypoints as the data set gives them, checked."""
+    image = images.convert_channels(dataset.load_image(image_id), config.IMAGE_CHANNEL_COUNT)
+    mask, class_ids = dataset.load_mask(image_id)
+    mask, size = np.asarray(mask, bool), image.shape[:2]
+    if not mask.size and not len(class_ids):
+        mask = np.zeros((*size, 0), bool)
+    if mask.shape != (*size, len(class_ids)):
+        raise ValueError(
+            f"{dataset.image_info[image_id].get('path')}: the image is {size[0]} x {size[1]} "
+            f"(height x width) with {len(class_ids)} class ids, but its masks are {' x '.join(map(str, mask.shape))}."
+        )
+    return image, mask, np.asarray(class_ids, "int32"), _load_keypoints(dataset, config, image_id, len(class_ids))
+
+
+def _active_classes(dataset, image_id):
+    """[K] 1 for the classes of the image's own source, which alone count in the class loss: of one that has none the
+    background."""
+    active = np.zeros(dataset.num_classes, "int32")
+    active[dataset.source_class_ids.get(dataset.image_info[image_id]["source"], [0])] = 1
+    return active
 
 
 def _load_keypoints(dataset, config, image_id, instances):

@@ -7,7 +7,7 @@ import keras
 from keras import layers, ops
 from numpy.typing import ArrayLike
 
-from mrcnn.ops import boxes, images
+from mrcnn.ops import boxes, meta
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.nms import nms_indices
 
@@ -141,7 +141,7 @@ class DetectionLayer(layers.Layer):
 def image_window(image_meta: Tensor, normalization: str = "pixels") -> Tensor:
     """The part of each molded image that is image, [B, 4] normalised as `boxes.normalize` does, from its meta."""
     last = float(normalization == "pixels")
-    meta = images.parse_image_meta(image_meta)
-    shape, window = ops.cast(meta["image_shape"], "float32"), ops.cast(meta["window"], "float32")
+    fields = meta.parse_image_meta(image_meta)
+    shape, window = ops.cast(fields["image_shape"], "float32"), ops.cast(fields["window"], "float32")
     scale = ops.concatenate([shape[:, :2], shape[:, :2]], axis=-1) - last
     return (window - ops.convert_to_tensor([0.0, 0.0, last, last])) / scale

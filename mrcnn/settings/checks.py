@@ -190,6 +190,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     ),
     "CHANNEL_ORDER": _choice("rgb", "bgr"),
     "IMAGE_PADDING": _choice("black", "mean"),
+    "IMAGE_ROUNDING": _choice("truncate", "nearest"),
     "TRAIN_ROIS_PER_IMAGE": _whole(1),
     "ROI_POSITIVE_RATIO": _number(SHARE),
     "APPEND_GT_ROIS": _flag,

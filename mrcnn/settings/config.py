@@ -131,7 +131,7 @@ class Config(Settings):
     USE_MINI_MASK = True
     MINI_MASK_SHAPE: Sequence[int] = (56, 56)
 
-    # How images come to one size (mrcnn.ops.images.resize_image):
+    # How images come to one size (mrcnn.data.resizing.resize_image):
     # square: scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE, never above IMAGE_MAX_DIM, and pad to a square of that side.
     # rect:   the same scale, padded only to multiples of 64: less to compute for a photo. Not equal to the
     #         last bit, as a network that saw squares knows their padding. Training pads to the square.
@@ -156,6 +156,10 @@ class Config(Settings):
     # What is beside the image: "black", or the "mean" pixel, which the network sees as the zeros that its convolutions
     # pad with.
     IMAGE_PADDING = "black"
+
+    # Resizing gives fractions of gray levels. "truncate": they are cut off, so that images are half a level darker, as
+    # old weights know them. "nearest": they are rounded.
+    IMAGE_ROUNDING = "truncate"
 
     # RoIs per image in the heads' losses, and the largest share of them that is positive. With too few positives,
     # lower RPN_NMS_THRESHOLD's effect by raising POST_NMS_ROIS_TRAINING.

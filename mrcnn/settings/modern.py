@@ -21,6 +21,7 @@ class ModernConfig(Config):
     MEAN_PIXEL: Numbers = np.array([123.675, 116.28, 103.53])
     PIXEL_STD: float | Numbers = (58.395, 57.12, 57.375)
     IMAGE_PADDING = "mean"
+    IMAGE_ROUNDING = "nearest"
     BOX_HEAD_BN = False
     MASK_HEAD_BN = False
     BOX_NORMALIZATION = "edges"

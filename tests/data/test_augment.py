@@ -1,4 +1,5 @@
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -362,7 +363,7 @@ def test_keypoints_with_the_recipe_flip():
 def test_without_imgaug(monkeypatch):
     monkeypatch.setitem(sys.modules, "imgaug", None)
     with pytest.raises(ImportError) as error:
-        augment.augment(*sample(), augmentation=None)
+        augment.augment(*sample(), augmentation=SimpleNamespace(to_deterministic=None))
     message = str(error.value)
     assert message.startswith("augmentation= needs imgaug, which did not import (") and "pip install imgaug" in message
     assert message.endswith(".") and "\n" not in message

@@ -9,7 +9,6 @@ from mrcnn.data.batches import INPUT_NAMES, DataGenerator
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.samples import load_image_gt
 from mrcnn.model import build_detection_targets, data_generator
-from mrcnn.ops import images
 
 SIDE = 64
 
@@ -420,4 +419,3 @@ def test_build_detection_targets():
             np.testing.assert_allclose(delta, [-4 / 40 / 0.1 if moved else 0, 0, 0, 0], atol=1e-5)
             assert mask_target[:24, :14].all() and not mask_target[:, 14:].any()
             assert bool(mask_target[-2:].any()) is not moved  # its last tenth is below the mask
-    assert images.META["scale"] == 11

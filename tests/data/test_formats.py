@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 from real_data import real_data
 
-from mrcnn.data.formats import LabelImageDataset, MaskFolderDataset, ViaDataset, image_size
+from mrcnn.data.label_images import LabelImageDataset
+from mrcnn.data.mask_folders import MaskFolderDataset
+from mrcnn.data.via import ViaDataset
 
 
 def picture(path, values=None, size=(30, 40)):
@@ -168,13 +170,3 @@ def test_label_image_mistakes(tmp_path):
     dataset = load(LabelImageDataset, "load_label_images", tmp_path, divisor=1000)
     with pytest.raises(ValueError, match="a.png: label 3001 is of class 3; there are 1 classes"):
         dataset.load_mask(0)
-
-
-def test_image_size_of_a_turned_photo(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
-    assert image_size(tmp_path / "a.jpg") == (40, 30)
-    (tmp_path / "b.jpg").write_bytes(b"no image")
-    with pytest.raises(OSError, match="b.jpg cannot be read"):
-        image_size(tmp_path / "b.jpg")

@@ -13,7 +13,8 @@ from real_data import ROOT
 
 from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.model import MaskRCNN
-from mrcnn.ops import boxes, images
+from mrcnn.ops import boxes
+from mrcnn.ops.meta import compose_image_meta
 from mrcnn.weights.convert import convert
 
 FOLDER = ROOT.parent / "shared" / "golden" / "torchvision"
@@ -37,7 +38,7 @@ class Case:
         self.windows = [(0, 0, *size) for size in self.gold["image_sizes"].tolist()]
         classes = np.zeros(self.model.config.NUM_CLASSES, "int32")
         metas = [
-            images.compose_image_meta(0, image.shape, self.shape, window, 1, classes)
+            compose_image_meta(0, image.shape, self.shape, window, 1, classes)
             for image, window in zip(self.images, self.windows, strict=True)
         ]
         self.metas = np.stack(metas).astype("float32")

@@ -6,10 +6,12 @@ from keras import ops
 from kites import KiteConfig, Kites, train_and_detect
 
 from mrcnn import losses
-from mrcnn.data.batches import DataGenerator, load_image_gt
+from mrcnn.data.batches import DataGenerator
+from mrcnn.data.resizing import resize_image
+from mrcnn.data.samples import load_image_gt
 from mrcnn.layers.targets import DetectionTargetLayer
 from mrcnn.model import MaskRCNN
-from mrcnn.ops import boxes, images, keypoints
+from mrcnn.ops import boxes, keypoints
 
 SHAPE = (56, 56)
 
@@ -96,7 +98,7 @@ def test_from_the_image_to_the_network_and_back(size, factor):
     model = MaskRCNN.__new__(MaskRCNN)  # without its graph
     model.config = KiteConfig().update(KEYPOINT_ROI_EXPAND=factor)
     config = {"min_dim": 256, "max_dim": 256, "mode": "square"}
-    molded, window, scale, padding, _ = images.resize_image(np.zeros((*size, 3), "uint8"), **config)
+    molded, window, scale, padding, _ = resize_image(np.zeros((*size, 3), "uint8"), **config)
     rng = np.random.default_rng(0)
     for _ in range(20):
         y1, x1, y2, x2 = window

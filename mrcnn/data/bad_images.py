@@ -1,0 +1,56 @@
+"""Images that cannot be used, and when that is not their fault."""
+
+from __future__ import annotations
+
+from mrcnn.data.dataset import Dataset
+
+# As many images one after the other that fail with the same words do not fail by themselves.
+IN_A_ROW = 3
+
+# What no image brings about.
+OTHERS_FAULT = (MemoryError, ImportError, NameError)
+
+
+class BadImages(dict[int, Exception]):
+    """The images that failed, each with its error.
+
+    Args:
+        dataset: whose images they are.
+        note: what is printed of each, with {} for its number.
+        share: of the set that may fail.
+    """
+
+    def __init__(self, dataset: Dataset, note: str, share: float = 1.0) -> None:
+        super().__init__()
+        self.dataset, self.note, self.share = dataset, note, share
+        self._words: tuple[type, str] | None = None
+        self._row: set[int] = set()
+
+    def add(self, image_id: int, error: Exception) -> None:
+        """Note an image and name it.
+
+        Raises:
+            MemoryError, ImportError, NameError: the error is one of them.
+            RuntimeError: three images in a row failed with the same words, or more than `share` of all failed.
+        """
+        if isinstance(error, OTHERS_FAULT):
+            raise error
+        self[image_id] = error
+        path = self.dataset.image_info[image_id].get("path")
+        print(f"\n{self.note.format(image_id)} ({path}): {type(error).__name__}: {error}")
+        words = type(error), str(error)
+        if words != self._words:
+            self._words, self._row = words, set()
+        self._row.add(image_id)
+        if len(self._row) == IN_A_ROW:
+            raise RuntimeError(
+                f"{IN_A_ROW} images in a row failed alike, so it is hardly their fault: {type(error).__name__}: {error}"
+            ) from error
+        if len(self) > self.share * len(self.dataset.image_ids):
+            raise RuntimeError(
+                f"{len(self)} of {len(self.dataset.image_ids)} images cannot be used, the last one {path}: {error}"
+            ) from error
+
+    def good(self) -> None:
+        """Note that an image could be used: what fails next begins a new row."""
+        self._words = None

@@ -1,0 +1,65 @@
+"""Folders with a mask file for every instance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.reading import image_files, image_size, read_labels
+from mrcnn.ops.masks import stack_masks
+
+
+class MaskFolderDataset(Dataset):
+    """Images with one mask file per instance, of any value above 0 where the instance is.
+
+    Two layouts are known: `NAME/images/NAME.png` with `NAME/masks/*.png` (the Data Science Bowl's), and
+    `images/NAME.png` with `masks/NAME/*.png`. Where the masks lie in folders one deeper, these are named after the
+    classes.
+    """
+
+    def load_mask_folder(self, folder: Path | str, source: str = "masks", classes: Sequence[str] = ("object",)) -> None:
+        """Add the images of a folder.
+
+        Args:
+            folder: in one of the layouts.
+            source: name of the collection.
+            classes: their names, in the order of their ids; the first is that of masks that lie in no class's folder.
+
+        Raises:
+            FileNotFoundError: no such folder, or no image in it.
+        """
+        folder = Path(folder)
+        for i, name in enumerate(classes, 1):
+            self.add_class(source, i, name)
+        flat = image_files(folder / "images")
+        found = [(path, folder / "masks" / path.stem) for path in flat]
+        if not flat and folder.is_dir():
+            subs = sorted(folder.iterdir())
+            found = [(path, sub / "masks") for sub in subs for path in image_files(sub / "images")[:1]]
+        if not found:
+            raise FileNotFoundError(f"There are no images in {folder}/images, nor in {folder}/*/images.")
+        for path, masks in found:
+            height, width = image_size(path)
+            self.add_image(source, path.stem, str(path), height=height, width=width, masks=masks, classes=classes)
+
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Masks [H, W, N] bool and class ids [N] int32; see `Dataset.load_mask`.
+
+        Raises:
+            ValueError: a mask is not of the image's size, or lies in a folder that is no class.
+        """
+        info = self.image_info[image_id]
+        if "masks" not in info:
+            return super().load_mask(image_id)
+        names = {entry["name"]: i for i, entry in enumerate(self.class_info) if entry["source"] == info["source"]}
+        paths = image_files(info["masks"])
+        class_ids = [names[info["classes"][0]]] * len(paths)
+        for sub in sorted(x for x in info["masks"].glob("*") if x.is_dir()):
+            if sub.name not in names:
+                raise ValueError(f"{sub} is not named after a class; they are {', '.join(names)}.")
+            inner = image_files(sub)
+            paths += inner
+            class_ids += [names[sub.name]] * len(inner)
+        size = info["height"], info["width"]
+        return stack_masks([read_labels(path, size) > 0 for path in paths], *size), np.array(class_ids, "int32")
