@@ -73,32 +73,39 @@ def nms_indices(
         alive = ops.slice(valid, (0, start), (batch, tile))
         alive = ops.logical_and(alive, ops.logical_not(ops.any(hit, axis=-1)))
         rival = ops.logical_and(rivals(rows, rows), earlier)
-
-        def sweep(keep, changed):
-            suppressed = ops.any(ops.logical_and(rival, keep[:, None, :]), axis=-1)
-            new = ops.logical_and(alive, ops.logical_not(suppressed))
-            return new, ops.any(ops.not_equal(new, keep))
-
-        keep, _ = ops.while_loop(_second, sweep, (alive, ops.any(alive)))
-        # The k-th box kept of this tile lies behind all places where fewer than k + 1 are counted.
-        counted = ops.cumsum(ops.cast(keep, "int32"), axis=1)
-        k = slots - kept_count[:, None]
-        place = ops.sum(ops.cast(counted[:, None, :] <= k[:, :, None], "int32"), axis=-1)
-        new = ops.logical_and(k >= 0, place < tile)
-        kept_count = ops.minimum(kept_count + counted[:, -1], count)
-        return i + 1, ops.where(new, start + place, kept), kept_count
+        kept, kept_count = _append(kept, kept_count, _survivors(alive, rival), start)
+        return i + 1, kept, kept_count
 
     def unfinished(i, kept, kept_count):
         return ops.logical_and(i < tiles, ops.any(kept_count < count))
 
-    state = (
-        ops.convert_to_tensor(0, "int32"),
-        ops.zeros((batch, count), "int32"),
-        ops.zeros((batch,), "int32"),
-    )
+    state = (ops.convert_to_tensor(0, "int32"), ops.zeros((batch, count), "int32"), ops.zeros((batch,), "int32"))
     _, kept, kept_count = ops.while_loop(unfinished, enter_tile, state)
     return kept, slots < kept_count[:, None]
 
 
-def _second(first, second):
-    return second
+def _survivors(alive, rival):
+    """Of boxes [B, n] those that no survivor suppresses: `rival` [B, n, n] says whether the second comes before the
+    first and would."""
+
+    def sweep(keep, changed):
+        suppressed = ops.any(ops.logical_and(rival, keep[:, None, :]), axis=-1)
+        new = ops.logical_and(alive, ops.logical_not(suppressed))
+        return new, ops.any(ops.not_equal(new, keep))
+
+    def unsettled(keep, changed):
+        return changed
+
+    return ops.while_loop(unsettled, sweep, (alive, ops.any(alive)))[0]
+
+
+def _append(kept, kept_count, keep, start):
+    """The list of indices [B, count], of which `kept_count` [B] are filled, and behind these `start` + n for every n of
+    `keep` [B, n], as many as fit; and how many are filled then."""
+    slots, length = ops.arange(kept.shape[1], dtype="int32")[None, :], keep.shape[1]
+    counted = ops.cumsum(ops.cast(keep, "int32"), axis=1)
+    # The k-th of them lies behind all places where no more than k are counted.
+    k = slots - kept_count[:, None]
+    place = ops.sum(ops.cast(counted[:, None, :] <= k[:, :, None], "int32"), axis=-1)
+    kept = ops.where(ops.logical_and(k >= 0, place < length), start + place, kept)
+    return kept, ops.minimum(kept_count + counted[:, -1], kept.shape[1])
