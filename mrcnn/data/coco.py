@@ -5,6 +5,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 from pycocotools.coco import COCO
 from tqdm.auto import tqdm
 
+from mrcnn.data.annotations import Annotation, read_annotation
 from mrcnn.data.dataset import Dataset, read_json
-from mrcnn.ops.masks import decode_rle, polygons_to_mask, stack_masks
+from mrcnn.data.problems import Problem
+from mrcnn.ops.masks import stack_masks
 from mrcnn.weights.download import fetch
 
 SERVER = "http://images.cocodataset.org"
@@ -29,11 +32,20 @@ FIELDS = {
 class CocoDataset(Dataset):
     """Images and instances of COCO, or of any set in its format; source "coco".
 
+    An image's objects are in its `image_info`, under "annotations", as `mrcnn.data.annotations.Annotation`.
+
     Attributes:
-        coco: the pycocotools `COCO` object of all that was loaded, or None.
+        coco: the pycocotools `COCO` object of all that was loaded, or None. Nothing here reads it; old code may.
     """
 
-    coco: COCO | None = None
+    def __init__(self, class_map: Any = None) -> None:
+        super().__init__(class_map)
+        self._files: list[Path] = []
+
+    @cached_property
+    def coco(self) -> COCO | None:
+        """See above; the files are read anew for it."""
+        return index(_joined([read_json(path) for path in self._files])) if self._files else None
 
     def load_coco(
         self,
@@ -75,28 +87,48 @@ class CocoDataset(Dataset):
             download(f"{SERVER}/annotations/annotations_trainval{year}.zip", dataset_dir, path)
         if not dataset_dir.is_dir():
             raise FileNotFoundError(f"There is no data set folder {dataset_dir}.")
-        coco = read_coco(path)
+        content = read_coco(path)
         if not image_dir.is_dir():
             raise FileNotFoundError(f"The images of {path.name} were looked for in {image_dir}, which is not there.")
-
-        chosen = _categories(coco, class_ids, class_names, path)
-        image_ids = coco.imgs
-        if class_ids is not None or class_names is not None:
-            image_ids = sorted({i for category in chosen for i in coco.catToImgs.get(category, [])})
+        images = {image["id"]: image for image in content["images"]}
+        categories = {category["id"]: category["name"] for category in content["categories"]}
+        chosen = _categories(categories, class_ids, class_names, path)
         for category in chosen:
-            self.add_class("coco", category, coco.cats[category]["name"])
+            self.add_class("coco", category, categories[category])
+        paths = {i: str(image_dir / image["file_name"]) for i, image in images.items()}
+        objects = self._sort(content["annotations"], paths, categories, path)
+        image_ids: Sequence[Any] = list(images)
+        if class_ids is not None or class_names is not None:
+            wanted = set(chosen)
+            objects = {i: [a for a in found if a.category_id in wanted] for i, found in objects.items()}
+            image_ids = sorted(i for i, found in objects.items() if found)
         for i in image_ids:
-            image = coco.imgs[i]
-            self.add_image(
-                "coco",
-                image_id=i,
-                path=str(image_dir / image["file_name"]),
-                width=image["width"],
-                height=image["height"],
-                annotations=[a for a in coco.imgToAnns.get(i, []) if a["category_id"] in chosen],
-            )
-        self.coco = coco if self.coco is None else _merge(self.coco, coco)
-        return coco if return_coco else None
+            size = {"width": images[i]["width"], "height": images[i]["height"]}
+            self.add_image("coco", image_id=i, path=paths[i], **size, annotations=objects.get(i, []))
+        self._files.append(path)
+        self.__dict__.pop("coco", None)
+        return index(read_json(path)) if return_coco else None
+
+    def _sort(self, entries, paths, categories, file):
+        """Records by image id, in their order; what belongs nowhere is left out and among `problems`."""
+        ids = {info["id"]: i for i, info in enumerate(self.class_info) if info["source"] == "coco"}
+        objects: dict[Any, list[Annotation]] = {}
+        seen, twice = set(), {}
+        for entry in entries:
+            if not isinstance(entry, Annotation):
+                self.problems.append(Problem("annotation that cannot be read", str(file), entry))
+            elif entry.image_id not in paths:
+                self.problems.append(Problem("image not in the file", str(file), f"annotation {entry.id}"))
+            elif entry.category_id not in categories:
+                self.problems.append(Problem("class not in the file", paths[entry.image_id], f"annotation {entry.id}"))
+            else:
+                entry.class_id = ids.get(entry.category_id, 0)
+                objects.setdefault(entry.image_id, []).append(entry)
+                if entry.id in seen:
+                    twice[entry.id] = paths[entry.image_id]
+                seen.add(entry.id)
+        self.problems += [Problem("annotation id used twice", where, f"annotation {i}") for i, where in twice.items()]
+        return objects
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [height, width, instances] bool and class ids [instances] int32, negative for crowds.
@@ -110,16 +142,18 @@ class CocoDataset(Dataset):
         if info["source"] != "coco":
             return super().load_mask(image_id)
         shape = info["height"], info["width"]
-        masks, class_ids, kept = [], [], []
-        for annotation in info["annotations"]:
-            mask = annotation_mask(annotation, *shape)
-            if mask.any():
-                class_id = self.map_source_class_id(f"coco.{annotation['category_id']}")
-                masks.append(mask)
-                class_ids.append(-class_id if annotation.get("iscrowd") else class_id)
-                kept.append(annotation)
-        info["kept"] = kept  # `load_keypoints` gives those of the same objects
-        return stack_masks(masks, *shape), np.array(class_ids, "int32")
+        found = [(annotation, annotation.mask(*shape)) for annotation in info["annotations"]]
+        found = [(annotation, mask) for annotation, mask in found if mask.any()]
+        info["kept"] = kept = [
+            annotation for annotation, _ in found
+        ]  # `load_keypoints` gives those of the same objects
+        class_ids = [-annotation.class_id if annotation.crowd else annotation.class_id for annotation in kept]
+        return stack_masks([mask for _, mask in found], *shape), np.array(class_ids, "int32")
+
+    def load_annotations(self, image_id: int) -> list[Annotation]:
+        """The image's objects as the file has them, those without a pixel too."""
+        info = self.image_info[image_id]
+        return info["annotations"] if info["source"] == "coco" else super().load_annotations(image_id)
 
     def load_keypoints(self, image_id: int) -> np.ndarray | None:
         """Keypoints [instances, J, 3] of (x, y, v), zero for objects without; None for an image without objects.
@@ -133,11 +167,11 @@ class CocoDataset(Dataset):
         if "kept" not in info:
             self.load_mask(image_id)
         kept = info.get("kept", info["annotations"])  # of a subclass with its own load_mask all
-        given = [annotation.get("keypoints") or [] for annotation in kept]
+        given = [annotation.keypoints or [] for annotation in kept]
         count = max(map(len, given), default=0)
         if not count:
             return None
-        wrong = [a["id"] for a, x in zip(kept, given, strict=True) if len(x) not in (0, count - count % 3)]
+        wrong = [a.id for a, x in zip(kept, given, strict=True) if len(x) not in (0, count - count % 3)]
         if wrong:
             raise ValueError(f"{info['path']}: annotations {wrong} have more or fewer keypoint values than others.")
         return np.array([x or [0] * count for x in given], "float32").reshape(len(given), -1, 3)
@@ -150,30 +184,17 @@ class CocoDataset(Dataset):
         return f"https://cocodataset.org/#explore?id={info['id']}"
 
 
-def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
-    """Mask [height, width] bool of an annotation: polygons, which are united, or run lengths, compressed or not.
+def read_coco(path: Path | str) -> dict[str, Any]:
+    """The content of an annotation file, with a record in the place of each annotation, or why it cannot be one.
 
-    Raises:
-        ValueError: run lengths for another size.
-    """
-    segmentation = annotation["segmentation"]
-    if isinstance(segmentation, list):
-        return polygons_to_mask(segmentation, height, width)
-    if tuple(segmentation["size"]) != (height, width):
-        size = " x ".join(map(str, segmentation["size"]))
-        raise ValueError(f"The mask of annotation {annotation['id']} is {size}, but its image {height} x {width}.")
-    return decode_rle(segmentation)
-
-
-def read_coco(path: Path | str) -> COCO:
-    """The pycocotools `COCO` object of an annotation file, read without its prints.
+    The records are made while the file is read, so that their lists of numbers are never all there at once.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not JSON, or JSON without what COCO's format requires.
     """
     path = Path(path)
-    content = read_json(path)
+    content = read_json(path, _record)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not in COCO's format: it holds a {type(content).__name__}, not an object.")
     for section, fields in FIELDS.items():
@@ -181,10 +202,22 @@ def read_coco(path: Path | str) -> COCO:
         if not isinstance(entries, list):
             raise ValueError(f"{path} is not in COCO's format: it has no list {section!r}.")
         for i, entry in enumerate(entries):
+            if section == "annotations" and isinstance(entry, (Annotation, str)):
+                continue
             if not isinstance(entry, dict) or not fields <= entry.keys():
                 missing = ", ".join(sorted(fields.difference(entry if isinstance(entry, dict) else ())))
                 raise ValueError(f"{path} is not in COCO's format: entry {i} of {section!r} has no {missing}.")
-    return index(content)
+    return content
+
+
+def _record(entry):
+    """An object of the JSON, or the record if it is an annotation, or the reason why it is none."""
+    if not FIELDS["annotations"] <= entry.keys():
+        return entry
+    try:
+        return read_annotation(entry)
+    except ValueError as error:
+        return str(error)
 
 
 def index(content: dict[str, Any]) -> COCO:
@@ -196,25 +229,26 @@ def index(content: dict[str, Any]) -> COCO:
     return coco
 
 
-def _merge(first, second):
-    both = {key: first.dataset[key] + second.dataset[key] for key in ("images", "annotations")}
-    categories = list({**first.cats, **second.cats}.values())
-    return index({**first.dataset, **both, "categories": categories})
+def _joined(contents):
+    """The contents of several files as one."""
+    both = {key: [entry for content in contents for entry in content[key]] for key in ("images", "annotations")}
+    categories = {entry["id"]: entry for content in contents for entry in content["categories"]}
+    return {**contents[0], **both, "categories": list(categories.values())}
 
 
-def _categories(coco, class_ids, class_names, path):
+def _categories(names, class_ids, class_names, path):
     """Category ids for ids and names; all of them, sorted, if both are None."""
     if class_ids is None and class_names is None:
-        return sorted(coco.cats)
-    by_name = {category["name"]: i for i, category in coco.cats.items()}
+        return sorted(names)
+    by_name = {name: i for i, name in names.items()}
     for name in class_names or []:
         if name not in by_name:
             close = difflib.get_close_matches(str(name), by_name, n=3)
             known = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(by_name)}."
             raise ValueError(f"{path} has no class {name!r}; {known}")
     for i in class_ids or []:
-        if i not in coco.cats:
-            raise ValueError(f"{path} has no category id {i!r}; it has {', '.join(map(str, sorted(coco.cats)))}.")
+        if i not in names:
+            raise ValueError(f"{path} has no category id {i!r}; it has {', '.join(map(str, sorted(names)))}.")
     return list(dict.fromkeys([*(class_ids or []), *(by_name[name] for name in class_names or [])]))
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from array import array
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.problems import Problem, format_problems
 from mrcnn.data.reading import read_image
-
-if TYPE_CHECKING:
-    from mrcnn.data.validate import Problem
+from mrcnn.data.validate import validate
+from mrcnn.ops.masks import encode_rle
 
 
 class Dataset:
@@ -36,6 +39,7 @@ class Dataset:
     Attributes:
         class_info: list of dicts (source, id in the source, name), index: class id.
         image_info: list of dicts (source, id in the source, path, and what `add_image` was given), index: image id.
+        problems: list of `Problem`, what was wrong with the files that were read; `validate` finds more.
         num_classes, class_ids, class_names, num_images, sources: set by `prepare`, as are those below.
         class_from_source_map: dict, "source.id" -> class id.
         image_from_source_map: dict, "source.id" -> image id.
@@ -46,6 +50,7 @@ class Dataset:
         self._image_ids: np.ndarray | list[int] = []
         self.image_info: list[dict[str, Any]] = []
         self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
+        self.problems: list[Problem] = []
         self.source_class_ids: dict[str, list[int]] = {}
 
     def add_class(self, source: str, class_id: int | str, class_name: str) -> None:
@@ -137,6 +142,19 @@ class Dataset:
         """
         return None
 
+    def load_annotations(self, image_id: int) -> list[Annotation]:
+        """The image's objects for evaluation; here those of `load_mask` and `load_keypoints`, numbered from 1."""
+        masks, class_ids = self.load_mask(image_id)
+        points = self.load_keypoints(image_id)
+        found = []
+        for k, (class_id, mask) in enumerate(zip(class_ids, np.moveaxis(masks, -1, 0), strict=True)):
+            own = int(abs(class_id))
+            segmentation = RunLengths(mask.shape, encode_rle(mask)["counts"])
+            numbers = None if points is None else array("d", np.ravel(points[k]).tolist())
+            ids = k + 1, self.image_info[image_id]["id"], self.class_info[own]["id"]
+            found.append(Annotation(*ids, segmentation, crowd=bool(class_id < 0), keypoints=numbers, class_id=own))
+        return found
+
     def validate(self, quick: bool = False, verbose: int = 1) -> list[Problem]:
         """Look for what is wrong in the set, and print it.
 
@@ -145,25 +163,27 @@ class Dataset:
             verbose: 0 for silence.
 
         Returns:
-            list of `mrcnn.data.validate.Problem`.
+            list of `mrcnn.data.problems.Problem`.
         """
-        from mrcnn.data.validate import format_problems, validate
-
         problems = validate(self, quick, verbose)
         if verbose:
             print(format_problems(problems, len(self.image_info)))
         return problems
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> Any:
     """The content of an annotation file.
+
+    Args:
+        path: of a file in UTF-8, with or without a byte order mark.
+        hook: what it makes of each JSON object takes the object's place.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not JSON; the message names the file.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_hook=hook)
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no annotation file {path}.") from None
     except ValueError as error:

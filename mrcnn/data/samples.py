@@ -25,7 +25,7 @@ class Sample(NamedTuple):
         boxes: [n, 4] int32 pixels.
         masks: [H, W, n] bool, or [h, w, n] mini masks.
         points: [n, NUM_KEYPOINTS, 3] float32 of (x, y, v), zero where there is none.
-        inside: [H, W] bool, where the image is image: neither its padding nor what augmentation brought in from outside.
+        inside: [H, W] bool, where the image is image: neither padding nor what augmentation brought in from outside.
     """
 
     image: np.ndarray

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-if TYPE_CHECKING:
-    from mrcnn.data.dataset import Dataset
+from mrcnn.data.annotations import RunLengths, records
+from mrcnn.data.problems import Problem
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: what, where (the image's path) and the details."""
-
-    what: str
-    path: str
-    details: str = ""
-
-
-def validate(dataset: Dataset, quick: bool = False, verbose: int = 1) -> list[Problem]:
+def validate(dataset: Any, quick: bool = False, verbose: int = 1) -> list[Problem]:
     """Look for what is wrong in a prepared `Dataset`.
 
     Args:
-        dataset: any `Dataset`; annotations of a `CocoDataset` are looked at one by one too.
+        dataset: any `Dataset`; annotations of a `CocoDataset`, or others in COCO's format, are looked at one by one.
         quick: only what can be seen without reading images and masks.
         verbose: 0 for no progress bar.
 
     Returns:
-        list of `Problem`.
+        list of `Problem`, those of `dataset.problems` among them.
     """
-    problems = []
-    for source, image_id in _twice((info["source"], info["id"]) for info in dataset.image_info):
-        paths = [i["path"] for i in dataset.image_info if (i["source"], i["id"]) == (source, image_id)]
-        problems.append(Problem("image id used twice", str(paths[-1]), f"{source}.{image_id}"))
-    for annotation_id in _twice(a["id"] for info in dataset.image_info for a in info.get("annotations", [])):
-        paths = [i["path"] for i in dataset.image_info if annotation_id in [a["id"] for a in i.get("annotations", [])]]
-        problems.append(Problem("annotation id used twice", str(paths[-1]), f"annotation {annotation_id}"))
+    problems = _images_twice(dataset.image_info) + dataset.problems
     for i in tqdm(range(len(dataset.image_info)), desc="Checking", unit="image", disable=quick or not verbose):
         info = dataset.image_info[i]
         path = str(info["path"])
@@ -53,31 +37,36 @@ def validate(dataset: Dataset, quick: bool = False, verbose: int = 1) -> list[Pr
     return problems
 
 
-def _twice(values):
-    return [value for value, count in Counter(values).items() if count > 1]
+def _images_twice(image_info):
+    """Ids that several images of a source have, with the last one's path."""
+    keys = [(info["source"], info["id"]) for info in image_info]
+    paths = {key: str(info["path"]) for key, info in zip(keys, image_info, strict=True)}
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    return [Problem("image id used twice", paths[key], f"{key[0]}.{key[1]}") for key in twice]
 
 
 def _annotations(info):
-    """What is wrong with the annotations of an image in COCO's format."""
+    """What is wrong with the annotations of an image."""
     height, width = info.get("height"), info.get("width")
     sized = height is not None and width is not None  # `add_image` does not ask for them
-    for annotation in info.get("annotations", []):
-        name = f"annotation {annotation['id']}"
-        segmentation = annotation.get("segmentation")
-        if not segmentation:
+    for annotation in records(info.get("annotations")):
+        if isinstance(annotation, str):
+            yield "annotation that cannot be read", annotation
+            continue
+        name, shapes = f"annotation {annotation.id}", annotation.segmentation
+        if not shapes:
             yield "mask empty", name
-        elif isinstance(segmentation, list) and all(len(polygon) < 6 for polygon in segmentation):
+        elif not annotation.has_mask():
             yield "polygon of fewer than three points", name
-        elif sized and isinstance(segmentation, dict) and tuple(segmentation.get("size", ())) != (height, width):
-            yield "mask of another size than the image", f"{name}: {segmentation.get('size')}, not {[height, width]}"
-        box = annotation.get("bbox")
-        if box is None:
+        elif sized and isinstance(shapes, RunLengths) and shapes.size != (height, width):
+            yield "mask of another size than the image", f"{name}: {list(shapes.size)}, not {[height, width]}"
+        if annotation.box is None:
             continue
-        if not np.all(np.isfinite(box)):
+        x, y, w, h = annotation.box
+        box = f"[{x:g}, {y:g}, {w:g}, {h:g}]"
+        if not all(map(math.isfinite, annotation.box)):
             yield "box not finite", f"{name}: {box}"
-            continue
-        x, y, w, h = box
-        if w <= 0 or h <= 0:
+        elif w <= 0 or h <= 0:
             yield "box without area", f"{name}: {box}"
         # Half a pixel of rounding is common.
         elif sized and (x < -0.5 or y < -0.5 or x + w > width + 0.5 or y + h > height + 0.5):
@@ -126,15 +115,3 @@ def _image(dataset, image_id):
     outside = (x < -0.5) | (y < -0.5) | (x > image.shape[1] - 0.5) | (y > image.shape[0] - 0.5) | ~np.isfinite(x + y)
     if (outside & known).any():
         yield "keypoint outside the image", f"instances {', '.join(map(str, np.flatnonzero((outside & known).any(1))))}"
-
-
-def format_problems(problems: Sequence[Problem], images: int) -> str:
-    """A table of problems: each kind with its count, and below it the images; or that there is none."""
-    if not problems:
-        return f"{images} images, nothing wrong."
-    lines = []
-    for what, count in Counter(problem.what for problem in problems).most_common():
-        lines.append(f"{what}: {count}")
-        lines += [f"    {p.path}  {p.details}".rstrip() for p in problems if p.what == what]
-    bad = len({problem.path for problem in problems})
-    return "\n".join([*lines, f"{images} images, {len(problems)} problems in {bad} of them."])

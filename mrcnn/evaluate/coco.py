@@ -16,6 +16,10 @@ from mrcnn.ops import keypoints
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
+# COCO's IoU thresholds are .50, .55 ... .95: those of AP50 and AR50, AP75 and AR75.
+AT = {"50": slice(0, 1), "75": slice(5, 6)}
+SIZES = {"s": "small", "m": "medium", "l": "large"}
+
 
 def coco_metrics(
     coco: COCO,
@@ -32,54 +36,83 @@ def coco_metrics(
 
     Args:
         coco: ground truth, a pycocotools `COCO` object; left as it is.
-        results: list of dicts in COCO's results format, possibly empty; left as it is.
-        image_ids: source ids of the images evaluated.
+        results: list of dicts in COCO's results format with the ids of `coco`, possibly empty; left as it is.
+        image_ids: ids of the images evaluated.
         iou_type: "bbox", "segm", or "keypoints", where the similarity OKS takes the place of the IoU, results without
             keypoints do not count, and an image has 20 detections at most.
-        cat_ids: source ids of the classes evaluated; default all.
-        max_detections: detections that count in an image; above COCO's 100 where images hold more objects.
+        cat_ids: ids of the classes evaluated; default all.
+        max_detections: detections that count in an image, at least 1; above COCO's 100 where images hold more objects.
         sigmas: [J] of the keypoints (https://cocodataset.org/#keypoints-eval); default those of COCO's persons.
 
     Returns:
-        dict: AP (mean over IoU 0.5:0.95), AP50, AP75, APs, APm, APl (small, medium, large), AR1, AR10, AR100 (with so
-        many detections an image, the last with max_detections), ARs, ARm, ARl, each in 0..1 or -1 where there is no
-        such object (with keypoints `KEYPOINT_METRICS`); and "per_class", a dict from class name to AP, AP50 and AP75.
+        dict: AP (mean over IoU 0.5:0.95), AP50, AP75, APs, APm, APl (small, medium, large); AR1, AR10 and AR100, the
+        recall with 1, 10 and max_detections detections an image, but never more than max_detections; ARs, ARm, ARl:
+        each in 0..1 or -1 where there is no such object (with keypoints `KEYPOINT_METRICS`); and "per_class", a dict
+        from class name to AP, AP50 and AP75.
+
+    Raises:
+        ValueError: max_detections is below 1, or an annotation has other keypoints than sigmas.
     """
+    if max_detections < 1:
+        raise ValueError(f"max_detections is {max_detections}; at least 1 detection an image must count.")
     images = set(image_ids)
-    # COCOeval turns segmentations into run lengths in place, and loadRes adds fields: give them copies.
-    kept = [dict(annotation) for annotation in coco.dataset["annotations"] if annotation["image_id"] in images]
+    # COCOeval writes into its annotations, and takes one with the id 0 for none: give it copies with ids from 1 on.
+    kept = [annotation for annotation in coco.dataset["annotations"] if annotation["image_id"] in images]
+    kept = [{**a, "id": k} for k, a in enumerate(kept, 1) if iou_type != "segm" or a.get("segmentation")]
+    limits = [1, 10, max_detections]
     if iou_type == "keypoints":
+        limits = [20]
         for annotation in kept:
-            points = annotation.get("keypoints") or [0] * (3 * len(sigmas))
-            if len(points) != 3 * len(sigmas):
-                raise ValueError(f"Annotation {annotation['id']} has {len(points) // 3} keypoints, not {len(sigmas)}.")
-            annotation.update(keypoints=points, num_keypoints=sum(v > 0 for v in points[2::3]))
+            annotation.update(_keypoints(annotation, len(sigmas)))
         # By its keypoints alone, as in the files that COCO's server takes, a result's size is that of their extent.
         wanted = ("image_id", "category_id", "keypoints", "score")
         results = [{key: r[key] for key in wanted} for r in results if "keypoints" in r]
-    truth = index({**coco.dataset, "annotations": kept})
+    evaluation = _prepared(index({**coco.dataset, "annotations": kept}), results, iou_type)
+    params = evaluation.params
+    params.imgIds = list(image_ids)
+    if cat_ids is not None:
+        params.catIds = list(cat_ids)
+    params.kpt_oks_sigmas = np.asarray(sigmas)
+    params.maxDets = [min(limit, max_detections) for limit in limits]
     with redirect_stdout(None):
-        # loadRes cannot take an empty list
-        found = truth.loadRes([dict(r) for r in results]) if results else index({**truth.dataset, "annotations": []})
-        evaluation = COCOeval(truth, found, iou_type)
-        evaluation.params.imgIds = list(image_ids)
-        if cat_ids is not None:
-            evaluation.params.catIds = list(cat_ids)
-        if iou_type == "keypoints":
-            evaluation.params.kpt_oks_sigmas = np.asarray(sigmas)
-        else:
-            evaluation.params.maxDets = [1, 10, max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
-    names = KEYPOINT_METRICS if iou_type == "keypoints" else METRICS
-    metrics: dict[str, Any] = {name: float(value) for name, value in zip(names, evaluation.stats, strict=True)}
-    precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]: all areas, max_detections
-    if evaluation.params.maxDets[-1] > 100:  # for which alone COCOeval gives this number
-        metrics["AP"] = float(precision[precision > -1].mean()) if (precision > -1).any() else -1.0
-    rows = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+    metrics: dict[str, Any] = _numbers(evaluation, KEYPOINT_METRICS if iou_type == "keypoints" else METRICS)
+    precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]: all sizes, max_detections
+    rows = {"AP": slice(None), "AP50": AT["50"], "AP75": AT["75"]}
     metrics["per_class"] = {
         coco.cats[category]["name"]: {name: float(precision[ious, :, k].mean()) for name, ious in rows.items()}
-        for k, category in enumerate(evaluation.params.catIds)
+        for k, category in enumerate(params.catIds)
     }
+    return metrics
+
+
+def _prepared(truth, results, iou_type):
+    """A COCOeval of copies of the results."""
+    with redirect_stdout(None):
+        # loadRes adds fields, and cannot take an empty list
+        found = truth.loadRes([dict(r) for r in results]) if results else index({**truth.dataset, "annotations": []})
+        return COCOeval(truth, found, iou_type)
+
+
+def _keypoints(annotation, count):
+    """The keypoints of a ground truth, zeros where it has none, and how many are known."""
+    points = annotation.get("keypoints") or [0] * (3 * count)
+    if len(points) != 3 * count:
+        raise ValueError(f"Annotation {annotation['id']} has {len(points) // 3} keypoints, not {count}.")
+    return {"keypoints": points, "num_keypoints": sum(v > 0 for v in points[2::3])}
+
+
+def _numbers(evaluation, names):
+    """What COCOeval prints, by `names`: it has its AP for 100 detections alone."""
+    params, metrics = evaluation.params, {}
+    for name in names:
+        kind, of = name[:2], name[2:]
+        ious = AT.get(of, slice(None))
+        area = params.areaRngLbl.index(SIZES.get(of, "all"))
+        limit = ("1", "10").index(of) if of in ("1", "10") else -1
+        table = evaluation.eval["precision" if kind == "AP" else "recall"]  # [IoUs, recalls, classes, areas, limits]
+        values = table[ious, ..., area, limit]
+        values = values[values > -1]
+        metrics[name] = float(np.mean(values)) if values.size else -1.0
     return metrics

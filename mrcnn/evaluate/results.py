@@ -12,6 +12,9 @@ import numpy as np
 from mrcnn.data.dataset import Dataset
 from mrcnn.ops.masks import encode_rle
 
+# Of the lines that `Detections` keeps: a change of theirs makes older ones worthless.
+FORMAT = 2
+
 
 def to_coco_results(dataset: Dataset, image_id: int, result: dict[str, Any]) -> list[dict[str, Any]]:
     """What `detect()` found in one image, in COCO's results format.
@@ -26,11 +29,15 @@ def to_coco_results(dataset: Dataset, image_id: int, result: dict[str, Any]) -> 
         n dicts with image_id and category_id as their source has them, bbox [x, y, width, height], score, and
         segmentation (compressed run lengths) and keypoints [x1, y1, score1, x2, ...].
     """
-    source_id = dataset.image_info[image_id]["id"]
+    return [with_source_ids(dataset, entry) for entry in own_results(image_id, result)]
+
+
+def own_results(image_id: int, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """As `to_coco_results`, with the ids of `ground_truth`: 1 + the image's index, and our class ids."""
     entries = [
         {
-            "image_id": source_id,
-            "category_id": dataset.class_info[class_id]["id"],
+            "image_id": int(image_id) + 1,
+            "category_id": int(class_id),
             "bbox": [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)],
             "score": float(score),
         }
@@ -48,11 +55,20 @@ def to_coco_results(dataset: Dataset, image_id: int, result: dict[str, Any]) -> 
     return entries
 
 
+def with_source_ids(dataset: Dataset, entry: dict[str, Any]) -> dict[str, Any]:
+    """One of `own_results` with the image's and the class's ids in their source."""
+    image = dataset.image_info[entry["image_id"] - 1]
+    return {**entry, "image_id": image["id"], "category_id": dataset.class_info[entry["category_id"]]["id"]}
+
+
 class Detections:
-    """Results by image, kept in a file as they come: a line for the model, then one an image."""
+    """Results by image (those of `own_results`), kept in a file as they come: a line for the model, then one an image.
+
+    The file that `finish` writes has the sources' ids.
+    """
 
     def __init__(self, path: Path | str | None, model: Any, dataset: Dataset) -> None:
-        self.path = Path(path) if path is not None else None
+        self.path, self.dataset = Path(path) if path is not None else None, dataset
         self.results: dict[int, list[dict[str, Any]]] = {}
         if self.path is None:
             return
@@ -74,13 +90,14 @@ class Detections:
         self.results[image_id] = results
         if self.path is not None:
             with open(self.part, "a") as file:
-                file.write(json.dumps([image_id, results], default=int) + "\n")  # ids may be NumPy integers
+                file.write(json.dumps([image_id, results]) + "\n")
 
     def finish(self, image_ids: list[int]) -> list[dict[str, Any]]:
         """All results, in the order of the images; the file is written whole and the part removed."""
         results = [result for i in image_ids for result in self.results[i]]
         if self.path is not None:
-            self.path.write_text(json.dumps(results, default=int))
+            entries = [with_source_ids(self.dataset, result) for result in results]
+            self.path.write_text(json.dumps(entries, default=int))  # ids may be NumPy integers
             self.part.unlink()
         return results
 
@@ -88,7 +105,7 @@ class Detections:
 def _fingerprint(model, dataset):
     """What tells results of one model on one data set from others: a digest of weights, settings and images."""
     images = [(info["source"], info["id"], info["path"]) for info in dataset.image_info]
-    settings = json.dumps([model.config.to_dict(), images], default=lambda x: getattr(x, "__name__", str(x)))
+    settings = json.dumps([FORMAT, model.config.to_dict(), images], default=lambda x: getattr(x, "__name__", str(x)))
     digest = hashlib.sha1(settings.encode())
     for weight in model.keras_model.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).data)

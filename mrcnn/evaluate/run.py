@@ -8,9 +8,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluate.coco import coco_metrics
-from mrcnn.evaluate.results import Detections, to_coco_results
+from mrcnn.evaluate.results import Detections, own_results
 from mrcnn.evaluate.swaps import count_swaps
 from mrcnn.evaluate.truth import ground_truth
 from mrcnn.ops import keypoints
@@ -37,18 +38,22 @@ def evaluate(
         results_path: a JSON file to write the detections to, in COCO's results format. What is found is kept beside it
             (".part") as it comes: after an interruption the same call, with the same weights and settings, goes on.
         verbose: 0 for no progress bar.
-        max_detections: detections that count in an image.
+        max_detections: detections that count in an image, at least 1; where keypoints are evaluated no more than 20.
 
     Returns:
         {"bbox": ..., "segm": ..., "keypoints": ...}, each what `coco_metrics` returns, as far as the model has them.
 
     Raises:
-        ValueError: no image to evaluate.
+        ValueError: no image to evaluate, or max_detections below 1.
+        RuntimeError: three images in a row cannot be read for the same reason: code of the user's own, not a file.
     """
+    if max_detections < 1:
+        raise ValueError(f"max_detections is {max_detections}; at least 1 detection an image must count.")
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
         raise ValueError("The data set has no images to evaluate.")
-    found = Detections(results_path, model, dataset)
+    found, bad = Detections(results_path, model, dataset), BadImages(dataset, "Nothing is found in image {}")
+    coco = ground_truth(dataset, image_ids)  # first, so that mistakes in it do not show after hours
     waiting = [i for i in image_ids if i not in found.results]
     with tqdm(
         total=len(image_ids),
@@ -64,22 +69,25 @@ def evaluate(
                 try:
                     read[i] = dataset.load_image(i)
                 except Exception as error:  # whatever a broken file or a user's class raises, the other images count
-                    print(f"\nNothing is found in image {i} ({dataset.image_info[i].get('path')}): {error}")
+                    bad.add(i, error)
                     found.add(i, [])
+                else:
+                    bad.good()
             for i, result in zip(read, model.detect(list(read.values()), rle=True), strict=True):
-                found.add(i, to_coco_results(dataset, i, result))
+                found.add(i, own_results(i, result))
             progress.update(len(batch))
-    results = found.finish(image_ids)
-    coco = ground_truth(dataset, image_ids)
-    source_ids = [dataset.image_info[i]["id"] for i in image_ids]
-    config = model.config
-    metrics = {}
+    return _metrics(model.config, dataset, coco, found.finish(image_ids), image_ids, max_detections)
+
+
+def _metrics(config, dataset, coco, results, image_ids, max_detections):
+    """The numbers of each kind that the model finds."""
+    own_ids = [i + 1 for i in image_ids]
+    sigmas, metrics = keypoints.sigmas(config), {}
     for kind in ["bbox", *["segm"] * config.USE_MASK, *["keypoints"] * bool(config.NUM_KEYPOINTS)]:
-        classes = dataset.class_info[1:]
+        classes = range(1, dataset.num_classes)
         if kind == "keypoints" and config.KEYPOINT_CLASSES is not None:
-            classes = [dataset.class_info[i] for i in config.KEYPOINT_CLASSES]
-        cat_ids = [info["id"] for info in classes]
-        metrics[kind] = coco_metrics(coco, results, source_ids, kind, cat_ids, max_detections, keypoints.sigmas(config))
+            classes = config.KEYPOINT_CLASSES
+        metrics[kind] = coco_metrics(coco, results, own_ids, kind, classes, max_detections, sigmas)
     if "keypoints" in metrics:
-        metrics["keypoints"].update(count_swaps(coco, results, source_ids, config))
+        metrics["keypoints"].update(count_swaps(coco, results, own_ids, config))
     return metrics

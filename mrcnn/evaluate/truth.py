@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
 from mrcnn.data.coco import index
 from mrcnn.data.dataset import Dataset
-from mrcnn.ops.masks import encode_rle
 
 
 def ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) -> COCO:
-    """A pycocotools `COCO` object of a prepared `Dataset`.
+    """A pycocotools `COCO` object of a prepared `Dataset`, from what its `load_annotations` gives.
 
-    It is the data set's own where there is one (`CocoDataset.coco`, with all that its files hold), else made from
-    `load_mask`, where negative class ids are crowds, and `load_keypoints`.
+    Its ids are our own, whatever those of the sources are: 1 + an image's index, a class's id, and annotations from 1
+    on. (pycocotools takes an annotation 0 for none, and ids that two sources share for one.) An area or a box that is
+    not given is that of the mask; an object without a mask counts where boxes are evaluated.
 
     Args:
         dataset: any `Dataset`.
-        image_ids: indices of images to read where it is made from masks; default all.
-
-    Raises:
-        ValueError: two images, or two classes, have the same id in different sources.
+        image_ids: indices of its images; default all.
     """
-    coco = getattr(dataset, "coco", None)
-    if coco is not None and all(info["source"] == "coco" for info in dataset.image_info):
-        return coco
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for i in dataset.image_ids if image_ids is None else image_ids:
-        masks, class_ids = dataset.load_mask(i)
-        source_id = dataset.image_info[i]["id"]
-        images.append({"id": source_id, "height": masks.shape[0], "width": masks.shape[1]})
-        points = dataset.load_keypoints(i)
-        for k, (class_id, mask) in enumerate(zip(class_ids, np.moveaxis(masks, -1, 0), strict=True)):
-            code = encode_rle(mask)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": source_id,
-                    "category_id": dataset.class_info[abs(class_id)]["id"],
-                    "segmentation": code,
-                    "area": int(rle.area(code)),
-                    "bbox": rle.toBbox(code).tolist(),
-                    "iscrowd": int(class_id < 0),
-                }
-            )
-            if points is not None:
-                annotations[-1]["keypoints"] = np.ravel(points[k]).astype(float).tolist()
-    categories = [{"id": info["id"], "name": info["name"]} for info in dataset.class_info[1:]]
-    for kind, entries in [("images", images), ("classes", categories)]:
-        if len({entry["id"] for entry in entries}) < len(entries):
-            raise ValueError(f"Sources of the data set have {kind} of the same id; evaluate one source at a time.")
-    return index({"info": {}, "images": images, "annotations": annotations, "categories": categories})
+    for i in map(int, dataset.image_ids if image_ids is None else image_ids):
+        info = dataset.image_info[i]
+        size = info.get("height", 0), info.get("width", 0)
+        images.append({"id": i + 1, "height": size[0], "width": size[1]})
+        entries = (_entry(annotation, i + 1, size) for annotation in dataset.load_annotations(i))
+        annotations += [entry for entry in entries if "bbox" in entry]
+    for k, entry in enumerate(annotations, 1):
+        entry["id"] = k
+    return index({"info": {}, "images": images, "annotations": annotations, "categories": _classes(dataset)})
+
+
+def _entry(annotation, image_id, size):
+    """A record in COCO's format, without an id; without a box where nothing says where the object is."""
+    entry = {"image_id": image_id, "category_id": annotation.class_id, "iscrowd": int(annotation.crowd)}
+    area, box = annotation.area, annotation.box
+    if annotation.has_mask():
+        # Run lengths know their size, which need not have been given to `add_image`.
+        code = annotation.rle(*getattr(annotation.segmentation, "size", size))
+        entry["segmentation"] = code
+        area = rle.area(code) if area is None else area
+        box = rle.toBbox(code) if box is None else box
+    if box is not None:
+        entry |= {"bbox": list(map(float, box)), "area": float(box[2] * box[3] if area is None else area)}
+    if annotation.keypoints is not None:
+        entry["keypoints"] = annotation.keypoints.tolist()
+    return entry
+
+
+def _classes(dataset):
+    """Categories by our class ids; classes of one name in several sources have the source before it."""
+    infos = dataset.class_info[1:]
+    times = Counter(info["name"] for info in infos)
+    names = [info["name"] if times[info["name"]] == 1 else f"{info['source']}.{info['name']}" for info in infos]
+    return [{"id": i, "name": name} for i, name in enumerate(names, 1)]

@@ -109,7 +109,7 @@ def unmold_mask_rle(
     counts = np.diff(changes, prepend=0, append=height * width)
     if len(changes) and changes[-1] == height * width:
         counts = counts[:-1]
-    return _plain(coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width))
+    return compress_rle({"size": [height, width], "counts": counts.tolist()})
 
 
 def _resize(mask, shape):
@@ -209,24 +209,32 @@ def encode_rle(mask: ArrayLike) -> dict[str, Any]:
     return _plain(coco_mask.encode(np.asfortranarray(np.asarray(mask) != 0, dtype="uint8")))
 
 
+def compress_rle(rle: dict[str, Any]) -> dict[str, Any]:
+    """As of `encode_rle`: run lengths whose counts are whole numbers."""
+    return _plain(coco_mask.frPyObjects(rle, *rle["size"]))
+
+
 def _plain(rle):
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def decode_rle(rle: dict[str, Any]) -> np.ndarray:
     """Mask [H, W] bool of a COCO run-length encoding, compressed (counts a string) or not (counts a list)."""
-    if isinstance(rle["counts"], list):
-        rle = coco_mask.frPyObjects(rle, *rle["size"])
-    return coco_mask.decode(rle).astype(bool)
+    return coco_mask.decode(compress_rle(rle) if isinstance(rle["counts"], list) else rle).astype(bool)
 
 
-def polygons_to_mask(polygons: Iterable[ArrayLike], height: int, width: int) -> np.ndarray:
-    """Mask [height, width] bool of the union of polygons, drawn as COCO draws them.
+def polygons_to_rle(polygons: Iterable[ArrayLike], height: int, width: int) -> dict[str, Any]:
+    """As of `encode_rle`, for the union of polygons, drawn as COCO draws them.
 
     Each polygon is [x1, y1, x2, y2, ...] or [points, 2] in pixels; those of fewer than three points cover nothing.
     """
     flat = [np.asarray(polygon, dtype="float64").ravel().tolist() for polygon in polygons]
     flat = [polygon for polygon in flat if len(polygon) >= 6]
     if not flat:
-        return np.zeros((height, width), dtype=bool)
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, height, width))).astype(bool)
+        return compress_rle({"size": [height, width], "counts": [height * width]})
+    return _plain(coco_mask.merge(coco_mask.frPyObjects(flat, height, width)))
+
+
+def polygons_to_mask(polygons: Iterable[ArrayLike], height: int, width: int) -> np.ndarray:
+    """Mask [height, width] bool of `polygons_to_rle`."""
+    return decode_rle(polygons_to_rle(polygons, height, width))

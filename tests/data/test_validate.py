@@ -9,7 +9,8 @@ from real_data import real_data
 
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.validate import format_problems, validate
+from mrcnn.data.problems import format_problems
+from mrcnn.data.validate import validate
 
 GOOD = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": [[1, 1, 9, 1, 9, 5, 1, 5]], "bbox": [1, 1, 8, 4]}
 

@@ -23,6 +23,7 @@ from mrcnn.evaluate import (
     format_classes,
     format_table,
     ground_truth,
+    own_results,
     to_coco_results,
 )
 from mrcnn.ops.keypoints import COCO_NAMES, COCO_SIGMAS, similarity
@@ -152,6 +153,19 @@ def test_images_and_limit():
         evaluate(model, Squares(), image_ids=[])
 
 
+def with_source_ids(truth, dataset):
+    """A ground truth whose images and classes have the ids of their source, as the results file."""
+    content = copy.deepcopy(truth.dataset)
+    for image in content["images"]:
+        image["id"] = dataset.image_info[image["id"] - 1]["id"]
+    for category in content["categories"]:
+        category["id"] = dataset.class_info[category["id"]]["id"]
+    for annotation in content["annotations"]:
+        annotation["image_id"] = dataset.image_info[annotation["image_id"] - 1]["id"]
+        annotation["category_id"] = dataset.class_info[annotation["category_id"]]["id"]
+    return index(content)
+
+
 def test_numbers_are_pycocotools_own(tmp_path):
     """On the results file and the ground truth written out, with noisy detections."""
     random = np.random.default_rng(0)
@@ -161,7 +175,7 @@ def test_numbers_are_pycocotools_own(tmp_path):
         answers.append(found(*[(*box, score) for box, score in zip(moved, random.random(len(moved)), strict=True)]))
     dataset = Squares()
     metrics = evaluate(Model(answers), dataset, results_path=tmp_path / "results.json", verbose=0)
-    truth = ground_truth(dataset)
+    truth = with_source_ids(ground_truth(dataset), dataset)
     for kind in ("bbox", "segm"):
         reference = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), kind)
         reference.evaluate()
@@ -173,19 +187,32 @@ def test_numbers_are_pycocotools_own(tmp_path):
 
 def test_quiet_and_without_side_effects(capsys):
     dataset = Squares()
-    truth, results = ground_truth(dataset), to_coco_results(dataset, 0, PERFECT[0])
+    truth, results = ground_truth(dataset), own_results(0, PERFECT[0])
     before = copy.deepcopy((truth.dataset, results))
-    coco_metrics(truth, results, ["a"], "segm")
+    coco_metrics(truth, results, [1], "segm")
     assert (truth.dataset, results) == before
     assert capsys.readouterr().out == ""
 
 
-def test_sources_that_share_ids_are_refused():
-    dataset = Squares()
-    dataset.add_class("more", 5, "cinq")
-    dataset.prepare()
-    with pytest.raises(ValueError, match="classes of the same id"):
-        ground_truth(dataset)
+def test_sources_that_share_ids(tmp_path):
+    """Images and classes are told apart though two sources number them alike; the file has the sources' own ids."""
+
+    class Two(Squares):
+        BOXES = [*Squares.BOXES, [(10, 10, 50, 50, 3)]]
+
+        def __init__(self):
+            super().__init__()
+            self.add_class("more", 5, "five")
+            self.add_image("more", "a", "a.png")
+            self.prepare()
+
+    answers = [*PERFECT, found((10, 10, 50, 50, 3, 0.9))]
+    path = tmp_path / "results.json"
+    metrics = evaluate(Model(answers), Two(), results_path=path, verbose=0)
+    per_class = {name: values["AP"] for name, values in metrics["segm"]["per_class"].items()}
+    assert per_class == pytest.approx({"squares.five": 1, "nine": 1, "more.five": 1})
+    written = [(entry["image_id"], entry["category_id"]) for entry in json.loads(path.read_text())]
+    assert written == [("a", 5), ("a", 5), ("b", 9), ("a", 5)]
 
 
 def test_tables():
@@ -256,9 +283,18 @@ def test_an_image_that_cannot_be_read_counts_as_nothing_found(capsys):
             return super().load_image(image_id)
 
     metrics = evaluate(Model(PERFECT), Broken(), verbose=0)
-    assert "Nothing is found in image 0 (a.png): a.png is cut off" in capsys.readouterr().out
+    assert "Nothing is found in image 0 (a.png): OSError: a.png is cut off" in capsys.readouterr().out
     per_class = metrics["segm"]["per_class"]
     assert (per_class["five"]["AP"], per_class["nine"]["AP"]) == (0, pytest.approx(1))
+
+
+def test_an_error_of_ones_own_code_ends_it():
+    class Wrong(Squares):
+        def load_image(self, image_id):
+            return {}["shape"]
+
+    with pytest.raises(RuntimeError, match="3 images in a row failed alike, .*: KeyError: 'shape'"):
+        evaluate(Model(PERFECT), Wrong(), verbose=0)
 
 
 def test_mean_of_the_classes_is_ap50():
@@ -312,7 +348,8 @@ def test_real_ground_truth_scores_one(names):
     dataset = CocoDataset()
     dataset.load_coco(real_data("coco-mini"), "val", class_names=names)
     dataset.prepare()
-    results, count = [], 0
+    results, given, count = [], [], 0
+    random = np.random.default_rng(0)
     for i in dataset.image_ids:
         masks, class_ids = dataset.load_mask(i)
         annotations = dataset.image_info[i]["annotations"]
@@ -321,14 +358,42 @@ def test_real_ground_truth_scores_one(names):
         rois = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
         count += len(rois)
         answer = {"rois": rois, "class_ids": class_ids[class_ids > 0], "masks": masks[..., class_ids > 0]}
-        results += to_coco_results(dataset, i, answer | {"scores": np.ones(len(rois))})
+        results += own_results(i, answer | {"scores": np.ones(len(rois))})
+        # Moved by some pixels, with other scores: numbers that are neither 0 nor 1.
+        moved = {**answer, "rois": rois + random.normal(0, 3, rois.shape), "masks": np.roll(answer["masks"], 2, axis=0)}
+        given.append((i, moved | {"scores": random.random(len(rois))}))
     assert len(results) == count == (585 if names is None else 115)
+    own_ids = [i + 1 for i in dataset.image_ids]
     source_ids = [info["id"] for info in dataset.image_info]
     cat_ids = [info["id"] for info in dataset.class_info[1:]]
+    truth = ground_truth(dataset)
     for kind in ("bbox", "segm"):
-        metrics = coco_metrics(ground_truth(dataset), results, source_ids, kind, cat_ids)
+        metrics = coco_metrics(truth, results, own_ids, kind)
         assert [metrics[name] for name in ("AP", "AP50", "AP75", "APs", "AR100")] == pytest.approx([1] * 5)
         assert len(metrics["per_class"]) == (80 if names is None else 2)
+        # The records and our ids give pycocotools' numbers of the raw file and its ids, to the last bit.
+        metrics = coco_metrics(truth, [r for i, x in given for r in own_results(i, x)], own_ids, kind)
+        entries = [r for i, x in given for r in to_coco_results(dataset, i, x)]
+        assert metrics == coco_metrics(dataset.coco, entries, source_ids, kind, cat_ids)
+        raw = COCOeval(dataset.coco, dataset.coco.loadRes(copy.deepcopy(entries)), kind)
+        raw.params.imgIds, raw.params.catIds = source_ids, cat_ids
+        raw.evaluate()
+        raw.accumulate()
+        raw.summarize()
+        assert [metrics[name] for name in METRICS] == raw.stats.tolist() and 0.1 < metrics["AP"] < 0.9
+
+
+@pytest.mark.parametrize("limit, recall", [(1, 0.75), (5, 1.0), (100, 1.0)])
+def test_fewer_detections_than_coco_counts(limit, recall):
+    """AP was -1 beside an AP50 of 1. With one detection an image, one of the two objects of class five is found."""
+    metrics = evaluate(Model(PERFECT), Squares(), max_detections=limit, verbose=0)
+    for kind in ("bbox", "segm"):
+        five = 1 if limit > 1 else 51 / 101  # the precision is 1 up to a recall of one half
+        assert metrics[kind]["AP"] == pytest.approx((five + 1) / 2)
+        assert metrics[kind]["AP"] == pytest.approx(metrics[kind]["AP50"])
+        assert [metrics[kind][name] for name in ("AR1", "AR10", "AR100")] == pytest.approx([0.75, recall, recall])
+    with pytest.raises(ValueError, match="max_detections is 0; at least 1"):
+        evaluate(Model(PERFECT), Squares(), max_detections=0, verbose=0)
 
 
 # Keypoints
