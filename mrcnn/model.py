@@ -16,8 +16,9 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.random_rois import generate_random_rois
 from mrcnn.data.samples import load_image_gt  # noqa: F401
 from mrcnn.layers.batch_norm import BatchNorm  # noqa: F401
+from mrcnn.layers.box_head import BoxHead
 from mrcnn.layers.detections import DetectionLayer, refine_detections  # noqa: F401
-from mrcnn.layers.heads import build_fpn_mask_graph, fpn_classifier_graph  # noqa: F401
+from mrcnn.layers.mask_head import MaskHead
 from mrcnn.layers.resnet import conv_block, identity_block, resnet_graph  # noqa: F401
 from mrcnn.layers.roi_align import PyramidROIAlign  # noqa: F401
 from mrcnn.layers.rpn import ProposalLayer, build_rpn_model, rpn_graph  # noqa: F401
@@ -30,7 +31,9 @@ from mrcnn.losses import (  # noqa: F401
     rpn_class_loss_graph,
     smooth_l1_loss,
 )
-from mrcnn.models.mask_rcnn import LAYER_PRESETS, MaskRCNN, log  # noqa: F401
+from mrcnn.models.inspection import log  # noqa: F401
+from mrcnn.models.mask_rcnn import MaskRCNN  # noqa: F401
+from mrcnn.models.network import LAYER_PRESETS  # noqa: F401
 from mrcnn.ops import boxes, images
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.boxes import clip as clip_boxes_graph  # noqa: F401
@@ -38,9 +41,35 @@ from mrcnn.ops.boxes import decode as apply_box_deltas_graph  # noqa: F401
 from mrcnn.ops.boxes import denormalize as denorm_boxes_graph  # noqa: F401
 from mrcnn.ops.boxes import normalize as norm_boxes_graph  # noqa: F401
 from mrcnn.ops.boxes import overlaps as overlaps_graph  # noqa: F401
-from mrcnn.ops.images import compose_image_meta, parse_image_meta  # noqa: F401
-from mrcnn.ops.images import parse_image_meta as parse_image_meta_graph  # noqa: F401
+from mrcnn.ops.meta import compose_image_meta, parse_image_meta  # noqa: F401
+from mrcnn.ops.meta import parse_image_meta as parse_image_meta_graph  # noqa: F401
 from mrcnn.settings.config import Config
+
+
+def fpn_classifier_graph(
+    rois: Tensor,
+    feature_maps: Sequence[Tensor],
+    image_meta: Tensor,
+    pool_size: int,
+    num_classes: int,
+    train_bn: bool | None = True,
+    fc_layers_size: int = 1024,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits [B, N, K], probabilities [B, N, K] and deltas [B, N, K, 4] of rois [B, N, 4]; see `BoxHead`."""
+    outputs = BoxHead(pool_size, num_classes, train_bn, fc_layers_size)(rois, feature_maps, image_meta)
+    return outputs["mrcnn_class_logits"], outputs["mrcnn_class"], outputs["mrcnn_bbox"]
+
+
+def build_fpn_mask_graph(
+    rois: Tensor,
+    feature_maps: Sequence[Tensor],
+    image_meta: Tensor,
+    pool_size: int,
+    num_classes: int,
+    train_bn: bool | None = True,
+) -> Tensor:
+    """Mask probabilities [B, N, 2 pool_size, 2 pool_size, K] of rois [B, N, 4]; see `MaskHead`."""
+    return MaskHead(pool_size, num_classes, train_bn)(rois, feature_maps, image_meta)["mrcnn_mask"]
 
 
 def batch_pack_graph(x: Tensor, counts: Sequence[int] | Tensor, num_rows: int) -> Tensor:
@@ -85,15 +114,15 @@ def detection_targets_graph(
 
 
 def mold_image(images: np.ndarray, config: Config) -> np.ndarray:
-    """Images as the network reads them, float32; see `mrcnn.ops.images.mold`."""
-    from mrcnn.ops.images import mold
+    """Images as the network reads them, float32; see `mrcnn.data.resizing.mold`."""
+    from mrcnn.data.resizing import mold
 
     return mold(images, config)
 
 
 def unmold_image(normalized_images: ArrayLike, config: Config) -> np.ndarray:
     """The inverse of `mold_image`, uint8."""
-    from mrcnn.ops.images import unmold
+    from mrcnn.data.resizing import unmold
 
     return unmold(normalized_images, config)
 

@@ -1,6 +1,7 @@
 """The anchors that a config asks for."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,15 +9,25 @@ from mrcnn.ops import anchors
 from mrcnn.settings.config import Config
 
 
-def pyramid_anchors(config: Config, image_shape: Sequence[int]) -> np.ndarray:
-    """Anchors [A, 4] in pixels of an image of `image_shape`."""
-    shapes, strides = compute_backbone_shapes(config, image_shape), config.BACKBONE_STRIDES
+def anchor_settings(config: Config, image_shape: Sequence[int]) -> dict[str, Any]:
+    """What `generate_pyramid_anchors` takes, for an image of `image_shape`."""
+    shapes, strides = compute_backbone_shapes(config, image_shape), np.asarray(config.BACKBONE_STRIDES)
     rounded = config.RPN_ANCHORS == "rounded"
     if rounded:
         strides = np.asarray(image_shape[:2]) // shapes
-    return anchors.generate_pyramid_anchors(
-        config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, shapes, strides, config.RPN_ANCHOR_STRIDE, rounded
-    )
+    return {
+        "scales": config.RPN_ANCHOR_SCALES,
+        "ratios": config.RPN_ANCHOR_RATIOS,
+        "feature_shapes": shapes,
+        "feature_strides": strides,
+        "anchor_stride": config.RPN_ANCHOR_STRIDE,
+        "rounded": rounded,
+    }
+
+
+def pyramid_anchors(config: Config, image_shape: Sequence[int]) -> np.ndarray:
+    """Anchors [A, 4] in pixels of an image of `image_shape`."""
+    return anchors.generate_pyramid_anchors(**anchor_settings(config, image_shape))
 
 
 def compute_backbone_shapes(config: Config, image_shape: Sequence[int]) -> np.ndarray:

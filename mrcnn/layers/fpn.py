@@ -1,33 +1,63 @@
-"""Feature Pyramid Network (Lin et al. 2017): C2..C5 become P2..P6, all with the same number of channels."""
+"""Feature Pyramid Network (Lin et al. 2017): maps of a backbone become levels that all have as many channels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keras import layers
 
 from mrcnn.ops.boxes import Tensor
 
 
-def build_fpn(feature_maps: Sequence[Tensor], channels: int) -> list[Tensor]:
-    """Top-down pyramid with lateral connections.
+def pooled_top(last: int, top_map: Tensor, top_level: Tensor, channels: int) -> list[Tensor]:
+    """One level above the last: that one at every second cell (P6 of Lin et al. 2017, which serves the RPN alone)."""
+    return [layers.MaxPooling2D(1, strides=2, name=f"fpn_p{last + 1}")(top_level)]
+
+
+def _convolved(last, x, channels):
+    # Padded alike on all sides, as the published weights know it; TensorFlow's "same" pads more on the far ones.
+    first = layers.Conv2D(channels, 3, strides=2, name=f"fpn_p{last + 1}")(layers.ZeroPadding2D(1)(x))
+    padded = layers.ZeroPadding2D(1)(layers.Activation("relu")(first))
+    return [first, layers.Conv2D(channels, 3, strides=2, name=f"fpn_p{last + 2}")(padded)]
+
+
+def convolved_map_top(last: int, top_map: Tensor, top_level: Tensor, channels: int) -> list[Tensor]:
+    """Two levels by 3x3 convolutions of stride 2 on the backbone's last map (P6, P7 of RetinaNet, Lin et al. 2017)."""
+    return _convolved(last, top_map, channels)
+
+
+def convolved_level_top(last: int, top_map: Tensor, top_level: Tensor, channels: int) -> list[Tensor]:
+    """As `convolved_map_top`, on the pyramid's last level (FCOS, Tian et al. 2019; torchvision's RetinaNet)."""
+    return _convolved(last, top_level, channels)
+
+
+TopBlock = Callable[[int, Tensor, Tensor, int], list[Tensor]]
+
+
+def build_fpn(
+    feature_maps: Sequence[Tensor], channels: int, first: int = 2, top: TopBlock | None = pooled_top
+) -> list[Tensor]:
+    """Top-down pyramid with lateral connections, and a top block of still coarser levels.
 
     Args:
-        feature_maps: [C2, C3, C4, C5], each [B, H / stride, W / stride, any].
-        channels: channels of every level.
+        feature_maps: a backbone's maps, finest first, each of half the size of the one before, [B, h, w, any].
+        channels: of every level.
+        first: number of the finest map: 2 for [C2, C3, C4, C5], 3 for [C3, C4, C5].
+        top: function(last, top_map, top_level, channels) that gives the levels above the last, from the backbone's last
+            map and the level made of it; None for none.
 
     Returns:
-        [P2, P3, P4, P5, P6]; P6 is P5 at every second cell and serves the RPN alone.
+        the levels, finest first: by default [P2, P3, P4, P5, P6]. Layers are named fpn_c{level}p{level} (lateral) and
+        fpn_p{level}.
     """
-    c2, c3, c4, c5 = feature_maps
-    top = layers.Conv2D(channels, 1, name="fpn_c5p5")(c5)
-    pyramid = [top]
-    for level, lateral in ((4, c4), (3, c3), (2, c2)):
-        up = layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(top)
-        lateral = layers.Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(lateral)
-        top = layers.Add(name=f"fpn_p{level}add")([up, lateral])
-        pyramid.insert(0, top)
+    last = first + len(feature_maps) - 1
+    merged = layers.Conv2D(channels, 1, name=f"fpn_c{last}p{last}")(feature_maps[-1])
+    pyramid = [merged]
+    for level in range(last - 1, first - 1, -1):
+        up = layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(merged)
+        lateral = layers.Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(feature_maps[level - first])
+        merged = layers.Add(name=f"fpn_p{level}add")([up, lateral])
+        pyramid.insert(0, merged)
     # A 3x3 convolution takes the aliasing of the upsampling away.
-    p2, p3, p4, p5 = (
-        layers.Conv2D(channels, 3, padding="same", name=f"fpn_p{level}")(x) for level, x in enumerate(pyramid, start=2)
-    )
-    p6 = layers.MaxPooling2D(1, strides=2, name="fpn_p6")(p5)
-    return [p2, p3, p4, p5, p6]
+    levels = [
+        layers.Conv2D(channels, 3, padding="same", name=f"fpn_p{level}")(x) for level, x in enumerate(pyramid, first)
+    ]
+    return levels + (top(last, feature_maps[-1], levels[-1], channels) if top else [])

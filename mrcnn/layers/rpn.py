@@ -9,6 +9,7 @@ from keras import layers, ops
 from numpy.typing import ArrayLike
 
 from mrcnn.ops import boxes
+from mrcnn.ops.anchors import generate_pyramid_anchors
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.nms import nms_indices
 
@@ -135,14 +136,37 @@ class Anchors(layers.Layer):
     """The anchors of a fixed image size as a constant [B, A, 4], normalised, one copy for each image.
 
     Args:
-        anchors: [A, 4] normalised.
+        image_shape: (H, W) in pixels.
+        normalization: as `boxes.normalize` takes it.
+        scales, ratios, feature_shapes, feature_strides, anchor_stride, rounded: see `generate_pyramid_anchors`.
 
     Input: any tensor with batch as first axis.
     """
 
-    def __init__(self, anchors: ArrayLike, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        normalization: str,
+        scales: ArrayLike,
+        ratios: ArrayLike,
+        feature_shapes: ArrayLike,
+        feature_strides: ArrayLike,
+        anchor_stride: int = 1,
+        rounded: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.anchors = np.asarray(anchors, "float32")
+        self.settings = {
+            "scales": np.asarray(scales).tolist(),
+            "ratios": np.asarray(ratios).tolist(),
+            "feature_shapes": np.asarray(feature_shapes).tolist(),
+            "feature_strides": np.asarray(feature_strides).tolist(),
+            "anchor_stride": int(anchor_stride),
+            "rounded": bool(rounded),
+        }
+        self.image_shape, self.normalization = [int(side) for side in image_shape], normalization
+        pixels = generate_pyramid_anchors(**self.settings)
+        self.anchors = boxes.normalize(pixels, self.image_shape, normalization)
 
     def call(self, inputs: Tensor) -> Tensor:
         anchors = ops.convert_to_tensor(self.anchors, dtype="float32")
@@ -152,4 +176,5 @@ class Anchors(layers.Layer):
         return (input_shape[0], *self.anchors.shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "anchors": self.anchors.tolist()}
+        own = {"image_shape": self.image_shape, "normalization": self.normalization, **self.settings}
+        return {**super().get_config(), **own}

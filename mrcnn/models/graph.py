@@ -1,21 +1,18 @@
-"""The two Keras models of Mask R-CNN: one detects, the other computes its losses and trains."""
+"""The Keras models of a detector: one detects, the other computes its losses and trains; and their compiled form."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 from keras import ops
 
-from mrcnn import losses, weights
+from mrcnn import weights
 from mrcnn.ops.boxes import Tensor
 from mrcnn.train.devices import replicas
-
-if TYPE_CHECKING:
-    from mrcnn.settings.config import Config
 
 
 @contextmanager
@@ -44,20 +41,29 @@ class InferenceGraph(keras.Model):
 
 @keras.saving.register_keras_serializable("mrcnn")
 class TrainingGraph(InferenceGraph):
-    """The graph that trains: its outputs hold predictions beside targets, and the losses are computed from them."""
+    """The graph that trains: its outputs hold predictions beside targets, and `criterion` computes the losses of them.
+
+    Attributes:
+        criterion: function(outputs, **arguments) that gives {loss: scalar}.
+        arguments: its settings.
+        loss_weights: {loss: factor}, for each loss there is.
+        weight_decay: factor of the L2 term; 0 where the optimizer decays the weights.
+    """
 
     mode = "training"
 
-    def set_losses(self, config: Config, outputs: Container[str]) -> None:
-        """Take from a `Config` how to compute the losses whose outputs the graph has, their factors (1 if left out) and
-        that of the L2 term."""
-        names = [name for name in losses.LOSSES if name.removesuffix("_loss") in outputs]
-        self.config = config
-        self.loss_weights = {name: config.LOSS_WEIGHTS.get(name, 1.0) for name in names}
-        # AdamW decays the weights itself.
-        in_loss = config.OPTIMIZER == "sgd" and config.WEIGHT_DECAY_BY == "loss"
-        self.weight_decay = config.WEIGHT_DECAY if in_loss else 0.0
-        self.loss_means = {name: keras.metrics.Mean(name=name) for name in names}
+    def set_losses(
+        self,
+        criterion: Callable[..., dict[str, Tensor]],
+        arguments: dict[str, Any],
+        loss_weights: dict[str, float],
+        weight_decay: float = 0.0,
+    ) -> None:
+        """Say how the losses are computed; see the attributes. A function that is registered with Keras is saved with
+        the model."""
+        self.criterion, self.arguments = criterion, dict(arguments)
+        self.loss_weights, self.weight_decay = dict(loss_weights), weight_decay
+        self.loss_means = {name: keras.metrics.Mean(name=name) for name in loss_weights}
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         # A data pipeline leaves the batch unknown to TensorFlow, which would then compute every shape at run time.
@@ -76,12 +82,86 @@ class TrainingGraph(InferenceGraph):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
         total = self.regularization()
-        for name in self.loss_weights:
-            value = losses.LOSSES[name](y_pred, self.config) * self.loss_weights[name]
+        for name, value in self.criterion(y_pred, **self.arguments).items():
+            value = value * self.loss_weights[name]
             self.loss_means[name].update_state(value)
             total = total + value
         # Each device has the mean over its images, and the gradients of all are added.
         return total / replicas()
 
+    def get_config(self) -> dict[str, Any]:
+        losses = {
+            "criterion": keras.saving.serialize_keras_object(self.criterion),
+            "arguments": self.arguments,
+            "loss_weights": self.loss_weights,
+            "weight_decay": self.weight_decay,
+        }
+        return {**super().get_config(), "losses": losses}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> TrainingGraph:
+        losses = config.pop("losses")
+        graph = super().from_config(config, custom_objects)
+        graph.set_losses(**{**losses, "criterion": keras.saving.deserialize_keras_object(losses["criterion"])})
+        return graph
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: Keras would run a batch through the model, which fails where devices share it; all is built here."""
+
+
+class Compiled:
+    """A graph as a compiled function whose results stay on the device, unlike those of `predict_on_batch`.
+
+    Args:
+        graph: a Keras model; its weights may change between calls.
+    """
+
+    def __init__(self, graph: keras.Model) -> None:
+        self.graph = graph
+        self.forget()
+
+    def forget(self) -> None:
+        """Compile anew at the next call, as layers do something else now."""
+        self._function: Callable[..., Any] | None = None
+
+    def __call__(self, inputs: list[Any]) -> Any:
+        """The graph's outputs as tensors of the backend; inputs may be NumPy arrays or tensors."""
+        if self._function is None:
+            self._function = _COMPILERS[keras.backend.backend()](self.graph)
+        return self._function(inputs)
+
+
+def _with_tensorflow(graph):
+    import tensorflow as tf
+
+    function = tf.function(
+        lambda inputs: graph(inputs, training=False), reduce_retracing=True, jit_compile=graph.jit_compile or None
+    )
+    return lambda inputs: function([tf.convert_to_tensor(x) for x in inputs])
+
+
+def _with_jax(graph):
+    import jax
+
+    function = jax.jit(lambda *state_and_inputs: graph.stateless_call(*state_and_inputs, training=False)[0])
+
+    def call(inputs):
+        state = (
+            [v.value for v in variables] for variables in (graph.trainable_variables, graph.non_trainable_variables)
+        )
+        return function(*state, inputs)
+
+    return call
+
+
+def _with_torch(graph):
+    import torch
+
+    def call(inputs):
+        with torch.no_grad():
+            return graph([ops.convert_to_tensor(x) for x in inputs], training=False)
+
+    return call
+
+
+_COMPILERS = {"tensorflow": _with_tensorflow, "jax": _with_jax, "torch": _with_torch}

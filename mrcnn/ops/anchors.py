@@ -54,6 +54,21 @@ def generate_pyramid_anchors(
     )
 
 
+def count_anchors(
+    scales: Iterable[ArrayLike],
+    ratios: ArrayLike,
+    feature_shapes: Iterable[Iterable[int]],
+    feature_strides: Iterable[ArrayLike],
+    anchor_stride: int,
+    rounded: bool = False,
+) -> int:
+    """The number of anchors that `generate_pyramid_anchors` makes of the same arguments."""
+    return sum(
+        np.size(scale) * np.size(ratios) * int(np.prod([-(-n // anchor_stride) for n in shape]))
+        for scale, shape in zip(scales, feature_shapes, strict=True)
+    )
+
+
 def backbone_shapes(image_shape: Sequence[int], strides: ArrayLike) -> np.ndarray:
     """Heights and widths [levels, 2] int64 of the pyramid's levels for an image of `image_shape` (H, W, ...): its
     sides divided by each of `strides`, rounded up as "same" padding does."""

@@ -1,5 +1,7 @@
 """RPN head, ProposalLayer and Anchors."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from tiny import value_and_gradients
 
 from mrcnn.layers.rpn import Anchors, ProposalLayer, build_rpn_model
 from mrcnn.ops import boxes
+from mrcnn.ops.anchors import count_anchors, generate_pyramid_anchors
+from mrcnn.ops.nms import nms
 
 STD = np.array([0.1, 0.1, 0.2, 0.2], "float32")
 
@@ -26,7 +30,7 @@ def reference(probs, deltas, anchors, count, threshold, limit):
     """Proposals of one image in NumPy."""
     best = np.argsort(-probs[:, 1], kind="stable")[:limit]
     candidates = boxes.clip(boxes.decode(anchors[best], deltas[best] * STD), np.array([0, 0, 1, 1], "float32"))
-    kept = boxes.nms(candidates, probs[best, 1], threshold)[:count]
+    kept = nms(candidates, probs[best, 1], threshold)[:count]
     result = np.zeros((count, 4), "float32")
     result[: len(kept)] = candidates[kept]
     return result, len(kept)
@@ -116,7 +120,7 @@ def test_levels_compete_by_themselves(limit, known):
             candidates = boxes.clip(candidates, windows[i])
             whole = boxes.area(candidates) > 0
             candidates, scores = candidates[whole], probs[i, part, 0][best][whole]
-            kept = boxes.nms(candidates, scores, 0.5)
+            kept = nms(candidates, scores, 0.5)
             found += list(zip(scores[kept], candidates[kept], strict=True))
         found.sort(key=lambda x: -x[0])
         assert len(found) > 60
@@ -151,17 +155,36 @@ def test_a_sigmoid_has_one_value_an_anchor():
     np.testing.assert_allclose(probs, 1 / (1 + np.exp(-logits)), rtol=1e-5)
 
 
+SETTINGS = {
+    "scales": (8, 16),
+    "ratios": [0.5, 1, 2],
+    "feature_shapes": np.array([[4, 6], [2, 3]]),
+    "feature_strides": [4, 8],
+    "anchor_stride": 1,
+    "rounded": True,
+}
+
+
 def test_anchors():
-    values = np.random.default_rng(0).uniform(0, 1, (7, 4)).astype("float32")
-    layer = Anchors(values, name="anchors")
+    layer = Anchors((16, 24), "edges", **SETTINGS, name="anchors")
     result = ops.convert_to_numpy(layer(np.zeros((3, 2, 2, 1), "float32")))
-    np.testing.assert_array_equal(result, np.stack([values] * 3))
-    assert layer.compute_output_shape((None, 8, 8, 3)) == (None, 7, 4)
+    pixels = generate_pyramid_anchors(**SETTINGS)
+    assert count_anchors(**SETTINGS) == len(pixels) == 90 and len(np.unique(pixels, axis=0)) == 90
+    np.testing.assert_allclose(result, np.stack([pixels / (16, 24, 16, 24)] * 3), rtol=1e-6, atol=1e-7)
+    assert layer.compute_output_shape((None, 8, 8, 3)) == (None, 90, 4)
 
 
 def test_anchors_survive_a_keras_file(tmp_path):
-    values = np.random.default_rng(0).uniform(0, 1, (7, 4)).astype("float32")
     image = keras.Input((8, 8, 3))
-    keras.Model(image, Anchors(values, name="anchors")(image)).save(tmp_path / "anchors.keras")
+    layer = Anchors((16, 24), "pixels", **SETTINGS, name="anchors")
+    keras.Model(image, layer(image)).save(tmp_path / "anchors.keras")
     loaded = keras.saving.load_model(tmp_path / "anchors.keras", safe_mode=True)
-    np.testing.assert_array_equal(loaded.predict_on_batch(np.zeros((1, 8, 8, 3)))[0], values)
+    np.testing.assert_array_equal(loaded.predict_on_batch(np.zeros((1, 8, 8, 3)))[0], layer.anchors)
+
+
+def test_anchors_are_described_not_listed():
+    """A model of 1024 pixels has 261,888 of them."""
+    shapes = [[side, side] for side in (256, 128, 64, 32, 16)]
+    layer = Anchors((1024, 1024), "pixels", (32, 64, 128, 256, 512), [0.5, 1, 2], shapes, [4, 8, 16, 32, 64])
+    assert layer.anchors.shape == (261888, 4)
+    assert len(json.dumps(layer.get_config())) < 1000

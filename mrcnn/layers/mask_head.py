@@ -1,0 +1,56 @@
+"""The mask head (He et al. 2017): a small mask of each RoI, from 14x14 cells."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import layers
+
+from mrcnn.layers.batch_norm import BatchNorm
+from mrcnn.layers.roi_head import RoiHead, norm_layer
+from mrcnn.ops.boxes import Tensor
+
+
+class MaskHead(RoiHead):
+    """Four 3x3 convolutions, one transposed 2x2 convolution, one sigmoid for each class.
+
+    Output: `{prefix}_mask` [B, N, 2 pool_size, 2 pool_size, K] probabilities, or the values before the sigmoid.
+
+    Args:
+        pool_size: cells per side of a pooled RoI; masks have twice as many.
+        num_classes: K, with background.
+        train_bn: False uses stored BatchNorm statistics.
+        channels: width of the convolutions.
+        norm: the layer between a convolution and its ReLU, made with `frozen` and `name`; None for nothing.
+        logits: True for the values before the sigmoid.
+        prefix, align: see `RoiHead`.
+    """
+
+    def __init__(
+        self,
+        pool_size: int,
+        num_classes: int,
+        train_bn: bool | None = True,
+        channels: int = 256,
+        norm: Callable[..., Any] | None = BatchNorm,
+        logits: bool = False,
+        prefix: str = "mrcnn",
+        **align: Any,
+    ) -> None:
+        super().__init__(prefix, "mask", pool_size, **align)
+        self.blocks = [
+            (
+                layers.Conv2D(channels, 3, padding="same", name=f"{prefix}_mask_conv{i}"),
+                norm_layer(norm, f"{prefix}_mask_bn{i}", train_bn),
+                layers.Activation("relu"),
+            )
+            for i in range(1, 5)
+        ]
+        self.upsample = layers.Conv2DTranspose(channels, 2, strides=2, activation="relu", name=f"{prefix}_mask_deconv")
+        self.classify = layers.Conv2D(num_classes, 1, name=f"{prefix}_mask")
+        self.activate = layers.Activation("linear" if logits else "sigmoid", dtype="float32")
+
+    def outputs(self, pooled: Tensor, unflatten: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        x = pooled
+        for conv, norm, relu in self.blocks:
+            x = relu(norm(conv(x)))
+        return {f"{self.prefix}_mask": unflatten(self.activate(self.classify(self.upsample(x))))}

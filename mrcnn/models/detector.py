@@ -1,0 +1,251 @@
+"""What all detectors have in common beside training: from images to boxes in them, evaluation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mrcnn import evaluate
+from mrcnn.data.anchors import pyramid_anchors
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.resizing import mold, plan, resize_image
+from mrcnn.models import inspection
+from mrcnn.models.inspection import log
+from mrcnn.models.network import Network
+from mrcnn.models.results import Place
+from mrcnn.ops import boxes
+from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.images import convert_channels
+from mrcnn.ops.meta import compose_image_meta
+from mrcnn.settings import Config
+
+# Outputs of a network for one image or a batch of them, by name; "detections" is one of them.
+Found = dict[str, np.ndarray]
+
+
+class Detector(Network):
+    """A detector: a graph, its losses and its results.
+
+    A system is a subclass that gives three things: `graphs`, of which the first has its losses set where it trains,
+    `predict`, and `result`; and `inputs`, where its graph takes more than an image and its meta.
+
+    Attributes:
+        anchors: [A, 4] in pixels, of the last image shape asked for.
+    """
+
+    def __init__(self, mode: str, config: Config, model_dir: Path | str) -> None:
+        self.anchors: np.ndarray | None = None
+        self._anchors: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        super().__init__(mode, config, model_dir)
+
+    # What a system gives
+
+    def inputs(self, molded: np.ndarray, metas: np.ndarray) -> list[np.ndarray]:
+        """Inputs of the inference graph for molded images [B, H, W, C] and their metas [B, 12 + K]."""
+        return [molded, metas]
+
+    def predict(self, molded: np.ndarray, metas: np.ndarray) -> Found:
+        """Run the network.
+
+        Args:
+            molded: [B, H, W, C] float32.
+            metas: [B, 12 + K] float32.
+
+        Returns:
+            outputs by name, [B, ...] each: "detections" [B, D, 6], and what else `result` reads.
+        """
+        raise NotImplementedError
+
+    def result(self, found: Found, place: Place, rle: bool = False) -> dict[str, Any]:
+        """What `detect` gives for one image, of the outputs of `predict` for it, without the batch's axis."""
+        raise NotImplementedError
+
+    # Detection
+
+    def get_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
+        """Anchors [1, A, 4] of an image shape, normalised; in pixels they are left in `self.anchors`."""
+        return self.normalized_anchors(image_shape)[None]
+
+    def normalized_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
+        """Anchors [A, 4] of an image shape, normalised; in pixels they are left in `self.anchors`."""
+        key = tuple(image_shape[:2])
+        if key not in self._anchors:
+            pixels = pyramid_anchors(self.config, image_shape)
+            self._anchors[key] = pixels, boxes.normalize(pixels, key, self.config.BOX_NORMALIZATION)
+        self.anchors, normalized = self._anchors[key]
+        return normalized
+
+    def mold_inputs(self, images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Resize, pad and centre images for the network.
+
+        Args:
+            images: list of [h, w, C] arrays of 0..255, of any sizes.
+
+        Returns:
+            molded [n, H, W, C] float32, image_metas [n, 12 + K] float32, windows [n, 4] int pixels.
+
+        Raises:
+            ValueError: the images do not come to one size.
+        """
+        molded, metas, windows = zip(*(self._mold(image) for image in images), strict=True)
+        if len({x.shape for x in molded}) > 1:
+            raise ValueError(
+                f"IMAGE_RESIZE_MODE {self.config.IMAGE_RESIZE_MODE!r} gives these images different sizes; pass them "
+                "one by one, or use 'square'."
+            )
+        return np.stack(molded), np.stack(metas), np.stack(windows)
+
+    def detect(self, images: Sequence[np.ndarray], verbose: int = 0, rle: bool = False) -> list[dict[str, Any]]:
+        """Find the instances in images, batch by batch.
+
+        Args:
+            images: list of any number of [h, w, C] arrays of 0..255, of any sizes.
+            verbose: 1 prints shapes.
+            rle: True gives masks as COCO's run lengths, which need little memory where images are large.
+
+        Returns:
+            For each image a dict of rois [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n]
+            int32, scores [n] float32; unless USE_MASK is False masks [h, w, n] bool, or a list of n run lengths as of
+            `masks.encode_rle`; and with NUM_KEYPOINTS keypoints [n, J, 3] float32 of (x, y, score): pixels, and the
+            point's probability in its box, all 0 for classes without keypoints.
+        """
+        self._need("inference")
+        if any(np.issubdtype(np.asarray(image).dtype, np.floating) and np.min(image) < 0 for image in images):
+            warnings.warn(
+                "An image has negative values, as if mold_image had been applied: detect does that itself. Pass the "
+                "image of 0..255, or molded ones to detect_molded.",
+                stacklevel=2,
+            )
+        if verbose:
+            log(f"Processing {len(images)} images")
+            for image in images:
+                log("image", image)
+        results: list[Any] = [None] * len(images)
+        for members in _batches([self._molded_shape(image) for image in images], self.config.BATCH_SIZE):
+            molded, metas, windows = self.mold_inputs([images[i] for i in members])
+            shapes = [np.shape(images[i]) for i in members]
+            for i, result in zip(members, self._detect_batch(molded, metas, shapes, windows, rle), strict=True):
+                results[i] = result
+        return results
+
+    def detect_molded(
+        self, molded_images: np.ndarray | Sequence[np.ndarray], image_metas: ArrayLike, verbose: int = 0
+    ) -> list[dict[str, Any]]:
+        """As `detect`, for images that `mold_inputs` or `load_image_gt` with `mold_image` prepared.
+
+        Boxes and masks are those of the molded image.
+        """
+        self._need("inference")
+        if verbose:
+            log(f"Processing {len(molded_images)} images")
+            log("molded_images", molded_images)
+            log("image_metas", image_metas)
+        if not len(molded_images):
+            return []
+        molded, count = np.asarray(molded_images), len(molded_images)
+        shape = molded.shape[1:]
+        return self._detect_batch(molded, np.asarray(image_metas), [shape] * count, [(0, 0, *shape[:2])] * count)
+
+    def _detect_batch(self, molded, metas, original_shapes, windows, rle=False):
+        found = self.predict(molded, metas.astype("float32"))
+        how = self.config.BOX_NORMALIZATION
+        return [
+            self.result({name: x[i] for name, x in found.items()}, Place(shape, molded.shape[1:], window, how), rle)
+            for i, (shape, window) in enumerate(zip(original_shapes, windows, strict=True))
+        ]
+
+    def _molded_shape(self, image):
+        config, (height, width) = self.config, np.shape(image)[:2]
+        sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
+        return plan(height, width, *sides, config.IMAGE_RESIZE_MODE).shape
+
+    def _mold(self, image):
+        config = self.config
+        if config.IMAGE_RESIZE_MODE == "crop":
+            raise ValueError("IMAGE_RESIZE_MODE 'crop' is for training; set 'square' or 'rect' to detect.")
+        image = convert_channels(image, config.IMAGE_CHANNEL_COUNT)
+        molded, window, scale, _, _ = resize_image(
+            image,
+            min_dim=config.IMAGE_MIN_DIM,
+            min_scale=config.IMAGE_MIN_SCALE,
+            max_dim=config.IMAGE_MAX_DIM,
+            mode=config.IMAGE_RESIZE_MODE,
+            rounding=config.IMAGE_ROUNDING,
+        )
+        if molded.shape[0] % 64 or molded.shape[1] % 64:
+            raise ValueError(
+                f"The image is {molded.shape[1]}x{molded.shape[0]} after resizing; the network wants multiples of 64. "
+                "Use IMAGE_RESIZE_MODE 'square' or 'rect'."
+            )
+        active = np.zeros(config.NUM_CLASSES, "int32")
+        meta = compose_image_meta(0, image.shape, molded.shape, window, scale, active)
+        return mold(molded, config, window), meta, np.array(window)
+
+    def fold_batch_norm(self) -> int:
+        """Move BatchNorm into the convolution before it, where that has a bias: the same results, less to compute.
+
+        Call it after the weights are loaded; loading others undoes it.
+
+        Returns:
+            the number of BatchNorm layers that are gone.
+
+        Raises:
+            ValueError: built for training.
+        """
+        self._need("inference")
+        count = sum(layer.fold() for layer in self._batch_norms())
+        self._forget_compiled()
+        return count
+
+    # Evaluation
+
+    def evaluate(self, dataset: Dataset, **options: Any) -> dict[str, dict[str, Any]]:
+        """COCO's numbers on a prepared data set; see `mrcnn.evaluate.evaluate` for the options."""
+        self._need("inference")
+        return evaluate.evaluate(self, dataset, **options)
+
+    # For notebooks
+
+    def ancestor(self, tensor: Tensor, name: str, checked: Any = None) -> Tensor | None:
+        """The tensor of the layer `name` (or of the layer a path begins with) that `tensor` comes from, or None."""
+        return inspection.ancestor(tensor, name)
+
+    def run_graph(
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        outputs: Iterable[tuple[str, Tensor]],
+        image_metas: ArrayLike | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Values of chosen tensors of the inference graph.
+
+        Args:
+            images: list of images, or molded images [n, H, W, C] if image_metas are given.
+            outputs: list of (name, tensor) pairs; tensors as in `keras_model.get_layer("ROI").output`.
+            image_metas: [n, 12 + K].
+
+        Returns:
+            dict of name and NumPy array.
+        """
+        molded = images
+        if image_metas is None:
+            molded, image_metas, _ = self.mold_inputs(images)
+        inputs = self.inputs(np.asarray(molded), np.asarray(image_metas, "float32"))
+        values = inspection.tensor_values(self.keras_model, dict(outputs), inputs)
+        for name, value in values.items():
+            log(name, value)
+        return values
+
+
+def _batches(shapes, size):
+    """Indices of images of equal shape, at most `size` together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, shape in enumerate(shapes):
+        groups.setdefault(shape, []).append(i)
+    for members in groups.values():
+        for start in range(0, len(members), size):
+            yield members[start : start + size]

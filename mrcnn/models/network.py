@@ -1,0 +1,341 @@
+"""What all models have in common: building, weights, the folder of a run, training."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras.optimizers.schedules import LearningRateSchedule
+from typing_extensions import Self
+
+from mrcnn import weights
+from mrcnn.data.batches import DataGenerator, SameBatches
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.problems import format_problems
+from mrcnn.layers.batch_norm import BatchNorm
+from mrcnn.models.graph import Compiled, precision
+from mrcnn.settings import CONFIG, Config
+from mrcnn.train.callbacks import (
+    Checkpoints,
+    SampleSeed,
+    Schedule,
+    StopOnNonFiniteLoss,
+    find_last,
+    restore_optimizer,
+    tensorboard,
+)
+from mrcnn.train.devices import machine, strategy
+from mrcnn.train.optimizers import jit_compile, make_optimizer
+from mrcnn.weights.convert import h5_file
+
+# Which layers the presets of train(layers=...) train.
+LAYER_PRESETS = {
+    "heads": r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "5+": r"(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "all": ".*",
+}
+
+
+class Network:
+    """A model: a graph with its losses; what surrounds them is the same for all.
+
+    A system is a subclass that gives `graphs`.
+
+    Args:
+        mode: "training" or "inference".
+        config: an instance of a `Config` subclass.
+        model_dir: folder for training logs and checkpoints.
+
+    Attributes:
+        keras_model: the graph.
+        config, mode, model_dir: as given.
+        log_dir: folder of this run.
+        epoch: epochs trained so far.
+        compiled: further graphs that `graphs` gave, as `Compiled` functions.
+    """
+
+    def __init__(self, mode: str, config: Config, model_dir: Path | str) -> None:
+        if mode not in ("training", "inference"):
+            raise ValueError(f"mode is {mode!r}; it must be 'training' or 'inference'.")
+        self.mode = mode
+        self.config = config
+        self.model_dir = str(model_dir)
+        self._resume_from: str | None = None
+        self.load_report: weights.LoadReport | None = None
+        self.set_log_dir()
+        # Only training is split over devices; detection takes one.
+        self._strategy = strategy(config.GPU_COUNT if mode == "training" else 1)
+        self.keras_model, *steps = self._build(mode, config)
+        self.compiled = [graph and Compiled(graph) for graph in steps]
+
+    @classmethod
+    def from_pretrained(
+        cls, path: Path | str, model_dir: Path | str = "logs", mode: str = "inference", **settings: Any
+    ) -> Self:
+        """A model with the config and the weights of a folder of `mrcnn.weights.convert`, or of an `.h5` file of a run.
+
+        Args:
+            path: the folder, the file, with config.json beside it, or one of torchvision or Detectron2, which is
+                converted into model_dir first.
+            model_dir, mode: as for the class.
+            settings: of the config, in the place of those that were stored.
+
+        Raises:
+            FileNotFoundError, ImportError, ValueError: as `convert.convert_file`, `Config.from_json`, `Config.update`
+                and `load_weights`.
+        """
+        path = h5_file(path, model_dir)
+        model = cls(mode, Config.from_json(path.parent / CONFIG).update(**settings), model_dir)
+        model.load_weights(path)
+        return model
+
+    def graphs(self, mode: str, config: Config) -> tuple[keras.Model | None, ...]:
+        """The Keras model of `mode`, with its losses if it trains; then, for inference, the graphs that `predict` runs,
+        which are found compiled in `self.compiled`. All follows from `config`."""
+        raise NotImplementedError
+
+    # Building
+
+    def build(self, mode: str, config: Config) -> keras.Model:
+        """The graph of `mode`, from the image to detections or to losses; all of it follows from `config`."""
+        return self._build(mode, config)[0]
+
+    def _build(self, mode, config):
+        config.validate()
+        with self._strategy.scope(), precision(config.PRECISION):
+            return self.graphs(mode, config)
+
+    # Weights
+
+    def load_weights(self, filepath: Path | str, by_name: bool = False, exclude: Iterable[str] | None = None) -> None:
+        """Load an `.h5` file in the original's layout, and print what was and what was not loaded.
+
+        Args:
+            filepath: the file; from a checkpoint of this package, training goes on at its epoch.
+            by_name: True loads what fits and leaves the rest (another NUM_CLASSES leaves the heads); False demands all.
+            exclude: names of layers to leave as they are.
+
+        Raises:
+            FileNotFoundError, ValueError: see `mrcnn.weights.load`.
+        """
+        folded = [layer for layer in self._batch_norms() if layer.folded]
+        for layer in folded:
+            layer.folded = False  # an identity until its weights are loaded
+        if folded:
+            self._forget_compiled()
+        seen = weights.Pixels(self.config.MEAN_PIXEL, self.config.PIXEL_STD, self.config.CHANNEL_ORDER)
+        strict = not by_name and not exclude
+        self.load_report = weights.load(self.keras_model, filepath, exclude or (), strict, seen)
+        print(self.load_report)
+        if self.mode == "inference" and self.load_report.left:
+            warnings.warn(
+                f"Random weights, and so meaningless detections, in {weights.some(self.load_report.left)}.",
+                stacklevel=2,
+            )
+        self.set_log_dir(filepath)
+        self._resume_from = str(filepath)
+
+    def set_log_dir(self, model_path: Path | str | None = None) -> None:
+        """Name the folder of this run, `{name}{date}T{time}`; given a checkpoint, take its folder and its epoch."""
+        self.epoch = 0
+        name = (self.config.NAME or "mrcnn").lower()
+        match = re.search(r"([^/\\]+\d{8}T\d{4})[/\\]mask_rcnn_.+?_(\d{4})\.h5$", str(model_path or ""))
+        if match:
+            self.epoch = int(match[2])
+            self.log_dir = os.path.join(self.model_dir, match[1])
+        else:
+            self.log_dir = os.path.join(self.model_dir, f"{name}{datetime.datetime.now():%Y%m%dT%H%M}")
+        self.checkpoint_path = os.path.join(self.log_dir, f"mask_rcnn_{name}_{{epoch:04d}}.h5")
+
+    def save_weights(self, filepath: Path | str) -> None:
+        """Write the weights in the original's `.h5` layout."""
+        weights.write(self.keras_model, filepath, self.mode)
+
+    def get_imagenet_weights(self) -> str:
+        """Path of Keras's ImageNet weights for this backbone, downloaded first if needed.
+
+        Raises:
+            ValueError: there are none for this backbone.
+            OSError: no network; the message says where to put the file.
+        """
+        name = f"imagenet-{self.config.BACKBONE}"
+        if name not in weights.PRETRAINED:
+            raise ValueError(f"No ImageNet weights for BACKBONE {self.config.BACKBONE!r}; use resnet50 or resnet101.")
+        return weights.download(name)
+
+    def find_last(self) -> str:
+        """Path of the last checkpoint of the last run of this config's NAME under model_dir.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return find_last(self.model_dir, self.config.NAME)
+
+    def _batch_norms(self):
+        return [layer for layer in self.get_trainable_layers() if isinstance(layer, BatchNorm)]
+
+    def _forget_compiled(self):
+        self.keras_model.predict_function = None
+        for graph in self.compiled:
+            if graph:
+                graph.forget()
+
+    def get_trainable_layers(self) -> list[keras.layers.Layer]:
+        """Layers that hold weights, those of nested models too."""
+        return list(weights.weighted_layers(self.keras_model))
+
+    def find_trainable_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """The layer itself; layers are not wrapped any more."""
+        return layer
+
+    # Training
+
+    def set_trainable(
+        self, layer_regex: str, keras_model: keras.Model | None = None, indent: int = 0, verbose: int = 1
+    ) -> None:
+        """Make the layers trainable whose whole name matches a regular expression, and no others."""
+        if verbose and keras_model is None:
+            print("\nTrainable layers:")
+        for layer in weights.weighted_layers(keras_model or self.keras_model):
+            layer.trainable = bool(re.fullmatch(layer_regex, layer.name))
+            if layer.trainable and verbose:
+                print(f"{' ' * indent}{layer.name:24} ({type(layer).__name__})")
+
+    def compile(self, learning_rate: float | LearningRateSchedule, momentum: float) -> None:
+        """The optimizer, with gradients clipped by their global norm; the losses are part of the graph.
+
+        Args:
+            learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
+            momentum: a number; for SGD.
+        """
+        config = self.config
+        decays = config.OPTIMIZER == "adamw" or config.WEIGHT_DECAY_BY == "optimizer"
+        with self._strategy.scope():
+            optimizer = make_optimizer(
+                config.OPTIMIZER,
+                learning_rate,
+                momentum,
+                config.GRADIENT_CLIP_NORM,
+                config.WEIGHT_DECAY if decays else None,
+                config.PRECISION == "float16",
+            )
+            optimizer.build(self.keras_model.trainable_variables)
+        self.keras_model.compile(optimizer=optimizer, jit_compile=jit_compile())
+
+    def train(
+        self,
+        train_dataset: Dataset,
+        val_dataset: Dataset | None,
+        learning_rate: float | LearningRateSchedule,
+        epochs: int,
+        layers: str,
+        augmentation: Any = None,
+        custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        no_augmentation_sources: Iterable[str] | None = None,
+        augment: bool = False,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        """Train, with a checkpoint and a TensorBoard record after every epoch.
+
+        Args:
+            train_dataset, val_dataset: prepared `Dataset`s; val_dataset may be None.
+            learning_rate: a number, which LEARNING_RATE_SCHEDULE and WARMUP_STEPS change over time, or a
+                `keras.optimizers.schedules.LearningRateSchedule`.
+            epochs: epoch to stop at, those already done included: training in stages counts on.
+            layers: heads, 3+, 4+, 5+, all, or a regular expression of layer names.
+            augmentation: imgaug, Albumentations or names as "flip,scale"; see `mrcnn.data.augment.augment`.
+            custom_callbacks: more Keras callbacks.
+            no_augmentation_sources: sources of images that are not augmented.
+            augment: flip half of the images left and right.
+            workers: threads that prepare batches.
+            seed: of order, augmentation and the choice of anchors and RoIs.
+
+        Raises:
+            ValueError: built for inference, or `layers` match none.
+            FloatingPointError: the loss is not finite; the message names the batch's images.
+        """
+        self._need("training")
+        if self.epoch >= epochs:
+            print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
+            return
+        _report_problems(train_dataset)
+        self._choose_layers(layers, epochs)
+        config, part = self.config, machine()
+        shared: dict[str, Any] = {"seed": seed, "part": part, "workers": workers}
+        generator = DataGenerator(
+            train_dataset,
+            config,
+            augment=augment,
+            augmentation=augmentation,
+            no_augmentation_sources=no_augmentation_sources,
+            steps=config.STEPS_PER_EPOCH,
+            epoch=self.epoch,
+            **shared,
+        )
+        validation = None
+        if val_dataset is not None and config.VALIDATION_STEPS:
+            validation = SameBatches(val_dataset, config, shuffle=False, steps=config.VALIDATION_STEPS, **shared)
+        self._compile_to_go_on(learning_rate, (epochs - self.epoch) * len(generator))
+        history = self.keras_model.fit(
+            generator,
+            initial_epoch=self.epoch,
+            epochs=epochs,
+            validation_data=validation,
+            shuffle=False,  # the generator has its own order
+            callbacks=self._callbacks(generator, custom_callbacks or [], seed, first=part[0] == 0),
+            verbose="auto" if part[0] == 0 else 0,
+        )
+        self.epoch += len(history.epoch)
+
+    def _choose_layers(self, layers, epochs):
+        self.set_trainable(LAYER_PRESETS.get(layers, layers), verbose=0)
+        every = self.get_trainable_layers()
+        count = sum(layer.trainable for layer in every)
+        if not count:
+            raise ValueError(
+                f"layers={layers!r} matches no layer; use {', '.join(LAYER_PRESETS)} or a regular expression."
+            )
+        print(f"Training {count} of {len(every)} layers ({layers}) from epoch {self.epoch} to {epochs}.")
+        print(f"Checkpoints: {self.checkpoint_path}")
+
+    def _compile_to_go_on(self, learning_rate, steps):
+        """Compile for so many more steps, with the optimizer's state of the checkpoint that was loaded."""
+        config = self.config
+        scheduled = config.WARMUP_STEPS or config.LEARNING_RATE_SCHEDULE != "constant"
+        if scheduled and not callable(learning_rate):
+            learning_rate = Schedule(learning_rate, 1, config.LEARNING_RATE_SCHEDULE, config.WARMUP_STEPS)
+        self.compile(learning_rate, config.LEARNING_MOMENTUM)
+        if self._resume_from:
+            restore_optimizer(self.keras_model, self._resume_from)
+            self._resume_from = None
+        if isinstance(learning_rate, Schedule):
+            learning_rate.steps = int(self.keras_model.optimizer.iterations.numpy()) + steps
+
+    def _callbacks(self, generator, custom, seed, first):
+        sampler = self.keras_model.get_layer("proposal_targets").seed_generator
+        callbacks = [SampleSeed(sampler, seed), StopOnNonFiniteLoss(generator)]
+        callbacks += [x for x in custom if getattr(x, "adds_logs", False)]
+        if first:
+            os.makedirs(self.log_dir, exist_ok=True)
+            callbacks += [Checkpoints(self), *tensorboard(self.log_dir)]
+        return callbacks + [x for x in custom if x not in callbacks]
+
+    def _need(self, mode):
+        if self.mode != mode:
+            raise ValueError(f"This model was built for {self.mode}; make one with mode={mode!r}.")
+
+
+def _report_problems(dataset):
+    problems = dataset.validate(quick=True, verbose=0)
+    if problems:
+        print(format_problems(problems[:5], len(dataset.image_info)))
+        print(f"{len(problems)} problems in all; train_dataset.validate() lists them. Training goes on.")

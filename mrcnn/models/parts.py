@@ -1,0 +1,211 @@
+"""The parts of detectors as a `Config` asks for them. Here it is read; the parts take explicit arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from mrcnn.data.anchors import anchor_settings
+from mrcnn.layers.batch_norm import BatchNorm
+from mrcnn.layers.box_head import BoxHead
+from mrcnn.layers.detections import DetectionLayer, image_window
+from mrcnn.layers.keypoint_head import KeypointHead
+from mrcnn.layers.mask_head import MaskHead
+from mrcnn.layers.roi_head import RoiHead
+from mrcnn.layers.rpn import Anchors, ProposalLayer, build_rpn_model
+from mrcnn.layers.targets import DetectionTargetLayer
+from mrcnn.ops import boxes
+from mrcnn.ops.anchors import count_anchors
+from mrcnn.ops.boxes import Tensor
+from mrcnn.settings import Config
+
+
+def image_shape(config: Config, mode: str) -> list[Any]:
+    """(H, W, C) of the graph's input; sides are None where images come in many sizes.
+
+    Raises:
+        ValueError: training on images of many sizes.
+    """
+    shape: list[Any] = list(config.IMAGE_SHAPE)
+    if mode == "inference" and config.IMAGE_RESIZE_MODE in ("rect", "shortest", "pad64", "none"):
+        shape[:2] = None, None
+    elif None in shape:
+        raise ValueError(
+            f"IMAGE_RESIZE_MODE is {config.IMAGE_RESIZE_MODE!r} and IMAGE_MAX_DIM None; training needs images of one "
+            "size: set IMAGE_MAX_DIM to their side."
+        )
+    return shape
+
+
+def batch_size(config: Config, mode: str) -> int | None:
+    """Images in a batch of the graph: one device trains on batches of one size; a batch that is split over several has
+    another on each, and detection takes any."""
+    return config.BATCH_SIZE if mode == "training" and config.GPU_COUNT == 1 else None
+
+
+def image_inputs(config: Config, mode: str) -> tuple[Tensor, Tensor]:
+    """The inputs input_image [B, H, W, C] and input_image_meta [B, 12 + K]."""
+    batch = batch_size(config, mode)
+    return (
+        keras.Input(image_shape(config, mode), batch, name="input_image"),
+        keras.Input((config.IMAGE_META_SIZE,), batch, name="input_image_meta"),
+    )
+
+
+def truth_inputs(config: Config) -> dict[str, Tensor]:
+    """Inputs of a training graph beside image and meta, by name, in the original's order. Boxes are in pixels."""
+    batch, limit = batch_size(config, "training"), config.MAX_GT_INSTANCES
+    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else image_shape(config, "training")[:2]
+    anchors = count_anchors(**anchor_settings(config, config.IMAGE_SHAPE))
+    shapes: dict[str, tuple[Sequence[int], str]] = {
+        "input_rpn_match": ((anchors, 1), "int32"),
+        "input_rpn_bbox": ((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), "float32"),
+        "input_gt_class_ids": ((limit,), "int32"),
+        "input_gt_boxes": ((limit, 4), "float32"),
+    }
+    if config.USE_MASK:
+        shapes["input_gt_masks"] = (*mask_shape, limit), "bool"
+    if config.NUM_KEYPOINTS:
+        shapes["input_gt_keypoints"] = (limit, config.NUM_KEYPOINTS, 3), "float32"
+    if not config.USE_RPN_ROIS:
+        shapes["input_rois"] = ((config.POST_NMS_ROIS_TRAINING, 4), "float32")
+    return {name: keras.Input(shape, batch, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
+
+
+def input_anchors(config: Config) -> Tensor:
+    """The input of the inference graph for anchors, [B, A, 4] normalised, as they follow from the image's size."""
+    shape = image_shape(config, "inference")
+    count = None if None in shape else count_anchors(**anchor_settings(config, shape))
+    return keras.Input((count, 4), name="input_anchors")
+
+
+def constant_anchors(config: Config, image: Tensor) -> Tensor:
+    """The anchors of images of one size as a constant of the graph, [B, A, 4] normalised."""
+    settings = anchor_settings(config, config.IMAGE_SHAPE)
+    return Anchors(config.IMAGE_SHAPE[:2], config.BOX_NORMALIZATION, **settings, name="anchors")(image)
+
+
+def region_proposals(
+    config: Config, pyramid: Sequence[Tensor], image_meta: Tensor, anchors: Tensor, count: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The RPN on all levels, and the `count` best of its boxes.
+
+    Returns:
+        {"rpn_class_logits", "rpn_class", "rpn_bbox"}, each [B, A, ...] of all levels; and proposals [B, count, 4].
+    """
+    rpn = build_rpn_model(
+        config.RPN_ANCHOR_STRIDE,
+        len(config.RPN_ANCHOR_RATIOS),
+        config.TOP_DOWN_PYRAMID_SIZE,
+        config.RPN_CHANNELS,
+        config.RPN_SCORE,
+    )
+    logits, probs, deltas = zip(*(rpn(level) for level in pyramid), strict=True)
+    levels = {"rpn_class_logits": list(logits), "rpn_class": list(probs), "rpn_bbox": list(deltas)}
+    outputs = {name: layers.Concatenate(axis=1, name=name, dtype="float32")(x) for name, x in levels.items()}
+    each = levels if config.PROPOSAL_NMS == "level" else outputs
+    scored = [each["rpn_class"], each["rpn_bbox"], anchors]
+    if config.PROPOSAL_WINDOW == "image":
+        scored.append(image_window(image_meta, config.BOX_NORMALIZATION))
+    proposals = ProposalLayer(
+        count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI"
+    )(scored)
+    return outputs, proposals
+
+
+def normalized(config: Config, pixels: Tensor) -> Tensor:
+    """Boxes [..., 4] of pixels of the training images, normalised. Zero rows are padding and stay zero."""
+    padding = ops.all(ops.equal(pixels, 0), axis=-1, keepdims=True)
+    return ops.where(padding, 0.0, boxes.normalize(pixels, config.IMAGE_SHAPE, config.BOX_NORMALIZATION))
+
+
+def roi_sampler(config: Config) -> DetectionTargetLayer:
+    """The layer that samples RoIs of the proposals, with what the heads should say of them."""
+    return DetectionTargetLayer(
+        config.TRAIN_ROIS_PER_IMAGE,
+        config.ROI_POSITIVE_RATIO,
+        tuple(config.MASK_SHAPE) if config.USE_MASK else None,
+        config.USE_MINI_MASK,
+        config.BBOX_STD_DEV,
+        keypoint_shape=tuple(config.KEYPOINT_MASK_SHAPE) if config.NUM_KEYPOINTS else None,
+        image_shape=image_shape(config, "training"),
+        keypoint_classes=config.KEYPOINT_CLASSES,
+        roi_expand=config.KEYPOINT_ROI_EXPAND,
+        append_gt=config.APPEND_GT_ROIS,
+        sampling=config.ROI_ALIGN,
+        normalization=config.BOX_NORMALIZATION,
+        name="proposal_targets",
+    )
+
+
+def _norm(config, wanted):
+    return partial(BatchNorm, epsilon=config.BATCH_NORM_EPSILON) if wanted else None
+
+
+def _align(config):
+    return {"sampling": config.ROI_ALIGN, "rounding": config.ROI_LEVEL}
+
+
+def box_head(config: Config) -> BoxHead:
+    """The head that every RoI goes through."""
+    return BoxHead(
+        config.POOL_SIZE,
+        config.NUM_CLASSES,
+        config.TRAIN_BN,
+        config.FPN_CLASSIF_FC_LAYERS_SIZE,
+        _norm(config, config.BOX_HEAD_BN),
+        **_align(config),
+    )
+
+
+def instance_heads(config: Config, mode: str) -> dict[str, RoiHead]:
+    """The heads that look at detections, and in training at positive RoIs: name of the output -> head."""
+    heads: dict[str, RoiHead] = {}
+    if config.USE_MASK:
+        heads["mrcnn_mask"] = MaskHead(
+            config.MASK_POOL_SIZE,
+            config.NUM_CLASSES,
+            config.TRAIN_BN,
+            config.MASK_CHANNELS,
+            _norm(config, config.MASK_HEAD_BN),
+            logits=mode == "training" and config.MASK_LOSS == "logits",
+            **_align(config),
+        )
+    if config.NUM_KEYPOINTS:
+        heads["mrcnn_keypoint"] = KeypointHead(
+            config.KEYPOINT_POOL_SIZE,
+            config.NUM_KEYPOINTS,
+            config.KEYPOINT_CONVOLUTIONS,
+            config.KEYPOINT_CHANNELS,
+            config.KEYPOINT_ROI_EXPAND,
+            **_align(config),
+        )
+    return heads
+
+
+def detection_layer(config: Config) -> DetectionLayer:
+    """The layer that picks detections [B, D, 6] of classified RoIs."""
+    return DetectionLayer(
+        config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE,
+        config.DETECTION_NMS_THRESHOLD,
+        config.BBOX_STD_DEV,
+        config.DETECTION_CLASSES,
+        config.DETECTION_NMS,
+        config.BOX_NORMALIZATION,
+        name="mrcnn_detection",
+    )
+
+
+def loss_weights(config: Config, names: Sequence[str]) -> dict[str, float]:
+    """{loss: factor} for outputs by name; 1 where LOSS_WEIGHTS leaves one out."""
+    return {f"{name}_loss": config.LOSS_WEIGHTS.get(f"{name}_loss", 1.0) for name in names}
+
+
+def decay_in_loss(config: Config) -> float:
+    """The factor of the L2 term in the loss; 0 where the optimizer decays the weights itself."""
+    return config.WEIGHT_DECAY if config.OPTIMIZER == "sgd" and config.WEIGHT_DECAY_BY == "loss" else 0.0

@@ -1,0 +1,106 @@
+"""From a network's outputs to pixels of the original image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mrcnn.ops import boxes, keypoints, masks
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image lies in what the network saw.
+
+    Attributes:
+        original: (H, W, ...) of the image.
+        molded: (H, W, ...) of what the network saw.
+        window: (y1, x1, y2, x2) pixels of that which are image.
+        normalization: of boxes, as `boxes.normalize` takes it.
+    """
+
+    original: Sequence[int]
+    molded: Sequence[int]
+    window: Sequence[int] | np.ndarray
+    normalization: str = "pixels"
+
+
+def place_boxes(detections: np.ndarray, place: Place, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Detections in pixels of the original image.
+
+    Args:
+        detections: [D, 6] of (y1, x1, y2, x2 normalised to the molded image, class id, score), zero-padded.
+        place: of the image.
+        whole: True rounds to whole pixels.
+
+    Returns:
+        kept [n], rows of the detections that cover pixels of the image; and their boxes [n, 4], int32 or float32.
+    """
+    count, how = int(np.argmin(np.append(detections[:, 4], 0) != 0)), place.normalization
+    wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(place.window), place.molded[:2], how)
+    scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
+    normalized = (detections[:count, :4] - np.array([wy1, wx1, wy1, wx1])) / scale
+    if whole:
+        rois = boxes.denormalize(normalized, place.original[:2], how)
+    else:
+        rois = boxes.to_pixels(normalized, place.original[:2], how).astype("float32")
+    kept = np.nonzero(boxes.area(rois) > 0)[0]
+    return kept, rois[kept]
+
+
+def paste_masks(
+    probabilities: np.ndarray,
+    rois: np.ndarray,
+    shape: Sequence[int],
+    paste: str = "integer",
+    rle: bool = False,
+) -> Any:
+    """Masks of detections in the original image.
+
+    Args:
+        probabilities: [n, h, w], each of the detection's class.
+        rois: [n, 4] pixels of the image.
+        shape: (H, W, ...) of the image.
+        paste: a key of `masks.PASTES`.
+        rle: True for run lengths.
+
+    Returns:
+        [H, W, n] bool, or a list of n run lengths.
+    """
+    unmold: Callable[..., Any] = masks.unmold_mask_rle if rle else masks.unmold_mask
+    full = [unmold(mask, box, shape, paste) for mask, box in zip(probabilities, rois, strict=True)]
+    return full if rle else masks.stack_masks(full, *shape[:2])
+
+
+def place_keypoints(
+    heatmaps: np.ndarray,
+    detections: np.ndarray,
+    place: Place,
+    expand: float = 1.0,
+    classes: Iterable[int] | None = None,
+    decode: str = "cells",
+) -> np.ndarray:
+    """Keypoints of detections in the original image.
+
+    Args:
+        heatmaps: [n, J, h, w] logits.
+        detections: [n, 6], as `place_boxes` takes them.
+        place: of the image.
+        expand: how many times as long as the box's the sides of the heatmap are.
+        classes: ids of those that have keypoints; None for all.
+        decode: a key of `keypoints.RESIZES`.
+
+    Returns:
+        [n, J, 3] float32 of (x, y, score) in pixels; all 0 for classes without keypoints.
+    """
+    regions = boxes.expand(detections[:, :4], expand)
+    rois = boxes.to_pixels(regions, place.molded, place.normalization)
+    points = np.zeros((len(detections), heatmaps.shape[1], 3), "float32")
+    for i, class_id in enumerate(detections[:, 4]):
+        if classes is None or class_id in classes:
+            found = keypoints.decode(heatmaps[i], rois[i], decode)
+            points[i] = keypoints.restore(found, place.original, place.window)
+    return points

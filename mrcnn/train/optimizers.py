@@ -1,0 +1,46 @@
+"""Optimizers, and how a training graph is compiled with one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from mrcnn.train.devices import optimizer_class
+
+
+def make_optimizer(
+    name: str,
+    learning_rate: Any,
+    momentum: float = 0.9,
+    clip_norm: float | None = None,
+    weight_decay: float | None = None,
+    scale_loss: bool = False,
+) -> keras.optimizers.Optimizer:
+    """A Keras optimizer that clips gradients by their global norm, for as many devices as the strategy in force has.
+
+    Args:
+        name: "sgd" or "adamw".
+        learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: for SGD.
+        clip_norm: limit of the gradients' global norm.
+        weight_decay: that each step takes off the weights, times the learning rate; not off BatchNorm's and biases.
+        scale_loss: whether the loss is scaled, as float16 needs it.
+    """
+    shared: dict[str, Any] = {"learning_rate": learning_rate, "global_clipnorm": clip_norm}
+    if weight_decay is not None:
+        shared["weight_decay"] = weight_decay
+    if name == "sgd":
+        optimizer = optimizer_class(keras.optimizers.SGD)(momentum=momentum, **shared)
+    else:
+        optimizer = optimizer_class(keras.optimizers.AdamW)(**shared)
+    if weight_decay is not None:
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
+
+
+def jit_compile() -> Any:
+    """What `compile` takes as jit_compile: on a CPU, TensorFlow is faster without XLA; JAX without it is not compiled
+    at all."""
+    accelerated = any(name.startswith(("gpu", "tpu", "cuda")) for name in keras.distribution.list_devices())
+    return False if keras.backend.backend() == "tensorflow" and not accelerated else "auto"
