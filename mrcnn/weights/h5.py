@@ -11,13 +11,24 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import h5py
+import keras
 import numpy as np
 
-if TYPE_CHECKING:
-    import keras
+# {layer: {weight: array}}.
+Layers = dict[str, dict[str, np.ndarray]]
+
+
+class Origin(NamedTuple):
+    """What is known of the network of a file that Keras published."""
+
+    epsilon: float  # of its BatchNorm
+
+
+KERAS = Origin(1.001e-5)  # keras.applications today
+KERAS_1 = Origin(1e-3)  # its BatchNormalization's default
 
 
 def _text(value):
@@ -60,7 +71,7 @@ def _keys(layer, names):
     return [(_keras_applications_name(owner), weight) for owner, weight in keys]
 
 
-def read(path: Path | str) -> dict[str, dict[str, np.ndarray]]:
+def read(path: Path | str) -> Layers:
     """All weights of an .h5 file in the original's layout.
 
     Files of `save_weights` and of full saves (a `model_weights` group) are read, names as bytes or str, nested models,
@@ -74,6 +85,11 @@ def read(path: Path | str) -> dict[str, dict[str, np.ndarray]]:
         FileNotFoundError: no such file.
         ValueError: not HDF5, cut short, or another layout.
     """
+    return read_with_origin(path)[0]
+
+
+def read_with_origin(path: Path | str) -> tuple[Layers, Origin | None]:
+    """As `read`, and what is known of the network if it is one of Keras's own."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"Weights file not found: {path}")
     try:
@@ -82,15 +98,20 @@ def read(path: Path | str) -> dict[str, dict[str, np.ndarray]]:
             if "layer_names" not in root.attrs:
                 hint = " (a Keras 3 file: use keras_model.load_weights)" if str(path).endswith(".weights.h5") else ""
                 raise ValueError(f"{path} holds no Keras weights in the layer_names layout{hint}.")
-            found: dict[str, dict[str, np.ndarray]] = {}
+            found: Layers = {}
+            origin = None
             for layer in map(_text, root.attrs["layer_names"]):
                 names = [_text(name) for name in root[layer].attrs["weight_names"]]
                 for name, (owner, weight) in zip(names, _keys(layer, names), strict=True):
                     found.setdefault(owner, {})[weight] = root[layer][name][()]
-                if layer == "conv1_conv" or any(re.match("conv1_W", name) for name in names):
-                    # Keras's ImageNet networks were trained on BGR; with RGB less MEAN_PIXEL they now see the same.
-                    found["conv1"]["kernel"] = found["conv1"]["kernel"][:, :, ::-1]
-            return found
+                if layer == "conv1_conv":
+                    origin = KERAS
+                elif any(re.match("conv1_W", name) for name in names):
+                    origin = KERAS_1
+            if origin:
+                # Keras's ImageNet networks were trained on BGR; with RGB less MEAN_PIXEL they now see the same.
+                found["conv1"]["kernel"] = found["conv1"]["kernel"][:, :, ::-1]
+            return found, origin
     except (OSError, KeyError) as error:
         raise ValueError(
             f"{path} is not a readable HDF5 weights file: damaged, cut short or another format."

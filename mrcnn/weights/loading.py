@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +10,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mrcnn.weights.h5 import named_weights, read, weighted_layers
+from mrcnn.weights.adapt import Pixels, adapt
+from mrcnn.weights.h5 import named_weights, read_with_origin, weighted_layers
+
+# Layers behind the backbone.
+HEADS = "(fpn|rpn|mrcnn)_"
 
 
 @dataclass
 class LoadReport:
-    """Which layers a file gave to a model, and which it did not, with the reason."""
+    """Which layers a file gave to a model, and which it did not, with the reason.
+
+    Lists and keys are names of layers: `unused` of those in the file that the model has not.
+    """
 
     path: str
     loaded: list[str] = field(default_factory=list)
@@ -22,6 +30,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     mismatched: dict[str, str] = field(default_factory=dict)
     adapted: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
     classes: tuple[int, int] | None = None  # of the file and of the model, background included, where they differ
 
     @property
@@ -39,7 +48,10 @@ class LoadReport:
             rows.append(
                 "  the file has {} classes, this model {}: the heads are left as they were".format(*self.classes)
             )
-        rows += [f"  adapted: {layer}: {how}" for layer, how in self.adapted.items()]
+        for how in dict.fromkeys(self.adapted.values()):
+            rows.append(f"  adapted, {how}: {some([name for name, x in self.adapted.items() if x == how])}")
+        if self.unused:
+            rows.append(f"  in the file, but not in this model: {some(self.unused)}")
         rows += [f"  other shape, left as it was: {layer}: {why}" for layer, why in self.mismatched.items()]
         return "\n".join(rows)
 
@@ -49,83 +61,98 @@ def some(names: Sequence[str], count: int = 12) -> str:
     return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
-def load(model: keras.Model, path: Path | str, exclude: Iterable[str] | None = (), strict: bool = False) -> LoadReport:
+def load(
+    model: keras.Model,
+    path: Path | str,
+    exclude: Iterable[str] | None = (),
+    strict: bool = False,
+    pixels: Pixels | None = None,
+) -> LoadReport:
     """Load an .h5 file in the original's layout into a model, by layer and weight name.
+
+    What computes the same in another form is changed to the model's, see `mrcnn.weights.adapt.adapt`.
 
     Args:
         model: a `keras.Model`.
         path: the file.
         exclude: layer names to leave as they are. The first convolution of an RGB file fits any number of channels.
         strict: raise if any layer cannot be loaded.
+        pixels: what the model sees of an image, to which Keras's ImageNet networks are changed; None leaves their first
+            convolution to Keras's pixels, in RGB.
 
     Returns:
         A `LoadReport`.
 
     Raises:
-        FileNotFoundError, ValueError: as `read`; no layer at all fits; or `strict` and one does not.
+        FileNotFoundError, ValueError: as `read` and `adapt`; no layer at all fits; the file is of another backbone, of
+            which less than half fits, or of Keras's ImageNet networks not all; or `strict` and a layer does not fit.
     """
-    stored = read(path)
+    stored, origin = read_with_origin(path)
     excluded = set(exclude or ())
     for layer in model.layers:
         if layer.name in excluded and hasattr(layer, "layers"):
             excluded |= {inner.name for inner in weighted_layers(layer)}
-    report = LoadReport(str(path))
-    ours = {layer.name: layer for layer in weighted_layers(model)}
-    first = next(iter(ours), None)
-    for name, layer in ours.items():
-        weights, values = named_weights(layer), stored.get(name)
-        if name in excluded:
-            report.excluded.append(name)
-        elif values is None:
-            report.missing.append(name)
+    layers = {layer.name: layer for layer in weighted_layers(model)}
+    wanted = {name: layer for name, layer in layers.items() if name not in excluded}
+    try:
+        adapted, notes = adapt(stored, wanted, origin, pixels)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit: {error}") from None
+    report = LoadReport(str(path), excluded=[name for name in layers if name in excluded])
+    report.unused = [name for name in stored if name not in layers]
+    report.missing = [name for name in wanted if name not in stored]
+    for name, layer in wanted.items():
+        if name not in stored:
+            continue
+        wrong = _wrong(adapted[name], named_weights(layer))
+        if wrong:
+            report.mismatched[name] = wrong
         else:
-            if name == first and _is_rgb(values.get("kernel"), weights.get("kernel")):
-                channels = weights["kernel"].shape[2]
-                values = {**values, "kernel": adapt_channels(values["kernel"], channels)}
-                report.adapted[name] = f"from 3 input channels to {channels}"
-            wrong = [
-                f"{key} is {np.shape(values[key]) if key in values else 'missing'}, wanted {tuple(weight.shape)}"
-                for key, weight in weights.items()
-                if key not in values or np.shape(values[key]) != tuple(weight.shape)
-            ]
-            if wrong:
-                report.mismatched[name] = "; ".join(wrong)
-                continue
-            for key, weight in weights.items():
-                weight.assign(values[key])
             report.loaded.append(name)
+    report.adapted = {name: how for name, how in notes.items() if name in report.loaded}
     if "mrcnn_class_logits" in report.mismatched:
-        stored_bias = stored["mrcnn_class_logits"].get("bias", ())
-        sizes = len(stored_bias), ours["mrcnn_class_logits"].bias.shape[0]
+        sizes = len(stored["mrcnn_class_logits"].get("bias", ())), layers["mrcnn_class_logits"].bias.shape[0]
         report.classes = sizes if sizes[0] != sizes[1] else None
-    if not report.loaded:
-        raise ValueError(
-            f"{path} fits no layer of this model. The file holds {some(list(stored))}; the model wants "
-            f"{some(list(ours))}."
-        )
+    _check_backbone(report, stored, wanted, origin)
     if strict and (report.missing or report.mismatched):
         raise ValueError(f"{report}\nPass by_name=True to load only what fits.")
+    for name in report.loaded:
+        for key, weight in named_weights(layers[name]).items():
+            weight.assign(adapted[name][key])
     return report
 
 
-def _is_rgb(stored, kernel):
-    """Whether a stored convolution kernel is that of RGB images where the model's has another number of channels."""
-    if stored is None or kernel is None or len(kernel.shape) != 4 or stored.ndim != 4:
-        return False
-    same = stored.shape[:2] + stored.shape[3:] == tuple(kernel.shape[:2]) + tuple(kernel.shape[3:])
-    return same and stored.shape[2] == 3 and kernel.shape[2] != 3
+def _wrong(values, weights):
+    """Why a layer's stored values do not fit its weights; empty if they do."""
+    return "; ".join(
+        [
+            f"{key} is {np.shape(values[key]) if key in values else 'missing'}, wanted {tuple(weight.shape)}"
+            for key, weight in weights.items()
+            if key not in values or np.shape(values[key]) != tuple(weight.shape)
+        ]
+        + [
+            f"{key} is {np.shape(value)}, which has no place here"
+            for key, value in values.items()
+            if key not in weights
+        ]
+    )
 
 
-def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """A first convolution's RGB kernel [h, w, 3, n] for another number of input channels.
-
-    Channel c gets the kernel of RGB's channel c modulo 3, times 3 / channels, so that the response to an image whose
-    channels are all alike stays as it was; a single channel gets the sum of the three. The rule is timm's
-    (https://github.com/huggingface/pytorch-image-models).
-    """
-    if channels == 1:
-        return kernel.sum(axis=2, keepdims=True)
-    return kernel[:, :, np.arange(channels) % 3] * np.float32(3 / channels)
+def _check_backbone(report, stored, wanted, origin):
+    """Raise ValueError if a file fits nothing, or is of another backbone."""
+    if not report.loaded:
+        raise ValueError(
+            f"{report.path} fits no layer of this model. The file holds {some(list(stored))}; the model wants "
+            f"{some(list(wanted))}."
+        )
+    backbone = [name for name in wanted if not re.match(HEADS, name)]
+    loaded = sum(name in report.loaded for name in backbone)
+    if loaded < (len(backbone) if origin else len(backbone) / 2) and not all(re.match(HEADS, name) for name in stored):
+        left = [name for name in backbone if name not in report.loaded]
+        raise ValueError(
+            f"{report.path} is of another backbone: it fits {loaded} of {len(backbone)} layers, not {some(left, 3)}. "
+            "Choose the BACKBONE and the settings that it was trained with, or exclude what it need not fit."
+        )
 
 
 def copy(source: keras.Model, target: keras.Model) -> None:

@@ -11,8 +11,8 @@ from real_data import ROOT
 
 from mrcnn import weights
 from mrcnn.config import Config
-from mrcnn.layers.resnet import resnet_graph
 from mrcnn.model import LAYER_PRESETS, MaskRCNN
+from mrcnn.weights import releases
 
 LAYOUT = read_golden("layer_layout.json")
 KEPT_HEADS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"]
@@ -247,11 +247,41 @@ def test_another_number_of_classes_leaves_the_heads(tmp_path, capsys):
 
 
 def test_strict_and_lax(tmp_path):
-    path = write_by_hand(tmp_path / "x.h5", small_groups()[1:])
+    path = write_by_hand(tmp_path / "x.h5", small_groups()[:2])
     model = small_model()
-    with pytest.raises(ValueError, match="not in the file, left as they were: inner_a, inner_b"):
+    with pytest.raises(ValueError, match="not in the file, left as they were: first"):
         weights.load(model, path, strict=True)
-    assert weights.load(model, path).missing == ["inner_a", "inner_b"]
+    assert not np.any(values_of(model)["inner_a"]["kernel"])  # nothing was loaded
+    report = weights.load(model, path)
+    assert (report.missing, report.loaded) == (["first"], ["inner_a", "inner_b"])
+
+
+def test_layers_of_the_file_that_the_model_lacks(tmp_path):
+    more = [("more", [("more/kernel:0", np.ones((2, 2)))])]
+    report = weights.load(small_model(), write_by_hand(tmp_path / "x.h5", small_groups() + more), strict=True)
+    assert report.unused == ["more"] and "in the file, but not in this model: more" in str(report)
+
+
+def test_a_file_of_another_backbone(tmp_path):
+    """Heads alone may be loaded, and less than half of the backbone may not."""
+    x = keras.Input((2,))
+    y = x
+    for name in ("a", "b", "c", "fpn_a", "mrcnn_b"):
+        y = layers.Dense(2, name=name)(y)
+    model, new = keras.Model(x, y), {"kernel": np.full((2, 2), 7.0), "bias": np.full(2, 7.0)}
+
+    def file(*names):
+        groups = [(name, [(f"{name}/{key}:0", value) for key, value in new.items()]) for name in names]
+        return write_by_hand(tmp_path / "x.h5", groups)
+
+    with pytest.raises(ValueError, match=r"x.h5 is of another backbone: it fits 1 of 3 layers, not b, c\. Choose"):
+        weights.load(model, file("a", "fpn_a", "mrcnn_b"))
+    with pytest.raises(ValueError, match="fits 0 of 3 layers"):
+        weights.load(model, file("d", "fpn_a", "mrcnn_b"))
+    assert not np.any(values_of(model)["fpn_a"]["kernel"] == 7)
+    assert weights.load(model, file("a", "fpn_a"), exclude=["b", "c"]).loaded == ["a", "fpn_a"]
+    assert weights.load(model, file("fpn_a", "mrcnn_b")).loaded == ["fpn_a", "mrcnn_b"]
+    assert weights.load(model, file("a", "b")).missing == ["c", "fpn_a", "mrcnn_b"]
 
 
 # Files that cannot be used
@@ -306,75 +336,6 @@ def test_one_clear_line_for_a_bad_file(tmp_path, kind, error, message):
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
-# ImageNet's files
-
-
-def backbone_layers(name):
-    """{layer: {weight: shape}} of the original's backbone."""
-    stored = LAYOUT["models"][f"{name}/inference"]["layers"]
-    return {
-        entry["layer"]: {w.split("/")[1].split(":")[0]: tuple(shape) for w, shape in entry["weights"]}
-        for entry in stored
-        if entry["layer"].startswith(("res", "bn", "conv1")) and entry["weights"]
-    }
-
-
-@pytest.mark.parametrize("name", ["resnet50", "resnet101"])
-def test_todays_imagenet_layers_are_ours(tmp_path, name):
-    application = {"resnet50": keras.applications.ResNet50, "resnet101": keras.applications.ResNet101}[name]
-    reference = application(weights=None, include_top=False, input_shape=(64, 64, 3))
-    groups = []
-    for layer in reference.layers:
-        pairs = [(f"{layer.name}/{w.name}:0", w.numpy()) for w in layer.weights]
-        groups.append((layer.name, pairs))
-    stored = weights.read(write_by_hand(tmp_path / "new.h5", groups))
-    assert {layer: {w: v.shape for w, v in ws.items()} for layer, ws in stored.items()} == backbone_layers(name)
-
-
-def test_keras_1_imagenet_file(tmp_path):
-    """Names as in resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5 of 2016, which many have on disk."""
-    short = {"kernel": "W", "bias": "b", "moving_mean": "running_mean", "moving_variance": "running_std"}
-    groups = []
-    for entry in LAYOUT["resnet50_imagenet_notop"]["layers"]:
-        pairs = [(w.split("/")[1].split(":")[0], shape) for w, shape in entry["weights"]]
-        groups.append((entry["layer"], [(f"{entry['layer']}_{short.get(w, w)}_1:0", np.zeros(s)) for w, s in pairs]))
-    stored = weights.read(write_by_hand(tmp_path / "old.h5", groups))
-    assert {layer: {w: v.shape for w, v in ws.items()} for layer, ws in stored.items()} == backbone_layers("resnet50")
-
-
-def test_imagenet_sees_rgb(tmp_path):
-    """On RGB less MEAN_PIXEL our first convolution gives what Keras's gives on its own BGR input."""
-    theirs = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
-    groups = [(x.name, [(f"{x.name}/{w.name}:0", w.numpy()) for w in x.weights]) for x in theirs.layers if x.weights]
-    path = write_by_hand(tmp_path / "notop.h5", groups)
-    image = keras.Input((64, 64, 3))
-    ours = keras.Model(image, resnet_graph(image, "resnet50", stage5=True)[4])
-    assert not weights.load(ours, path).left
-
-    def first(model, name, x):
-        return keras.Model(model.inputs, model.get_layer(name).output).predict_on_batch(x)
-
-    photo = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-    expected = first(theirs, "conv1_conv", keras.applications.resnet.preprocess_input(photo.copy()))
-    found = first(ours, "conv1", photo - np.float32([123.68, 116.779, 103.939]))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("channels", [1, 2, 4, 7])
-def test_rgb_weights_for_other_channels(tmp_path, channels):
-    changes = {"IMAGE_CHANNEL_COUNT": channels, "MEAN_PIXEL": [100.0] * channels}
-    model = MaskRCNN("inference", tiny.TinyConfig().update(**changes), tmp_path)
-    model.load_weights(tiny.WEIGHTS, by_name=True)
-    assert model.load_report.adapted == {"tiny_conv1": f"from 3 input channels to {channels}"}
-    assert not model.load_report.left
-    rgb = weights.read(tiny.WEIGHTS)["tiny_conv1"]["kernel"]
-    kernel = values_of(model.keras_model)["tiny_conv1"]["kernel"]
-    last = rgb.sum(axis=2) if channels == 1 else rgb[:, :, (channels - 1) % 3] * 3 / channels
-    np.testing.assert_allclose(kernel[:, :, -1], last, rtol=1e-6)
-    (result,) = model.detect([np.full((64, 64, channels), 100, "uint8")])
-    assert result["masks"].shape[:2] == (64, 64)
-
-
 # Download
 
 
@@ -389,8 +350,8 @@ def test_unknown_name(tmp_path):
 
 def test_download_into_the_default_folder(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(weights, "default_folder", lambda: tmp_path)
-    monkeypatch.setattr(weights, "fetch", lambda *args: calls.append(args))
+    monkeypatch.setattr(releases, "default_folder", lambda: tmp_path)
+    monkeypatch.setattr(releases, "fetch", lambda *args: calls.append(args))
     weights.download("coco")
     weights.download("balloon", "mine.h5", verbose=0)
     release, other = weights.PRETRAINED["coco"], weights.PRETRAINED["balloon"]
