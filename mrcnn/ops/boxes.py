@@ -35,6 +35,15 @@ def area(boxes: Tensor) -> Tensor:
     return (y2 - y1) * (x2 - x1)
 
 
+def intersections(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Area [..., N, M] that every box of one set [..., N, 4] shares with every box of another [..., M, 4]."""
+    xp = namespace(boxes1, boxes2)
+    a, b = boxes1[..., :, None, :], boxes2[..., None, :, :]
+    height = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
+    width = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
+    return xp.maximum(height, 0) * xp.maximum(width, 0)
+
+
 def overlaps(boxes1: Tensor, boxes2: Tensor, over: Literal["union", "first"] = "union") -> Tensor:
     """Overlap of every box of one set with every box of another.
 
@@ -48,11 +57,9 @@ def overlaps(boxes1: Tensor, boxes2: Tensor, over: Literal["union", "first"] = "
         [..., N, M] in 0..1; 0 where an area is zero.
     """
     xp = namespace(boxes1, boxes2)
-    a, b = boxes1[..., :, None, :], boxes2[..., None, :, :]
-    height = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
-    width = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
-    intersection = xp.maximum(height, 0) * xp.maximum(width, 0)
-    total = area(a) if over == "first" else area(a) + area(b) - intersection
+    intersection, total = intersections(boxes1, boxes2), area(boxes1)[..., :, None]
+    if over == "union":
+        total = total + area(boxes2)[..., None, :] - intersection
     return intersection / xp.where(total > 0, total, 1)  # where it is not, nothing intersects
 
 
