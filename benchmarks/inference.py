@@ -83,18 +83,20 @@ def stages(model, image):
         # A mean of each output, so that handing large ones over is not counted.
         part = keras.Model(graph.inputs, [ops.mean(ops.cast(x, "float32")) for x in outputs])
         functions[name] = lambda part=part: part.predict_on_batch(inputs)
-    detections, *maps = model._detector.predict_on_batch(inputs)
+    detector, heads = model.compiled
+    detections, *maps = detector(inputs)
     rois = detections[..., :4]
-    found = model._roi_detector.predict_on_batch([rois, inputs[1], *maps])["mrcnn_mask"]
-    found = found.reshape(len(images), -1, *found.shape[1:])
-    functions["mask head"] = lambda: model._roi_detector.predict_on_batch([rois, inputs[1], *maps])
+    given = [rois, inputs[1], *maps]
+    found = {name: ops.convert_to_numpy(x) for name, x in heads(given).items()}
+    rows = ops.convert_to_numpy(detections)
+    functions["mask head"] = lambda: ops.convert_to_numpy(heads(given)["mrcnn_mask"])
     functions["unmold"] = lambda: [
-        model.unmold_detections(detections[i], found[i], image.shape, molded.shape[1:], windows[i])
+        model.unmold_detections(rows[i], found["mrcnn_mask"][i], image.shape, molded.shape[1:], windows[i])
         for i in range(len(images))
     ]
     with flops() as counted:
-        model._detector([ops.convert_to_tensor(x) for x in inputs])
-        model._roi_detector([ops.convert_to_tensor(x) for x in (rois, inputs[1], *maps)])
+        detector.graph([ops.convert_to_tensor(x) for x in inputs])
+        heads.graph([ops.convert_to_tensor(x) for x in given])
     return functions, sum(counted), molded.shape
 
 
