@@ -27,6 +27,7 @@ import coco
 import numpy as np
 import pose
 import shapes
+from pictures import enlarge
 from PIL import Image
 from pycocotools import mask as rle
 
@@ -155,7 +156,7 @@ class Found:
         entries = to_coco_results(detector.dataset, 0, result)
         self.name, self.class_names, self.skeleton = path.name, detector.dataset.class_names, config.KEYPOINT_SKELETON
         self.entries = [{**entry, "image_id": path.name} for entry in entries]
-        self.image, self.result = shrink(*coco.enlarge(image, result, SMALLEST))
+        self.image, self.result = shrink(*enlarge(image, result, SMALLEST))
         self.boxes = cover(np.reshape(self.result["rois"], (-1, 4)))
         masks = self.result.get("masks")
         self.outlines = [

@@ -34,17 +34,13 @@ if "train" in sys.argv:  # oneDNN, which TensorFlow leaves off without AVX-512, 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
 import shapes  # noqa: E402
+from pictures import detect  # noqa: E402
 
 from mrcnn import evaluate as coco_evaluate  # noqa: E402
-from mrcnn import visualize, weights  # noqa: E402
+from mrcnn import weights  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 from mrcnn.data.coco import CocoDataset  # noqa: E402
-from mrcnn.data.reading import IMAGE_ENDINGS, read_image, write_image  # noqa: E402
-from mrcnn.draw import video  # noqa: E402
-from mrcnn.ops import boxes  # noqa: E402
-from mrcnn.ops.refine import refine  # noqa: E402
 from mrcnn.settings import CONFIG  # noqa: E402
 from mrcnn.weights import convert  # noqa: E402
 
@@ -303,93 +299,6 @@ def evaluate(args, model, dataset):
         )
     print()
     print(coco_evaluate.format_classes(metrics))
-
-
-def detect_video(args, model, class_names):
-    """Detect in every frame of a video and write it with what was found."""
-
-    def draw(frame):
-        return draw_found(frame, find(args, model, frame), model.config, class_names)
-
-    output = Path(args.output or "detections.mp4")
-    count, rate = video.convert(args.video, output, draw)
-    print(f"{count} frames, {rate:.2f} a second")
-    print(f"Wrote {output.resolve()}")
-
-
-def detect(args, model, dataset, class_names):
-    """Detect in an image, a folder or validation images; write one picture of them all."""
-    if args.video:
-        return detect_video(args, model, class_names)
-    if args.image is None:
-        picked = dataset.image_ids[: args.limit or 12]
-        loaded = [dataset.load_image(i) for i in picked]
-        names = [str(i) for i in picked]
-    else:
-        paths = [Path(args.image)]
-        if paths[0].is_dir():
-            paths = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in IMAGE_ENDINGS)[: args.limit]
-        loaded = [read_image(p, model.config.IMAGE_CHANNEL_COUNT) for p in paths]
-        names = [p.name for p in paths]
-    pictures = []
-    for name, image in zip(names, loaded, strict=True):
-        result = find(args, model, image)
-        found = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
-        print(f"{name}: {', '.join(found) or 'nothing found'}")
-        pictures.append(draw_found(*enlarge(image, result), model.config, class_names))
-    output = Path(args.output or "detections.png")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_image(output, contact_sheet(pictures))
-    print(f"Wrote {output.resolve()}")
-
-
-def find(args, model, image):
-    """What the model detects in an image; with --refine, masks of COCO's large objects with sharper edges."""
-    (result,) = model.detect([image])
-    if args.refine and "masks" in result:
-        for i, (y1, x1, y2, x2) in enumerate(boxes.cover(result["rois"])):
-            if (y2 - y1) * (x2 - x1) >= 96**2:
-                mask = result["masks"][y1:y2, x1:x2, i]
-                result["masks"][..., i] = refine(image, mask, (y1, x1, y2, x2))
-    return result
-
-
-def draw_found(image, result, config, class_names):
-    """The image with what was found in it."""
-    return visualize.draw_instances(
-        image,
-        result,
-        class_names,
-        threshold=config.DETECTION_MIN_CONFIDENCE,
-        skeleton=config.KEYPOINT_SKELETON,
-    )
-
-
-def enlarge(image, result, side=384):
-    """A small image and its detections a whole number of times larger, so that labels do not cover the objects."""
-    factor = max(1, side // max(image.shape[:2]))
-    if factor == 1:
-        return image, result
-    image = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    result = {**result, "rois": result["rois"] * factor}
-    if "masks" in result:
-        result["masks"] = result["masks"].repeat(factor, axis=0).repeat(factor, axis=1)
-    if "keypoints" in result:  # the centre of pixel 0 is at 0
-        result["keypoints"] = (result["keypoints"] + (0.5, 0.5, 0)) * (factor, factor, 1) - (0.5, 0.5, 0)
-    return image, result
-
-
-def contact_sheet(pictures, columns=4):
-    """Pictures [h, w, 3] beside and below each other in one, on white."""
-    columns = min(columns, len(pictures))
-    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
-    height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
-    sheet = np.full((height * len(rows), width * columns, 3), 255, "uint8")
-    for r, row in enumerate(rows):
-        for c, picture in enumerate(row):
-            h, w = picture.shape[:2]
-            sheet[r * height : r * height + h, c * width : c * width + w] = picture
-    return sheet
 
 
 def main(argv=None, sample=COCO):

@@ -12,6 +12,7 @@ from real_data import ROOT
 from scipy.ndimage import distance_transform_edt
 
 sys.path.insert(0, str(ROOT / "samples"))
+import bodies
 import figures
 import shapes
 
@@ -157,12 +158,12 @@ def test_left_limbs_are_lighter(scenes):
 
 
 def test_a_limb_is_a_trapezium_between_two_half_disks():
-    sheet, corner = figures.render([[("left_thigh", np.array([[10.0, 20, 3], [30, 20, 2]]))]], 1)
+    sheet, corner = bodies.render([[("left_thigh", np.array([[10.0, 20, 3], [30, 20, 2]]))]], 1)
     assert corner.tolist() == [6, 16] and sheet.shape == (8 * shapes.SUPERSAMPLING, 27 * shapes.SUPERSAMPLING)
-    inside = sheet == figures.SLOT["left_thigh"]
+    inside = sheet == bodies.SLOT["left_thigh"]
     expected = 20 * (3 + 2) + np.pi * (3**2 + 2**2) / 2
     assert inside.sum() / shapes.SUPERSAMPLING**2 == pytest.approx(expected, rel=0.02)
-    assert set(np.unique(sheet)) == {0, figures.SLOT["left_thigh"], figures.SLOT["left_thigh"] + figures.LINE}
+    assert set(np.unique(sheet)) == {0, bodies.SLOT["left_thigh"], bodies.SLOT["left_thigh"] + bodies.LINE}
 
 
 def test_ensure_makes_it_once(tmp_path, monkeypatch):

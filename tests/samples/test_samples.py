@@ -14,6 +14,7 @@ from real_data import ROOT, real_data
 sys.path.insert(0, str(ROOT / "samples"))
 
 import coco
+import pictures
 import shapes
 
 SMALL = """BACKBONE_WIDTH=4 TOP_DOWN_PYRAMID_SIZE=8 RPN_CHANNELS=8 MASK_CHANNELS=8 FPN_CLASSIF_FC_LAYERS_SIZE=16
@@ -139,8 +140,8 @@ def test_refine_is_for_large_masks():
         return [{"rois": np.array([[20, 20, 160, 160], [20, 200, 60, 240]]), "masks": found.copy()} for _ in images]
 
     model = types.SimpleNamespace(detect=detect)
-    plain = coco.find(coco.parse_arguments(["detect"]), model, image)["masks"]
-    refined = coco.find(coco.parse_arguments(["detect", "--refine"]), model, image)["masks"]
+    plain = pictures.find(coco.parse_arguments(["detect"]), model, image)["masks"]
+    refined = pictures.find(coco.parse_arguments(["detect", "--refine"]), model, image)["masks"]
     assert (plain == found).all() and (refined[..., 1] == found[..., 1]).all()
     assert 136**2 + 300 < refined[..., 0].sum() == refined[20:160, 20:160, 0].sum()
 
