@@ -248,8 +248,7 @@ class Network:
 
         Args:
             train_dataset, val_dataset: prepared `Dataset`s; val_dataset may be None.
-            learning_rate: a number, which LEARNING_RATE_SCHEDULE and WARMUP_STEPS change over time, or a
-                `keras.optimizers.schedules.LearningRateSchedule`.
+            learning_rate: a number, which LEARNING_RATE_SCHEDULE and WARMUP_STEPS change over time, or a Keras schedule.
             epochs: epoch to stop at, those already done included: training in stages counts on.
             layers: heads, 3+, 4+, 5+, all, or a regular expression of layer names.
             augmentation: imgaug, Albumentations or names as "flip,scale"; see `mrcnn.data.augment.augment`.
@@ -269,32 +268,34 @@ class Network:
             return
         _report_problems(train_dataset)
         self._choose_layers(layers, epochs)
-        config, part = self.config, machine()
-        shared: dict[str, Any] = {"seed": seed, "part": part, "workers": workers}
+        start, shared = self.epoch, {"seed": seed, "part": machine(), "workers": workers}
         generator = DataGenerator(
             train_dataset,
-            config,
+            self.config,
             augment=augment,
             augmentation=augmentation,
             no_augmentation_sources=no_augmentation_sources,
-            steps=config.STEPS_PER_EPOCH,
-            epoch=self.epoch,
+            steps=self.config.STEPS_PER_EPOCH,
+            epoch=start,
             **shared,
         )
-        validation = None
-        if val_dataset is not None and config.VALIDATION_STEPS:
-            validation = SameBatches(val_dataset, config, shuffle=False, steps=config.VALIDATION_STEPS, **shared)
-        self._compile_to_go_on(learning_rate, (epochs - self.epoch) * len(generator))
+        self._go_on(learning_rate, (epochs - start) * len(generator))
         history = self.keras_model.fit(
             generator,
-            initial_epoch=self.epoch,
+            initial_epoch=start,
             epochs=epochs,
-            validation_data=validation,
+            validation_data=self._validation(val_dataset, shared),
             shuffle=False,  # the generator has its own order
-            callbacks=self._callbacks(generator, custom_callbacks or [], seed, first=part[0] == 0),
-            verbose="auto" if part[0] == 0 else 0,
+            callbacks=self._callbacks(generator, custom_callbacks or [], seed),
+            verbose="auto" if machine()[0] == 0 else 0,
         )
-        self.epoch += len(history.epoch)
+        self.epoch = start + len(history.epoch)
+
+    def _validation(self, dataset, shared):
+        steps = self.config.VALIDATION_STEPS
+        if dataset is None or not steps:
+            return None
+        return SameBatches(dataset, self.config, shuffle=False, steps=steps, **shared)
 
     def _choose_layers(self, layers, epochs):
         self.set_trainable(LAYER_PRESETS.get(layers, layers), verbose=0)
@@ -307,7 +308,7 @@ class Network:
         print(f"Training {count} of {len(every)} layers ({layers}) from epoch {self.epoch} to {epochs}.")
         print(f"Checkpoints: {self.checkpoint_path}")
 
-    def _compile_to_go_on(self, learning_rate, steps):
+    def _go_on(self, learning_rate, steps):
         """Compile for so many more steps, with the optimizer's state of the checkpoint that was loaded."""
         config = self.config
         scheduled = config.WARMUP_STEPS or config.LEARNING_RATE_SCHEDULE != "constant"
@@ -320,11 +321,11 @@ class Network:
         if isinstance(learning_rate, Schedule):
             learning_rate.steps = int(self.keras_model.optimizer.iterations.numpy()) + steps
 
-    def _callbacks(self, generator, custom, seed, first):
-        sampler = self.keras_model.get_layer("proposal_targets").seed_generator
-        callbacks = [SampleSeed(sampler, seed), StopOnNonFiniteLoss(generator)]
+    def _callbacks(self, generator, custom, seed):
+        samplers = [x.seed_generator for x in self.keras_model.layers if hasattr(x, "seed_generator")]
+        callbacks = [*(SampleSeed(sampler, seed) for sampler in samplers), StopOnNonFiniteLoss(generator)]
         callbacks += [x for x in custom if getattr(x, "adds_logs", False)]
-        if first:
+        if machine()[0] == 0:
             os.makedirs(self.log_dir, exist_ok=True)
             callbacks += [Checkpoints(self), *tensorboard(self.log_dir)]
         return callbacks + [x for x in custom if x not in callbacks]
