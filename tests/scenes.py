@@ -1,6 +1,13 @@
 """Generated images with instances and people, for the tests of drawing."""
 
+import sys
+import types
+
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
 
 from mrcnn.draw import instances as draw
 from mrcnn.ops import boxes as box_math
@@ -61,3 +68,28 @@ def assert_inside_and_disjoint(labels, shape, slack=0.0):
     assert (labels[:, :2] >= -slack).all() and (labels[:, 2:] <= np.array(shape[:2]) + slack).all()
     overlaps = box_math.overlaps(labels + (slack, slack, -slack, -slack), labels + (slack, slack, -slack, -slack))
     assert overlaps[~np.eye(len(labels), dtype=bool)].max(initial=0) == 0
+
+
+@pytest.fixture(autouse=True)
+def no_state():
+    """No window opens, and nothing is left behind in pyplot."""
+    matplotlib.use("agg")
+    settings = dict(matplotlib.rcParams)
+    yield
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == settings
+
+
+def rectangles(ax):
+    return [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+
+
+def fake_notebook(monkeypatch):
+    """A stand-in for IPython in a notebook; returns what was displayed, and the shell."""
+    shown, shell = [], types.SimpleNamespace(kernel=object(), execution_count=1)
+    ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    ipython.get_ipython = lambda: shell
+    display.display, display.Image, display.HTML = shown.append, lambda data: data, lambda data: data
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return shown, shell

@@ -2,7 +2,7 @@
 
 Boxes are (y1, x1, y2, x2) in pixels, masks [h, w, n], colours (r, g, b) in 0..1, keypoints (x, y, score) in pixels, the
 centre of the upper left one being (0, 0). Nothing here needs Matplotlib: `draw_instances` gives an image, for video,
-servers and tests; `visualize` makes figures of the same.
+servers and tests; `mrcnn.draw.figures` makes figures of the same.
 """
 
 import colorsys
@@ -263,33 +263,47 @@ def draw_instances(
     layers = back_to_front(boxes, shown)
     paints = [tuple(round(255 * channel) for channel in color[:3]) for color in colors]
     if masks is not None:
-        for i in layers:
-            y1, x1, y2, x2 = boxes[i]
-            region, mask = image[y1:y2, x1:x2], np.ascontiguousarray(masks[y1:y2, x1:x2, i], dtype=bool)
-            apply_mask(region, mask, colors[i], alpha)
-            region[_border(mask)] = paints[i]
+        _paint_masks(image, boxes, masks, colors, paints, layers, alpha)
     picture = Image.fromarray(image)
-    draw = ImageDraw.Draw(picture)
-    for i in layers:
-        line = line_width(None if scores is None else scores[i], threshold)
-        # Outwards from the first pixel of the box, so that thick lines do not cover small objects.
-        y1, x1, y2, x2 = np.clip(boxes[i] + (1 - line, 1 - line, line - 1, line - 1), 0, limits).tolist()
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=paints[i], width=line)
+    widths = [line_width(None if scores is None else scores[i], threshold) for i in layers]
+    _paint_boxes(picture, boxes[layers], [paints[i] for i in layers], widths)
     if result.get("keypoints") is not None:
         for pose in poses(result["keypoints"], boxes, skeleton, keypoint_threshold):
             _draw_pose(picture, *pose)
-    font = _font(max(11, round(max(image.shape[:2]) / 60)))
+    _paint_labels(picture, boxes[shown], *([values[i] for i in shown] for values in (labels, colors, paints)))
+    return np.array(picture)
+
+
+def _paint_masks(image, boxes, masks, colors, paints, order, alpha):
+    """Masks and their borders, inside their boxes."""
+    for i in order:
+        y1, x1, y2, x2 = boxes[i]
+        region, mask = image[y1:y2, x1:x2], np.ascontiguousarray(masks[y1:y2, x1:x2, i], dtype=bool)
+        apply_mask(region, mask, colors[i], alpha)
+        region[_border(mask)] = paints[i]
+
+
+def _paint_boxes(picture, boxes, paints, widths):
+    """Outwards from the first pixel of the box, so that thick lines do not cover small objects."""
+    draw, limits = ImageDraw.Draw(picture), np.tile(picture.size[::-1], 2)
+    for box, paint, line in zip(boxes, paints, widths, strict=True):
+        y1, x1, y2, x2 = np.clip(box + (1 - line, 1 - line, line - 1, line - 1), 0, limits).tolist()
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=paint, width=line)
+
+
+def _paint_labels(picture, boxes, labels, colors, paints):
+    draw, shape = ImageDraw.Draw(picture), picture.size[::-1]
+    font = _font(max(11, round(max(shape) / 60)))
     padding = round(PADDING * font.size)
     height = sum(font.getmetrics()) + 2 * padding
-    sizes = np.array([(height, math.ceil(font.getlength(labels[i])) + 2 * padding) for i in shown])
-    for i, place in zip(shown, place_labels(boxes[shown], sizes, image.shape), strict=True):
+    sizes = np.array([(height, math.ceil(font.getlength(label)) + 2 * padding) for label in labels])
+    for label, color, paint, place in zip(labels, colors, paints, place_labels(boxes, sizes, shape), strict=True):
         if not place.any():
             continue
         y1, x1, y2, x2 = (int(edge) for edge in place)
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=paints[i])
-        ink = tuple(255 * channel for channel in text_color(colors[i]))
-        draw.text((x1 + padding, y1 + padding), labels[i], fill=ink, font=font)
-    return np.array(picture)
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=paint)
+        ink = tuple(255 * channel for channel in text_color(color))
+        draw.text((x1 + padding, y1 + padding), label, fill=ink, font=font)
 
 
 def rim(width: float) -> float:

@@ -1,0 +1,66 @@
+"""Plots of an evaluation; they are shown, saved and returned as in `mrcnn.draw.figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mrcnn.draw.canvas import new_axes
+from mrcnn.draw.instances import label_texts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+
+def plot_precision_recall(
+    AP: float, precisions: ArrayLike, recalls: ArrayLike, ax: Axes | None = None, save: Path | str | None = None
+) -> Figure | SubFigure:
+    """Plot precisions [m] over recalls [m], with the AP at IoU 0.5 in the title; returns the figure."""
+    with new_axes((6, 5), ax, save) as ax:
+        ax.plot(recalls, precisions)
+        ax.set(title=f"Precision-Recall Curve. AP@50 = {AP:.3f}", xlabel="Recall", ylabel="Precision")
+        ax.set(xlim=(0, 1.1), ylim=(0, 1.1))
+    return ax.figure
+
+
+def plot_overlaps(
+    gt_class_ids: np.ndarray,
+    pred_class_ids: np.ndarray,
+    pred_scores: Sequence[float] | np.ndarray,
+    overlaps: np.ndarray,
+    class_names: Sequence[str],
+    threshold: float = 0.5,
+    ax: Axes | None = None,
+    save: Path | str | None = None,
+) -> Figure | SubFigure:
+    """Show the IoU of every prediction with every ground truth as a grid; returns the figure.
+
+    A cell above `threshold` says whether the classes are the same ("match") or not ("wrong").
+
+    Args:
+        gt_class_ids: [g]; zeros are padding, here and in `pred_class_ids`.
+        pred_class_ids: [p].
+        pred_scores: [p].
+        overlaps: [p, g] IoU.
+    """
+    gt_class_ids, pred_class_ids = (ids[ids != 0] for ids in (np.asarray(gt_class_ids), np.asarray(pred_class_ids)))
+    rows, columns = len(pred_class_ids), len(gt_class_ids)
+    overlaps = np.asarray(overlaps)[:rows, :columns]
+    with new_axes((max(4, 2 + columns), max(3, 2 + 0.5 * rows)), ax, save) as ax:
+        if overlaps.size:
+            ax.imshow(overlaps, interpolation="nearest", cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        labels = label_texts(pred_class_ids, class_names, pred_scores[:rows])
+        ax.set_yticks(range(rows), labels)
+        ax.set_xticks(range(columns), [class_names[i] for i in gt_class_ids], rotation=90)
+        for (i, j), iou in np.ndenumerate(overlaps):
+            verdict = "match" if gt_class_ids[j] == pred_class_ids[i] else "wrong"
+            text = f"{iou:.3f}\n{verdict}" if iou > threshold else f"{iou:.3f}"
+            ax.text(j, i, text, ha="center", va="center", size=9, color="white" if iou > 0.5 else "black")
+        ax.set(xlabel="Ground truth", ylabel="Predictions")
+        ax.set(xlim=(-0.5, max(columns, 1) - 0.5), ylim=(max(rows, 1) - 0.5, -0.5))  # also where there is no cell
+    return ax.figure
