@@ -1,6 +1,9 @@
-"""How many images a second the loader prepares at 1024 pixels with mini masks, beside the time of one training step.
+"""How many images a second the loader prepares at 1024 pixels with mini masks, beside the time of one training step; or
+what a set of COCO's size costs.
 
-python benchmarks/data.py path/to/coco
+    python benchmarks/data.py path/to/coco
+    python benchmarks/data.py --generated
+    python benchmarks/data.py --generated --images 10000        # a tenth of it
 """
 
 import argparse
@@ -13,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import coco_size
 import keras
 
 from mrcnn.config import Config
@@ -43,13 +47,10 @@ def median_seconds(function):
     return statistics.median(times)
 
 
-def main():
+def loader(folder):
     """Measure the loader alone, with augmentation, and a step."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="folder in COCO's format")
-    args = parser.parse_args()
     dataset = CocoDataset()
-    dataset.load_coco(args.dataset, "train")
+    dataset.load_coco(folder, "train")
     dataset.prepare()
     config = BenchmarkConfig().update(NUM_CLASSES=dataset.num_classes)
     print(f"Keras {keras.__version__} on {keras.backend.backend()}, {os.cpu_count()} cores, medians of {REPEATS}")
@@ -63,6 +64,21 @@ def main():
     (batch,) = DataGenerator(dataset, config)[0]
     step = median_seconds(lambda i: model.keras_model.train_on_batch(batch))
     print(f"training step: {step:.2f} s an image; the loader with augmentation takes {seconds / step:.3f} of that")
+
+
+def main():
+    """One or the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", nargs="?", help="folder in COCO's format")
+    parser.add_argument("--generated", action="store_true", help="a set of COCO's size")
+    parser.add_argument("--images", type=int, default=100_000, help="of the generated set (default: 100000)")
+    args = parser.parse_args()
+    if args.generated == bool(args.dataset):
+        parser.error("give a folder, or --generated.")
+    if args.generated:
+        coco_size.main(args.images)
+    else:
+        loader(args.dataset)
 
 
 if __name__ == "__main__":

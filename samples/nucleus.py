@@ -71,24 +71,24 @@ INFERENCE = {"IMAGES_PER_GPU": 1, "IMAGE_RESIZE_MODE": "pad64"}
 class NucleusDataset(MaskFolderDataset):
     """The competition's folders: a folder an image, in it a file for the mask of each nucleus."""
 
-    def load_nucleus(self, dataset_dir, subset):
-        """Add the images of a subset: "train", "val" (every tenth of stage1_train), or the name of a folder."""
+    def load_nucleus(self, dataset_dir, subset, annotated=True):
+        """Add the images of a subset: "train", "val" (every tenth of stage1_train), or the name of a folder, which need
+        not have masks if it is not `annotated`."""
         split = subset in ("train", "val")
-        self.load_mask_folder(
-            Path(dataset_dir) / ("stage1_train" if split else subset), source="nucleus", classes=["nucleus"]
-        )
+        folder = Path(dataset_dir) / ("stage1_train" if split else subset)
+        self.load_mask_folder(folder, source="nucleus", classes=["nucleus"], required=annotated)
         if split:
             self.image_info = [x for i, x in enumerate(self.image_info) if (i % 10 == 0) == (subset == "val")]
 
 
-def load_dataset(folder, subset):
-    """A subset of a folder in either format, prepared."""
+def load_dataset(folder, subset, annotated=True):
+    """A subset of a folder in either format, prepared; see `load_nucleus`."""
     if (Path(folder) / "annotations").is_dir():
         dataset = CocoDataset()
         dataset.load_coco(folder, subset, year="2018")
     else:
         dataset = NucleusDataset()
-        dataset.load_nucleus(folder, subset)
+        dataset.load_nucleus(folder, subset, annotated)
     dataset.prepare()
     return dataset
 
@@ -172,7 +172,7 @@ def main(argv=None):
         if args.command == "train":
             train(load_model(args), args.dataset, args.epochs)
         else:
-            dataset = load_dataset(args.dataset, args.subset)
+            dataset = load_dataset(args.dataset, args.subset, annotated=args.command != "detect")
             model = load_model(args)
             if args.command == "detect":
                 detect(model, dataset, args.output)

@@ -18,16 +18,24 @@ class MaskFolderDataset(Dataset):
     classes.
     """
 
-    def load_mask_folder(self, folder: Path | str, source: str = "masks", classes: Sequence[str] = ("object",)) -> None:
+    def load_mask_folder(
+        self,
+        folder: Path | str,
+        source: str = "masks",
+        classes: Sequence[str] = ("object",),
+        required: bool = True,
+    ) -> None:
         """Add the images of a folder.
 
         Args:
             folder: in one of the layouts.
             source: name of the collection.
             classes: their names, in the order of their ids; the first is that of masks that lie in no class's folder.
+            required: whether masks must be there. An image without them has no object; if no image has any, a folder is
+                missing or called otherwise. False takes images to detect in.
 
         Raises:
-            FileNotFoundError: no such folder, or no image in it.
+            FileNotFoundError: no such folder, no image in it, or no folder of masks for any of them.
         """
         folder = Path(folder)
         for i, name in enumerate(classes, 1):
@@ -39,6 +47,10 @@ class MaskFolderDataset(Dataset):
             found = [(path, sub / "masks") for sub in subs for path in image_files(sub / "images")[:1]]
         if not found:
             raise FileNotFoundError(f"There are no images in {folder}/images, nor in {folder}/*/images.")
+        if required and not any(masks.is_dir() for _, masks in found):
+            raise FileNotFoundError(
+                f"No image of {folder} has a folder of masks; that of {found[0][0].name} would be {found[0][1]}."
+            )
         for path, masks in found:
             height, width = image_size(path)
             self.add_image(source, path.stem, str(path), height=height, width=width, masks=masks, classes=classes)
