@@ -197,7 +197,7 @@ def stored_config(path, otherwise):
 
 def make_config(args, num_classes):
     """The config that was saved beside the weights, or that of the set, with the changes of --config and --steps."""
-    from mrcnn.train.callbacks import find_last
+    from mrcnn.train.run import find_last
 
     generated = args.dataset is None and not args.image_only
     config_class = args.sample.generated_config if generated else args.sample.config

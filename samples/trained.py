@@ -27,7 +27,7 @@ import pose  # noqa: E402
 import shapes  # noqa: E402
 
 from mrcnn.model import MaskRCNN  # noqa: E402
-from mrcnn.train.callbacks import find_last  # noqa: E402
+from mrcnn.train.run import find_last  # noqa: E402
 from mrcnn.weights import convert  # noqa: E402
 
 # TensorFlow takes two models in one notebook for a loop that compiles too often.

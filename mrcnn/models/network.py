@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 import warnings
@@ -21,17 +20,13 @@ from mrcnn.data.problems import format_problems
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.models.graph import Compiled, precision
 from mrcnn.settings import CONFIG, Config
-from mrcnn.train.callbacks import (
-    Checkpoints,
-    SampleSeed,
-    Schedule,
-    StopOnNonFiniteLoss,
-    find_last,
-    restore_optimizer,
-    tensorboard,
-)
+from mrcnn.train.callbacks import SampleSeed, StopOnNonFiniteLoss, tensorboard
+from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
 from mrcnn.train.devices import machine, strategy
+from mrcnn.train.memory import keep_freed_memory
 from mrcnn.train.optimizers import jit_compile, make_optimizer
+from mrcnn.train.run import find_last, run_of
+from mrcnn.train.schedules import schedule_for
 from mrcnn.weights.convert import h5_file
 
 # Which layers the presets of train(layers=...) train.
@@ -145,15 +140,8 @@ class Network:
 
     def set_log_dir(self, model_path: Path | str | None = None) -> None:
         """Name the folder of this run, `{name}{date}T{time}`; given a checkpoint, take its folder and its epoch."""
-        self.epoch = 0
-        name = (self.config.NAME or "mrcnn").lower()
-        match = re.search(r"([^/\\]+\d{8}T\d{4})[/\\]mask_rcnn_.+?_(\d{4})\.h5$", str(model_path or ""))
-        if match:
-            self.epoch = int(match[2])
-            self.log_dir = os.path.join(self.model_dir, match[1])
-        else:
-            self.log_dir = os.path.join(self.model_dir, f"{name}{datetime.datetime.now():%Y%m%dT%H%M}")
-        self.checkpoint_path = os.path.join(self.log_dir, f"mask_rcnn_{name}_{{epoch:04d}}.h5")
+        run = run_of(self.model_dir, self.config.NAME, model_path)
+        self.log_dir, self.checkpoint_path, self.epoch = run
 
     def save_weights(self, filepath: Path | str) -> None:
         """Write the weights in the original's `.h5` layout."""
@@ -263,6 +251,7 @@ class Network:
             FloatingPointError: the loss is not finite; the message names the batch's images.
         """
         self._need("training")
+        keep_freed_memory()
         if self.epoch >= epochs:
             print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
             return
@@ -311,15 +300,15 @@ class Network:
     def _go_on(self, learning_rate, steps):
         """Compile for so many more steps, with the optimizer's state of the checkpoint that was loaded."""
         config = self.config
-        scheduled = config.WARMUP_STEPS or config.LEARNING_RATE_SCHEDULE != "constant"
-        if scheduled and not callable(learning_rate):
-            learning_rate = Schedule(learning_rate, 1, config.LEARNING_RATE_SCHEDULE, config.WARMUP_STEPS)
-        self.compile(learning_rate, config.LEARNING_MOMENTUM)
+
+        def rate(done):
+            return schedule_for(learning_rate, config.LEARNING_RATE_SCHEDULE, config.WARMUP_STEPS, done, steps)
+
+        self.compile(rate(0), config.LEARNING_MOMENTUM)
         if self._resume_from:
-            restore_optimizer(self.keras_model, self._resume_from)
+            done = restore_optimizer(self.keras_model, self._resume_from)
+            self.keras_model.optimizer.learning_rate = rate(done)
             self._resume_from = None
-        if isinstance(learning_rate, Schedule):
-            learning_rate.steps = int(self.keras_model.optimizer.iterations.numpy()) + steps
 
     def _callbacks(self, generator, custom, seed):
         samplers = [x.seed_generator for x in self.keras_model.layers if hasattr(x, "seed_generator")]

@@ -17,6 +17,11 @@ class OneDevice:
         return contextlib.nullcontext()
 
 
+def accelerated() -> bool:
+    """Whether the backend sees a GPU or a TPU."""
+    return any(name.startswith(("gpu", "tpu", "cuda")) for name in keras.distribution.list_devices())
+
+
 def strategy(count: int) -> Any:
     """An object in whose `scope()` a model and its optimizer must be made to train on `count` devices.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from mrcnn.train.devices import optimizer_class
+from mrcnn.train.devices import accelerated, optimizer_class
 
 
 def make_optimizer(
@@ -42,5 +42,4 @@ def make_optimizer(
 def jit_compile() -> Any:
     """What `compile` takes as jit_compile: on a CPU, TensorFlow is faster without XLA; JAX without it is not compiled
     at all."""
-    accelerated = any(name.startswith(("gpu", "tpu", "cuda")) for name in keras.distribution.list_devices())
-    return False if keras.backend.backend() == "tensorflow" and not accelerated else "auto"
+    return False if keras.backend.backend() == "tensorflow" and not accelerated() else "auto"

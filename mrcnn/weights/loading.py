@@ -156,10 +156,15 @@ def _check_backbone(report, stored, wanted, origin):
 
 
 def copy(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of one graph to another that has the same layers, as from training to inference."""
+    """Copy the weights of one graph to another that has the same layers, as from training to inference.
+
+    The values get memory of their own: on JAX a step of either graph gives the arrays that its weights held to the
+    compiler, to write the new ones into.
+    """
     ours = {layer.name: layer for layer in weighted_layers(source)}
     for layer in weighted_layers(target):
         if getattr(layer, "folded", False):
             raise ValueError(f"{layer.name} is folded (fold_batch_norm) and would not use these weights; build anew.")
+        values = named_weights(ours[layer.name])
         for name, weight in named_weights(layer).items():
-            weight.assign(named_weights(ours[layer.name])[name])
+            weight.assign(np.array(values[name].numpy()))

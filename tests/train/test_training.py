@@ -10,7 +10,8 @@ from tiny import tiny_model
 
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
-from mrcnn.train.callbacks import Schedule, restore_optimizer
+from mrcnn.train.checkpoints import restore_optimizer
+from mrcnn.train.schedules import Schedule
 
 LOSSES = ["rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"]
 
