@@ -1,4 +1,7 @@
-"""The names of the 2017-2019 package's `mrcnn.model`. Each one lives in the room that it is about; look there."""
+"""The names of the 2017-2019 package's `mrcnn.model`. Each one lives in the room that it is about; look there.
+
+Old scripts import imgaug after this module: importing it gives NumPy the names back that imgaug 0.4.0 reads.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from numpy.typing import ArrayLike
 from mrcnn.data.anchors import compute_backbone_shapes  # noqa: F401
 from mrcnn.data.batches import INPUT_NAMES, DataGenerator
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.imgaug import restore_numpy_names
 from mrcnn.data.random_rois import generate_random_rois
 from mrcnn.data.samples import load_image_gt  # noqa: F401
 from mrcnn.layers.batch_norm import BatchNorm  # noqa: F401
@@ -44,6 +48,8 @@ from mrcnn.ops.boxes import overlaps as overlaps_graph  # noqa: F401
 from mrcnn.ops.meta import compose_image_meta, parse_image_meta  # noqa: F401
 from mrcnn.ops.meta import parse_image_meta as parse_image_meta_graph  # noqa: F401
 from mrcnn.settings.config import Config
+
+restore_numpy_names()
 
 
 def fpn_classifier_graph(

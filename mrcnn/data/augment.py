@@ -2,31 +2,14 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from skimage.transform import resize
 
+from mrcnn.data.imgaug import import_imgaug
 from mrcnn.ops.keypoints import swap
-
-# imgaug 0.4.0 reads names that NumPy removed: np.sctypes at import, np.bool and np.complex in its weather. It has had
-# no release since. Set here, and so by `import mrcnn.model`, they also serve old code that imports imgaug after that.
-REMOVED = {
-    "bool": bool,
-    "complex": complex,
-    "sctypes": {
-        "int": [np.int8, np.int16, np.int32, np.int64],
-        "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
-        "float": [np.float16, np.float32, np.float64],
-        "complex": [np.complex64, np.complex128],
-        "others": [bool, object, bytes, str, np.void],
-    },
-}
-for name, value in REMOVED.items():
-    if not hasattr(np, name):
-        setattr(np, name, value)
 
 
 def augment(
@@ -205,20 +188,3 @@ def _recipes(image, mask, points, names, rng):
     for name in names.split(","):
         image, mask, points = RECIPES[name](image, mask, points, rng)
     return image, mask, points
-
-
-def import_imgaug() -> ModuleType:
-    """The imgaug module.
-
-    Raises:
-        ImportError: imgaug or what it needs is missing; one sentence says what to install.
-    """
-    try:
-        import imgaug
-        import imgaug.augmenters
-    except ImportError as error:
-        raise ImportError(
-            f"augmentation= needs imgaug, which did not import ({error}): pip install imgaug, and if libGL is missing, "
-            "pip install opencv-python-headless or apt-get install libgl1."
-        ) from error
-    return imgaug

@@ -23,6 +23,7 @@ from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.images import convert_channels
 from mrcnn.ops.meta import compose_image_meta
 from mrcnn.settings import Config
+from mrcnn.train.memory import keep_freed_memory
 
 # Outputs of a network for one image or a batch of them, by name; "detections" is one of them.
 Found = dict[str, np.ndarray]
@@ -152,6 +153,7 @@ class Detector(Network):
         return self._detect_batch(molded, np.asarray(image_metas), [shape] * count, [(0, 0, *shape[:2])] * count)
 
     def _detect_batch(self, molded, metas, original_shapes, windows, rle=False):
+        keep_freed_memory()
         found = self.predict(molded, metas.astype("float32"))
         how = self.config.BOX_NORMALIZATION
         return [
