@@ -66,10 +66,10 @@ class MaskRCNN(Detector):
         detections = detections[kept]
         class_ids = detections[:, 4].astype("int32")
         result = {"rois": rois, "class_ids": class_ids, "scores": detections[:, 5]}
-        if found.get("mrcnn_mask") is not None:
+        if "mrcnn_mask" in found:
             own = found["mrcnn_mask"][kept, :, :, class_ids]
             result["masks"] = paste_masks(own, rois, place.original, config.MASK_PASTE, rle)
-        if found.get("mrcnn_keypoint") is not None:
+        if "mrcnn_keypoint" in found:
             result["keypoints"] = place_keypoints(
                 found["mrcnn_keypoint"][kept],
                 detections,
@@ -98,7 +98,8 @@ class MaskRCNN(Detector):
             float32, masks [H, W, n] bool, or a list of n run lengths, or None.
         """
         place = Place(original_image_shape, image_shape, window, self.config.BOX_NORMALIZATION)
-        result = self.result({"detections": detections, "mrcnn_mask": mrcnn_mask}, place, rle)
+        masks = {} if mrcnn_mask is None else {"mrcnn_mask": mrcnn_mask}
+        result = self.result({"detections": detections, **masks}, place, rle)
         return result["rois"], result["class_ids"], result["scores"], result.get("masks")
 
     def unmold_keypoints(

@@ -236,7 +236,7 @@ class Network:
 
         Args:
             train_dataset, val_dataset: prepared `Dataset`s; val_dataset may be None.
-            learning_rate: a number, which LEARNING_RATE_SCHEDULE and WARMUP_STEPS change over time, or a Keras schedule.
+            learning_rate: a number, to which LEARNING_RATE_SCHEDULE and WARMUP_STEPS apply, or a Keras schedule.
             epochs: epoch to stop at, those already done included: training in stages counts on.
             layers: heads, 3+, 4+, 5+, all, or a regular expression of layer names.
             augmentation: imgaug, Albumentations or names as "flip,scale"; see `mrcnn.data.augment.augment`.
@@ -253,11 +253,11 @@ class Network:
         self._need("training")
         keep_freed_memory()
         if self.epoch >= epochs:
-            print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
-            return
+            return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
         _report_problems(train_dataset)
         self._choose_layers(layers, epochs)
-        start, shared = self.epoch, {"seed": seed, "part": machine(), "workers": workers}
+        start = self.epoch
+        shared: dict[str, Any] = {"seed": seed, "part": machine(), "workers": workers}
         generator = DataGenerator(
             train_dataset,
             self.config,

@@ -58,9 +58,9 @@ def image_inputs(config: Config, mode: str) -> tuple[Tensor, Tensor]:
 
 def truth_inputs(config: Config) -> dict[str, Tensor]:
     """Inputs of a training graph beside image and meta, by name, in the original's order. Boxes are in pixels."""
-    batch, limit = batch_size(config, "training"), config.MAX_GT_INSTANCES
-    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else image_shape(config, "training")[:2]
-    anchors = count_anchors(**anchor_settings(config, config.IMAGE_SHAPE))
+    batch, limit, shape = batch_size(config, "training"), config.MAX_GT_INSTANCES, image_shape(config, "training")
+    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else shape[:2]
+    anchors = count_anchors(**anchor_settings(config, shape))
     shapes: dict[str, tuple[Sequence[int], str]] = {
         "input_rpn_match": ((anchors, 1), "int32"),
         "input_rpn_bbox": ((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), "float32"),
@@ -85,8 +85,9 @@ def input_anchors(config: Config) -> Tensor:
 
 def constant_anchors(config: Config, image: Tensor) -> Tensor:
     """The anchors of images of one size as a constant of the graph, [B, A, 4] normalised."""
-    settings = anchor_settings(config, config.IMAGE_SHAPE)
-    return Anchors(config.IMAGE_SHAPE[:2], config.BOX_NORMALIZATION, **settings, name="anchors")(image)
+    shape = image_shape(config, "training")
+    layer = Anchors(shape[:2], config.BOX_NORMALIZATION, **anchor_settings(config, shape), name="anchors")
+    return layer(image)
 
 
 def region_proposals(
@@ -120,7 +121,7 @@ def region_proposals(
 def normalized(config: Config, pixels: Tensor) -> Tensor:
     """Boxes [..., 4] of pixels of the training images, normalised. Zero rows are padding and stay zero."""
     padding = ops.all(ops.equal(pixels, 0), axis=-1, keepdims=True)
-    return ops.where(padding, 0.0, boxes.normalize(pixels, config.IMAGE_SHAPE, config.BOX_NORMALIZATION))
+    return ops.where(padding, 0.0, boxes.normalize(pixels, image_shape(config, "training"), config.BOX_NORMALIZATION))
 
 
 def roi_sampler(config: Config) -> DetectionTargetLayer:
