@@ -256,8 +256,7 @@ class Network:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
         _report_problems(train_dataset)
         self._choose_layers(layers, epochs)
-        start = self.epoch
-        shared: dict[str, Any] = {"seed": seed, "part": machine(), "workers": workers}
+        start, shared = self.epoch, dict[str, Any](seed=seed, part=machine(), workers=workers)
         generator = DataGenerator(
             train_dataset,
             self.config,
