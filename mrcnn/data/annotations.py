@@ -120,25 +120,22 @@ def read_annotation(entry: Mapping[str, Any]) -> Annotation:
     Raises:
         ValueError: a field is not of COCO's kind; one line says which.
     """
-    name = "segmentation"
-    try:
-        segmentation = _read_segmentation(entry.get(name) or ())
-        name, box = "bbox", _numbers(entry.get("bbox"))
-        if box is not None and len(box) != 4:
-            raise ValueError
-        name, keypoints = "keypoints", _numbers(entry.get("keypoints") or None)
-        name, area = "area", entry.get("area")
-        area = None if area is None else float(area)
-    except (TypeError, ValueError, OverflowError, KeyError):
-        raise ValueError(f"annotation {entry.get('id')}: its {name} is not as COCO has it") from None
-    id_, image_id, category_id = (entry.get(key) for key in ("id", "image_id", "category_id"))
-    crowd = bool(entry.get("iscrowd"))
-    return Annotation(id_, image_id, category_id, segmentation, box, area, crowd, keypoints)
-
-
-def _numbers(values):
-    """Numbers in 8 bytes each, where a list takes 32; exact, as a polygon's pixels depend on the last bit."""
-    return None if values is None else array("d", values)
+    values = {}
+    for name, read in READERS.items():
+        try:
+            values[name] = read(entry.get(name))
+        except (TypeError, ValueError, OverflowError, KeyError):
+            raise ValueError(f"annotation {entry.get('id')}: its {name} is not as COCO has it") from None
+    return Annotation(
+        entry.get("id"),
+        entry.get("image_id"),
+        entry.get("category_id"),
+        values["segmentation"],
+        values["bbox"],
+        values["area"],
+        bool(entry.get("iscrowd")),
+        values["keypoints"],
+    )
 
 
 def _read_segmentation(shapes):
@@ -146,7 +143,24 @@ def _read_segmentation(shapes):
         (height, width), counts = shapes["size"], shapes["counts"]
         counts = counts.decode("ascii") if isinstance(counts, bytes) else counts
         return RunLengths((int(height), int(width)), counts if isinstance(counts, str) else array("I", counts))
-    return tuple(array("d", polygon) for polygon in shapes)
+    return tuple(array("d", polygon) for polygon in shapes or ())
+
+
+def _read_box(values):
+    box = None if values is None else array("d", values)
+    if box is not None and len(box) != 4:
+        raise ValueError
+    return box
+
+
+# COCO's field -> its value in a record. Numbers take 8 bytes each, where a list takes 32; they are exact, as the pixels
+# of a polygon depend on their last bit.
+READERS: dict[str, Callable[[Any], Any]] = {
+    "segmentation": _read_segmentation,
+    "bbox": _read_box,
+    "area": lambda value: None if value is None else float(value),
+    "keypoints": lambda values: array("d", values) if values else None,
+}
 
 
 def records(entries: Any) -> Iterator[Annotation | str]:

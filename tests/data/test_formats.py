@@ -134,6 +134,18 @@ def test_mask_folder(tmp_path, layout):
     assert dataset.load_mask(1)[0].shape == (30, 40, 0)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_missing_folder_of_masks_is_named(tmp_path, nested):
+    """Every image was background."""
+    for name in ("a", "b"):
+        picture(tmp_path / (f"{name}/images/{name}.png" if nested else f"images/{name}.png"))
+    missing = tmp_path / ("a/masks" if nested else "masks/a")
+    with pytest.raises(FileNotFoundError) as error:
+        MaskFolderDataset().load_mask_folder(tmp_path)
+    assert str(error.value) == f"No image of {tmp_path} has a folder of masks; that of a.png would be {missing}."
+    assert load(MaskFolderDataset, "load_mask_folder", tmp_path, required=False).num_images == 2
+
+
 def test_mask_folder_mistakes(tmp_path):
     with pytest.raises(FileNotFoundError, match="There are no images in .*/images, nor in"):
         MaskFolderDataset().load_mask_folder(tmp_path)

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mrcnn.data.resizing import mold, resize_image, unmold
+from mrcnn.data.resizing import mold, plan, resize_image, unmold
 from mrcnn.ops.images import mold_image, resize
 from mrcnn.ops.masks import resize_mask
+from mrcnn.settings import Config, ModernConfig
 
 CASES = ["none", "square_up", "square_limited", "square_down", "square_scale_1", "square_min_scale", "square_no_min"]
 CASES += ["pad64", "pad64_up", "pad64_min_scale", "crop", "crop_up", "one_channel", "float32"]
@@ -106,3 +107,51 @@ def test_shortest_scales_down_too():
     assert resize_image(image, 150, 256, mode="rect")[1:3] != resize_image(image, 150, 256, mode="shortest")[1:3]
     with pytest.raises(ValueError, match="'shortest' needs min_dim"):
         resize_image(image, None, 256, mode="shortest")
+
+
+@pytest.mark.parametrize("mode", ["square", "rect", "shortest", "pad64", "crop", "none"])
+@pytest.mark.parametrize("square", [False, True])
+def test_plan_is_what_becomes_of_the_image(mode, square):
+    rng = np.random.default_rng(1)
+    for height, width, low in rng.integers((8, 8, 1), (300, 300, 4), (40, 3)):
+        options = {"min_dim": 64 * int(low), "max_dim": 192, "min_scale": float(rng.choice([0, 1.5])), "mode": mode}
+        planned = plan(int(height), int(width), **options, square=square)
+        image = np.full((height, width, 2), 200, "uint8")
+        resized, window, scale, padding, crop = resize_image(image, **options, square=square)
+        assert (planned.scale, planned.padding, planned.window, planned.shape) == (
+            scale,
+            padding,
+            window,
+            resized.shape[:2],
+        )
+        y1, x1, y2, x2 = window
+        assert planned.size == ((y2 - y1, x2 - x1) if crop is None else planned.size)
+        inside = np.zeros(resized.shape[:2], bool)
+        inside[y1:y2, x1:x2] = True
+        assert not resized[~inside].any() and (resized[inside] > 0).all()
+
+
+def test_plan_says_what_is_wrong_without_an_image():
+    with pytest.raises(ValueError, match="Resize mode 'squre' is unknown"):
+        plan(10, 10, 64, 64, mode="squre")
+
+
+def test_rounding():
+    """The original cuts fractions of gray levels off: half a level darker. Rounded, the mean stays."""
+    image = np.random.default_rng(0).integers(40, 200, (90, 120, 3), dtype="uint8")
+    exact = resize(image, (144, 192), preserve_range=True)
+    cut, rounded = (
+        resize_image(image, 144, 192, mode="rect", rounding=rounding)[0][24:168] for rounding in ("truncate", "nearest")
+    )
+    assert cut.shape == rounded.shape == exact.shape and cut.dtype == rounded.dtype == np.uint8
+    assert (exact - cut).mean() == pytest.approx(0.5, abs=0.01)
+    assert (exact - rounded).mean() == pytest.approx(0, abs=0.01)
+    assert np.abs(exact - rounded).max() <= 0.5
+    floats = image.astype("float32") / 255
+    np.testing.assert_array_equal(
+        resize_image(floats, 144, 192, rounding="nearest")[0], resize_image(floats, 144, 192)[0]
+    )
+
+
+def test_old_weights_see_cut_images_and_modern_ones_rounded():
+    assert (Config.IMAGE_ROUNDING, ModernConfig.IMAGE_ROUNDING) == ("truncate", "nearest")
