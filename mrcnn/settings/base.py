@@ -48,7 +48,7 @@ class Settings:
         c: Any = self
         self.BATCH_SIZE: int = c.IMAGES_PER_GPU * c.GPU_COUNT
         side = c.IMAGE_MIN_DIM if c.IMAGE_RESIZE_MODE == "crop" else c.IMAGE_MAX_DIM
-        self.IMAGE_SHAPE = np.array([side, side, c.IMAGE_CHANNEL_COUNT])  # with None where IMAGE_MAX_DIM is
+        self.IMAGE_SHAPE: Any = np.array([side, side, c.IMAGE_CHANNEL_COUNT])  # with None where IMAGE_MAX_DIM is
         # image id, original shape, shape, window, scale, active classes
         self.IMAGE_META_SIZE: int = 1 + 3 + 3 + 4 + 1 + c.NUM_CLASSES
 
