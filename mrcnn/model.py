@@ -18,6 +18,7 @@ from mrcnn.data.batches import INPUT_NAMES, DataGenerator
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.imgaug import restore_numpy_names
 from mrcnn.data.random_rois import generate_random_rois
+from mrcnn.data.rpn_targets import rpn_targets
 from mrcnn.data.samples import load_image_gt  # noqa: F401
 from mrcnn.layers.batch_norm import BatchNorm  # noqa: F401
 from mrcnn.layers.box_head import BoxHead
@@ -26,7 +27,7 @@ from mrcnn.layers.mask_head import MaskHead
 from mrcnn.layers.resnet import conv_block, identity_block, resnet_graph  # noqa: F401
 from mrcnn.layers.roi_align import PyramidROIAlign  # noqa: F401
 from mrcnn.layers.rpn import ProposalLayer, build_rpn_model, rpn_graph  # noqa: F401
-from mrcnn.layers.targets import DetectionTargetLayer, build_rpn_targets  # noqa: F401
+from mrcnn.layers.targets import DetectionTargetLayer
 from mrcnn.losses import (  # noqa: F401
     mrcnn_bbox_loss_graph,
     mrcnn_class_loss_graph,
@@ -45,6 +46,7 @@ from mrcnn.ops.boxes import decode as apply_box_deltas_graph  # noqa: F401
 from mrcnn.ops.boxes import denormalize as denorm_boxes_graph  # noqa: F401
 from mrcnn.ops.boxes import normalize as norm_boxes_graph  # noqa: F401
 from mrcnn.ops.boxes import overlaps as overlaps_graph  # noqa: F401
+from mrcnn.ops.matching import AnchorBlocks
 from mrcnn.ops.meta import compose_image_meta, parse_image_meta  # noqa: F401
 from mrcnn.ops.meta import parse_image_meta as parse_image_meta_graph  # noqa: F401
 from mrcnn.settings.config import Config
@@ -131,6 +133,21 @@ def unmold_image(normalized_images: ArrayLike, config: Config) -> np.ndarray:
     from mrcnn.data.resizing import unmold
 
     return unmold(normalized_images, config)
+
+
+def build_rpn_targets(
+    image_shape: Any,
+    anchors: np.ndarray,
+    gt_class_ids: ArrayLike,
+    gt_boxes: ArrayLike,
+    config: Config,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the RPN should say of anchors [A, 4]; see `rpn_targets`. Without `rng` NumPy's global state draws;
+    `image_shape` is not used."""
+    count, std_dev = config.RPN_TRAIN_ANCHORS_PER_IMAGE, config.RPN_BBOX_STD_DEV
+    random = np.random if rng is None else rng
+    return rpn_targets(AnchorBlocks(anchors), gt_class_ids, gt_boxes, count, std_dev, random)
 
 
 def build_detection_targets(
@@ -221,7 +238,7 @@ def data_generator(
             (batch,) = generator[index]
             inputs, outputs = [batch[name] for name in INPUT_NAMES], []
             if random_rois:
-                shape = config.IMAGE_SHAPE
+                shape = list(config.IMAGE_SHAPE)
                 found = []
                 rois = []
                 for k in range(batch_size):

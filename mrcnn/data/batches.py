@@ -14,8 +14,9 @@ from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.random_rois import generate_random_rois
 from mrcnn.data.resizing import mold
+from mrcnn.data.rpn_targets import rpn_targets
 from mrcnn.data.samples import load_sample
-from mrcnn.layers.targets import build_rpn_targets
+from mrcnn.ops.matching import AnchorBlocks
 from mrcnn.settings.config import Config
 
 INPUT_NAMES = (
@@ -91,7 +92,7 @@ class DataGenerator(PyDataset):
         self.part = part
         self.bad = BadImages(dataset, "Skipping image {}", BAD_SHARE)
         self._order: tuple[int, np.ndarray] | None = None
-        self.anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
+        self.anchors = AnchorBlocks(pyramid_anchors(config, config.IMAGE_SHAPE))
         if not len(dataset.image_ids):
             raise RuntimeError("The data set has no images; call prepare() after adding them.")
 
@@ -158,7 +159,9 @@ class DataGenerator(PyDataset):
             path = self.dataset.image_info[image_id].get("path")
             raise ValueError(f"{path}: the image is {shape} after resizing; the model wants {wanted}")
         class_ids, boxes, masks, points = sample.class_ids, sample.boxes, sample.masks, sample.points
-        rpn_match, rpn_bbox = build_rpn_targets(shape, self.anchors, class_ids, boxes, config, rng)
+        rpn_match, rpn_bbox = rpn_targets(
+            self.anchors, class_ids, boxes, config.RPN_TRAIN_ANCHORS_PER_IMAGE, config.RPN_BBOX_STD_DEV, rng
+        )
         limit = config.MAX_GT_INSTANCES
         if len(class_ids) > limit:
             chosen = rng.choice(len(class_ids), limit, replace=False)

@@ -1,94 +1,22 @@
-"""What the RPN and the heads should say: matching of anchors and proposals with ground truth."""
-
-from __future__ import annotations
+"""What the heads should say: matching of proposals with ground truth, and the targets of those that are sampled."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
-from numpy.typing import ArrayLike
 
-from mrcnn.layers.roi_align import crop_and_resize
-from mrcnn.ops import boxes, keypoints
+from mrcnn.ops import boxes, keypoints, matching, sampling
 from mrcnn.ops.boxes import Tensor
-
-if TYPE_CHECKING:
-    from mrcnn.settings.config import Config
-
-# An anchor or proposal with more of its own area than this inside a crowd is neither object nor background
-# (Detectron's CROWD_FILTER_THRESH).
-CROWD_OVERLAP = 0.7
-
-
-def build_rpn_targets(
-    image_shape: Any,
-    anchors: np.ndarray,
-    gt_class_ids: ArrayLike,
-    gt_boxes: ArrayLike,
-    config: Config,
-    rng: np.random.Generator | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Match anchors with ground truth (Ren et al. 2015, section 3.1.2).
-
-    Positive are anchors with IoU of at least 0.7 and, for every instance, those that overlap it most; negative are
-    those below 0.3 and outside crowds. A random choice leaves RPN_TRAIN_ANCHORS_PER_IMAGE, half of them positive at
-    most.
-
-    Args:
-        image_shape: not used; old code passes it.
-        anchors: [A, 4] pixels.
-        gt_class_ids: [G] int; crowds are negative.
-        gt_boxes: [G, 4] pixels.
-        config: RPN_TRAIN_ANCHORS_PER_IMAGE and RPN_BBOX_STD_DEV are read.
-        rng: `numpy.random.Generator`; default is NumPy's global state.
-
-    Returns:
-        rpn_match [A] int8: 1 positive, -1 negative, 0 neutral; and rpn_bbox [RPN_TRAIN_ANCHORS_PER_IMAGE, 4] float64:
-        deltas of the positive anchors in their order, zero-padded.
-    """
-    random: Any = np.random if rng is None else rng
-    limit = config.RPN_TRAIN_ANCHORS_PER_IMAGE
-    match = np.zeros(len(anchors), "int8")
-    deltas = np.zeros((limit, 4))
-
-    gt_class_ids, gt_boxes = np.asarray(gt_class_ids), np.asarray(gt_boxes)
-    crowds = gt_boxes[gt_class_ids < 0]
-    instances = gt_boxes[gt_class_ids > 0]
-    clear = np.ones(len(anchors), bool)
-    if len(crowds):
-        clear = boxes.overlaps(anchors, crowds, over="first").max(axis=1) < CROWD_OVERLAP
-    if not len(instances):
-        match[clear] = -1
-    else:
-        iou = boxes.overlaps(anchors, instances)
-        best = iou.argmax(axis=1)
-        best_iou = iou[np.arange(len(anchors)), best]
-        match[(best_iou < 0.3) & clear] = -1
-        match[np.nonzero(iou == iou.max(axis=0))[0]] = 1
-        match[best_iou >= 0.7] = 1
-
-    positive = np.nonzero(match == 1)[0]
-    if len(positive) > limit // 2:
-        match[random.choice(positive, len(positive) - limit // 2, replace=False)] = 0
-        positive = np.nonzero(match == 1)[0]
-    negative = np.nonzero(match == -1)[0]
-    surplus = len(negative) - (limit - len(positive))
-    if surplus > 0:
-        match[random.choice(negative, surplus, replace=False)] = 0
-    if len(positive):
-        encoded = boxes.encode(anchors[positive], instances[best[positive]])
-        deltas[: len(positive)] = encoded / np.asarray(config.RPN_BBOX_STD_DEV)
-    return match, deltas
+from mrcnn.ops.roi_align import crop_and_resize
 
 
 @keras.saving.register_keras_serializable("mrcnn")
 class DetectionTargetLayer(layers.Layer):
     """Samples RoIs from the proposals and gives each its class and deltas, and its mask and keypoints.
 
-    A proposal is positive with IoU of at least 0.5 with an instance, otherwise negative unless it lies in a crowd. At
-    most `positive_ratio` of the sample is positive; positives come first, negatives fill the rest.
+    A proposal is positive with an IoU of at least `iou_threshold` with an instance, else negative unless it lies in a
+    crowd. At most `positive_ratio` of the sample is positive; positives come first, negatives fill the rest.
 
     Args:
         rois_per_image: T.
@@ -104,6 +32,8 @@ class DetectionTargetLayer(layers.Layer):
         append_gt: whether the ground truth boxes are among the proposals.
         sampling: where in their cells masks are read, as the heads read the maps; a key of `roi_align.SAMPLINGS`.
         normalization: of the boxes, as `boxes.normalize` takes it.
+        iou_threshold: 0.5 of the paper; the later stages of a cascade have more.
+        crowd_overlap: share of its own area from which on a proposal lies in a crowd.
 
     Inputs: [proposals [B, N, 4], gt_class_ids [B, G] (0 padding, negative crowd), gt_boxes [B, G, 4]], boxes
     normalised, proposals zero-padded; then with masks gt_masks [B, h, w, G], and with keypoints gt_keypoints
@@ -129,6 +59,8 @@ class DetectionTargetLayer(layers.Layer):
         append_gt: bool = False,
         sampling: str = "corners",
         normalization: str = "pixels",
+        iou_threshold: float = 0.5,
+        crowd_overlap: float = matching.CROWD_OVERLAP,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -147,6 +79,8 @@ class DetectionTargetLayer(layers.Layer):
         self.append_gt = append_gt
         self.sampling = sampling
         self.normalization = normalization
+        self.iou_threshold = iou_threshold
+        self.crowd_overlap = crowd_overlap
 
     def call(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         proposals, gt_class_ids, gt_boxes, *others = (ops.stop_gradient(x) for x in inputs)
@@ -158,18 +92,21 @@ class DetectionTargetLayer(layers.Layer):
         proposals = ops.pad(proposals, [[0, 0], [0, short], [0, 0]])
 
         valid = ops.any(ops.not_equal(proposals, 0), axis=-1)
-        iou = ops.where((gt_class_ids > 0)[:, None, :], boxes.overlaps(proposals, gt_boxes), 0.0)
-        crowd = boxes.overlaps(proposals, gt_boxes, over="first")
-        crowd = ops.max(ops.where((gt_class_ids < 0)[:, None, :], crowd, 0.0), axis=-1)
-        hit = ops.max(iou, axis=-1) >= 0.5
-        positive = ops.logical_and(valid, hit)
-        negative = ops.logical_and(ops.logical_and(valid, ops.logical_not(hit)), crowd < CROWD_OVERLAP)
-
-        chosen, positive, filled = self._sample(positive, negative)
+        threshold = self.iou_threshold
+        labels, best = matching.match(
+            proposals, gt_class_ids, gt_boxes, threshold, threshold, crowd_overlap=self.crowd_overlap
+        )
+        chosen, positive, filled = sampling.choose(
+            ops.logical_and(valid, labels > 0),
+            ops.logical_and(valid, labels < 0),
+            keras.random.uniform(ops.shape(valid), seed=self.seed_generator),
+            self.rois_per_image,
+            self.positive_slots,
+        )
         rois = ops.take_along_axis(proposals, chosen[..., None], axis=1)
         rois = ops.where(filled[..., None], rois, 0.0)
 
-        match = ops.take_along_axis(ops.argmax(iou, axis=-1), chosen, axis=1)
+        match = ops.take_along_axis(best, chosen, axis=1)
         class_ids = ops.take_along_axis(ops.cast(gt_class_ids, "int32"), match, axis=1)
         class_ids = ops.where(positive, class_ids, ops.where(filled, 0, -1))
         matched_boxes = ops.take_along_axis(gt_boxes, match[..., None], axis=1)
@@ -189,24 +126,6 @@ class DetectionTargetLayer(layers.Layer):
                 positive = ops.logical_and(positive, ops.any(class_ids[:, :slots, None] == classes, axis=-1))
             outputs.append(ops.where(positive[..., None], cells, -1))
         return [ops.stop_gradient(x) for x in outputs]
-
-    def _sample(self, positive, negative):
-        """Random choice of T proposals, positives first: indices [B, T], which are positive, and which are any."""
-        chance = keras.random.uniform(ops.shape(positive), seed=self.seed_generator)
-
-        def pick(candidates, count):
-            rank, index = ops.top_k(ops.where(candidates, chance, -1.0), count)
-            return rank >= 0, index
-
-        is_positive, positive_index = pick(positive, self.positive_slots)
-        is_negative, negative_index = pick(negative, self.rois_per_image)
-        index = ops.concatenate([positive_index, negative_index], axis=1)
-        rank = ops.concatenate([2 * ops.cast(is_positive, "float32"), ops.cast(is_negative, "float32")], axis=1)
-        # Distinct keys, because not every backend sorts equal ones in order.
-        total = self.positive_slots + self.rois_per_image
-        _, place = ops.top_k(rank - ops.arange(total, dtype="float32") / (4 * total), self.rois_per_image)
-        rank = ops.take_along_axis(rank, place, axis=1)
-        return ops.take_along_axis(index, place, axis=1), rank > 1, rank > 0
 
     def _masks(self, rois, gt_boxes, match, gt_masks):
         """Mask targets [B, P, rows, columns]: the instance's mask inside the RoI, rounded to 0 or 1."""
@@ -266,4 +185,6 @@ class DetectionTargetLayer(layers.Layer):
             "append_gt": self.append_gt,
             "sampling": self.sampling,
             "normalization": self.normalization,
+            "iou_threshold": self.iou_threshold,
+            "crowd_overlap": self.crowd_overlap,
         }

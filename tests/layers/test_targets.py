@@ -1,6 +1,4 @@
-"""Targets of the RPN and of the heads: the original's numbers, the sampling rule, crowds, padding."""
-
-from types import SimpleNamespace
+"""Targets of the heads: the original's numbers, the sampling rule, crowds, padding."""
 
 import numpy as np
 import pytest
@@ -9,82 +7,11 @@ from tiny import value_and_gradients
 
 from mrcnn.config import Config
 from mrcnn.data.random_rois import generate_random_rois
-from mrcnn.layers.targets import DetectionTargetLayer, build_rpn_targets
+from mrcnn.layers.targets import DetectionTargetLayer
 from mrcnn.model import build_detection_targets
 from mrcnn.ops import boxes
 
 UTILS = "utils_golden.npz"
-
-
-# RPN
-
-
-def rpn_targets(golden, case, rng=None, **ins):
-    """Match and deltas of a golden case from its random state, and the case."""
-    case = golden(UTILS, case)
-    np.random.seed(case.args.get("seed", 0))
-    config = SimpleNamespace(
-        RPN_TRAIN_ANCHORS_PER_IMAGE=case.args["rpn_train_anchors_per_image"], RPN_BBOX_STD_DEV=[0.1, 0.1, 0.2, 0.2]
-    )
-    values = {**case.ins, **ins}
-    anchors = golden(UTILS)["anchors_square/out_anchors"]
-    return case, build_rpn_targets((128, 128, 3), anchors, values["gt_class_ids"], values["gt_boxes"], config, rng)
-
-
-@pytest.mark.parametrize("name", ["rpn_targets", "rpn_targets_256", "rpn_targets_few_positive_slots"])
-def test_rpn_targets(name, golden):
-    case, (match, deltas) = rpn_targets(golden, name)
-    assert match.dtype == "int8"
-    np.testing.assert_array_equal(match, case.outs["rpn_match"])
-    np.testing.assert_allclose(deltas, case.outs["rpn_bbox"], rtol=0, atol=1e-12)
-
-
-def test_rpn_targets_without_subsampling(golden):
-    case, (match, deltas) = rpn_targets(golden, "rpn_targets_all")
-    np.testing.assert_array_equal(match, case.outs["rpn_match"])
-    np.testing.assert_allclose(deltas[:5], case.outs["rpn_bbox_positive"], rtol=0, atol=1e-12)
-    assert not deltas[5:].any()
-
-
-def test_rpn_targets_with_a_crowd(golden):
-    case, (match, deltas) = rpn_targets(golden, "rpn_targets_crowd")
-    expected = case.outs["rpn_match"]
-    # Positives are the original's, and so many negatives.
-    np.testing.assert_array_equal(match == 1, expected == 1)
-    np.testing.assert_allclose(deltas, case.outs["rpn_bbox"], rtol=0, atol=1e-12)
-    assert (match == -1).sum() == (expected == -1).sum() == 60
-    # The original keeps 547 anchors that so much as touch the crowd (IoU of 0.001) from being negative; here these are
-    # the 243 that have 0.7 of their own area in it.
-    anchors = golden(UTILS)["anchors_square/out_anchors"]
-    crowd = case.ins["gt_boxes"][case.ins["gt_class_ids"] < 0]
-    touching = boxes.overlaps(anchors, crowd).max(axis=1) >= 0.001
-    inside = boxes.overlaps(anchors, crowd, over="first").max(axis=1) >= 0.7
-    assert (touching.sum(), inside.sum()) == (547, 243)
-    everything = SimpleNamespace(RPN_TRAIN_ANCHORS_PER_IMAGE=100000, RPN_BBOX_STD_DEV=[0.1, 0.1, 0.2, 0.2])
-    match, _ = build_rpn_targets((128, 128), anchors, case.ins["gt_class_ids"], case.ins["gt_boxes"], everything)
-    assert not (match[inside] == -1).any()
-    assert (match[touching & ~inside] == -1).sum() >= 300
-    assert (expected[touching] != -1).all()
-
-
-def test_rpn_targets_of_background(golden):
-    none = {"gt_class_ids": np.zeros(0, int), "gt_boxes": np.zeros((0, 4), int)}
-    _, (match, deltas) = rpn_targets(golden, "rpn_targets", **none)
-    assert [(match == value).sum() for value in (1, -1, 0)] == [0, 64, 4028]
-    assert deltas.shape == (64, 4) and not deltas.any()
-    # A crowd alone gives no positives, and no negatives inside it.
-    crowd = {"gt_class_ids": np.array([-1]), "gt_boxes": np.array([[0, 0, 128, 64]])}
-    _, (match, _) = rpn_targets(golden, "rpn_targets_all", **crowd)
-    anchors = golden(UTILS)["anchors_square/out_anchors"]
-    inside = boxes.overlaps(anchors, crowd["gt_boxes"], over="first")[:, 0] >= 0.7
-    np.testing.assert_array_equal(match, np.where(inside, 0, -1))
-
-
-def test_rpn_targets_from_a_generator(golden):
-    first, again, other = (rpn_targets(golden, "rpn_targets", np.random.default_rng(seed))[1][0] for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-    np.testing.assert_array_equal(first == 1, other == 1)
 
 
 # Random RoIs, and targets in NumPy
@@ -235,6 +162,23 @@ def test_crowd_threshold(share, expected):
     assert ids[0] == expected
 
 
+@pytest.mark.parametrize("threshold, expected", [(0.5, [2, 2, 2]), (0.6, [2, 2, 0]), (0.8, [2, 0, 0])])
+def test_stages_of_a_cascade(threshold, expected):
+    # IoU 1, 0.7 and 0.55 with the first instance, of 30 x 30.
+    proposals = [[10, 10, 40, 40], [10, 10, 40, 31], [10, 10, 40, 26.5]]
+    rois, ids, _, _ = sample(proposals, count=8, iou_threshold=threshold)
+    np.testing.assert_array_equal(ids[:3], expected)
+    np.testing.assert_array_equal(ids[3:], -1)
+    assert {tuple(x) for x in np.rint(rois[:3] * 1000)} == {tuple(x) for x in np.rint(np.multiply(proposals, 10))}
+
+
+@pytest.mark.parametrize("overlap, expected", [(0.7, -1), (0.8, 0)])
+def test_how_far_a_proposal_lies_in_a_crowd(overlap, expected):
+    proposals = [[60, 75, 80, 95]]  # three quarters of it in the crowd's columns
+    _, ids, _, _ = sample(proposals, np.array([2, -3, 1]), count=2, crowd_overlap=overlap)
+    assert ids[0] == expected
+
+
 def test_padding_of_ground_truth_is_ignored():
     # Normalised padding boxes are (0, 0, -0.01, -0.01); a proposal near the corner must not match them.
     instances = np.vstack([INSTANCES, [[0, 0, -1, -1], [0, 0, 30, 30]]])
@@ -311,9 +255,12 @@ def test_outputs_are_constants():
 
 
 def test_config_and_shapes():
-    layer = DetectionTargetLayer(10, 0.3, (14, 14), False, (1, 2, 3, 4), seed=5, name="targets")
+    layer = DetectionTargetLayer(
+        10, 0.3, (14, 14), False, (1, 2, 3, 4), seed=5, iou_threshold=0.6, crowd_overlap=0.9, name="targets"
+    )
     copy = DetectionTargetLayer.from_config(layer.get_config())
     assert copy.get_config() == layer.get_config()
+    assert (copy.iou_threshold, copy.crowd_overlap) == (0.6, 0.9)
     assert (copy.rois_per_image, copy.positive_slots, copy.mask_shape, copy.use_mini_mask) == (10, 3, (14, 14), False)
     assert (copy.std_dev, copy.seed, copy.name) == ((1, 2, 3, 4), 5, "targets")
     shapes = layer.compute_output_shape([(None, 40, 4), (None, 8), (None, 8, 4), (None, 128, 128, 8)])

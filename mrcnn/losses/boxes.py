@@ -1,0 +1,60 @@
+"""Losses of boxes: smooth L1 of the RPN's deltas and of the box head's."""
+
+from keras import ops
+
+from mrcnn.losses.means import masked_mean, of_class
+from mrcnn.ops.boxes import Tensor
+
+
+def smooth_l1_loss(y_true: Tensor, y_pred: Tensor, beta: float = 1.0) -> Tensor:
+    """Elementwise smooth L1 (Girshick 2015): quadratic below a difference of `beta`, linear above; L1 for 0."""
+    difference = ops.abs(y_true - y_pred)
+    if not beta:
+        return difference
+    return ops.where(difference < beta, 0.5 / beta * difference**2, difference - 0.5 * beta)
+
+
+def _box_loss(target, pred, positive, sample, mean, beta):
+    """Smooth L1 [B, n, 4] of the `positive` [B, n]: its mean, or its sum over the number of those in the `sample`."""
+    loss = smooth_l1_loss(target, pred, beta)
+    if mean == "positives":
+        return masked_mean(ops.mean(loss, axis=-1), positive)
+    count = ops.sum(ops.cast(sample, loss.dtype))
+    return ops.sum(loss * ops.cast(positive, loss.dtype)[..., None]) / ops.maximum(count, 1)
+
+
+def rpn_bbox_loss(
+    target_bbox: Tensor, rpn_match: Tensor, rpn_bbox: Tensor, mean: str = "positives", beta: float = 1.0
+) -> Tensor:
+    """Smooth L1 of the RPN's deltas, over the positive anchors.
+
+    Args:
+        target_bbox: [B, M, 4] deltas of the positive anchors in their order, zero-padded.
+        rpn_match: [B, A, 1] int; 1 positive, 0 neutral: not in the sample.
+        rpn_bbox: [B, A, 4].
+        mean: "positives" for the mean over these and their four numbers; "sample" for the sum divided by the size of
+            the sample, as torchvision does.
+        beta: where the loss turns linear.
+    """
+    match = ops.squeeze(rpn_match, -1)
+    positive = ops.equal(match, 1)
+    # The k-th positive anchor of an image belongs to row k of its targets.
+    row = ops.cumsum(ops.cast(positive, "int32"), axis=1) - 1
+    row = ops.clip(row, 0, ops.shape(target_bbox)[1] - 1)
+    target = ops.take_along_axis(ops.cast(target_bbox, rpn_bbox.dtype), row[..., None], axis=1)
+    return _box_loss(target, rpn_bbox, positive, ops.not_equal(match, 0), mean, beta)
+
+
+def bbox_loss(
+    target_bbox: Tensor, target_class_ids: Tensor, pred_bbox: Tensor, mean: str = "positives", beta: float = 1.0
+) -> Tensor:
+    """Smooth L1 of the positive RoIs' deltas, those of the true class.
+
+    Args:
+        target_bbox: [B, T, 4].
+        target_class_ids: [B, T] int; positive RoIs are above 0, padding below.
+        pred_bbox: [B, T, K, 4].
+        mean, beta: as in `rpn_bbox_loss`; the sample are all RoIs.
+    """
+    pred = of_class(pred_bbox, target_class_ids, axis=2)
+    return _box_loss(target_bbox, pred, target_class_ids > 0, target_class_ids >= 0, mean, beta)

@@ -1,0 +1,177 @@
+"""Matching: the rule by hand, arrays and tensors alike, and the sparse form against comparing all with all."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from mrcnn.ops import matching
+from mrcnn.ops.anchors import backbone_shapes, generate_pyramid_anchors
+from mrcnn.ops.matching import AnchorBlocks, match, match_anchors
+
+# Of the ten columns of the instance these candidates have 10, 8, 5, 4 and none.
+CANDIDATES = np.array([[0, left, 10, left + 10] for left in (0, 2, 5, 6, 30)], "float32")
+INSTANCE = np.array([[0, 0, 10, 10]], "float32")  # IoU 1, 8/12, 5/15, 4/16, 0
+
+# What the RPN, RetinaNet, a cascade's stage and SSD ask for.
+RULES = [(0.3, 0.7, True), (0.4, 0.5, False), (0.4, 0.5, True), (0.6, 0.6, False), (0.5, 0.5, True)]
+
+
+def both(*arrays, **options):
+    """What `match` says of NumPy arrays, which must be what it says of tensors; `match_anchors` must agree."""
+    labels, best = match(*arrays, **options)
+    assert isinstance(labels, np.ndarray)
+    for ours, theirs in zip((labels, best), match(*map(ops.convert_to_tensor, arrays), **options), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(theirs), ours)
+    sparse, index = match_anchors(AnchorBlocks(arrays[0], 2), *arrays[1:], **options)
+    np.testing.assert_array_equal(sparse, labels)
+    np.testing.assert_array_equal(index[labels == 1], best[labels == 1])
+    return labels, best
+
+
+@pytest.mark.parametrize(
+    "low, high, expected",
+    [
+        (0.3, 0.7, [1, 0, 0, -1, -1]),
+        (0.5, 0.5, [1, 1, -1, -1, -1]),
+        (0.6, 0.6, [1, 1, -1, -1, -1]),
+        (0.2, 1, [1, 0, 0, 0, -1]),
+    ],
+)
+def test_thresholds(low, high, expected):
+    labels, _ = both(CANDIDATES, np.array([1]), INSTANCE, low=low, high=high)
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_best_is_the_largest_and_the_first_of_equals():
+    instances = np.array([[0, 5, 10, 15], [0, 0, 10, 10], [0, 0, 10, 10], [0, 30, 10, 40]], "float32")
+    labels, best = both(CANDIDATES, np.array([1, 2, 3, 1]), instances, low=0.1, high=0.2)
+    np.testing.assert_array_equal(labels, 1)
+    np.testing.assert_array_equal(best, [1, 1, 0, 0, 3])
+
+
+def test_forced_are_all_that_overlap_most():
+    instance = np.array([[0, 1, 10, 11]], "float32")  # 9/11 with the first two, which lie on either side
+    candidates = np.concatenate([CANDIDATES[:1], CANDIDATES])
+    labels, _ = both(candidates, np.array([1]), instance, low=0.3, high=0.95, forced=True)
+    np.testing.assert_array_equal(labels, [1, 1, 1, 0, 0, -1])
+    labels, _ = both(candidates, np.array([1]), instance, low=0.3, high=0.95)
+    np.testing.assert_array_equal(labels, [0, 0, 0, 0, 0, -1])
+
+
+def test_a_forced_candidate_keeps_its_own_best():
+    """The second instance makes the candidate positive, which overlaps the first one more, all below `low`."""
+    candidates = np.array([[0, 0, 10, 10], [0, 20, 10, 30]], "float32")
+    instances = np.array([[0, 0, 2, 10], [9, 0, 10, 10], [0, 20, 10, 30]], "float32")
+    labels, best = both(candidates, np.array([1, 1, 1]), instances, low=0.3, high=0.7, forced=True)
+    np.testing.assert_array_equal(labels, [1, 1])
+    np.testing.assert_array_equal(best, [0, 2])
+
+
+@pytest.mark.parametrize("box", [[100, 100, 120, 120], [3, 3, 3, 3], [0, 0, 0, 0], [5, 5, 2, 2]])
+def test_what_nothing_overlaps_forces_nothing(box):
+    """An instance off all candidates, or without area: the original made every candidate positive."""
+    labels, _ = both(CANDIDATES, np.array([1]), np.array([box], "float32"), low=0.3, high=0.7, forced=True)
+    np.testing.assert_array_equal(labels, -1)
+    instances = np.concatenate([np.array([box], "float32"), INSTANCE])
+    labels, best = both(CANDIDATES, np.array([2, 1]), instances, low=0.3, high=0.7, forced=True)
+    np.testing.assert_array_equal(labels, [1, 0, 0, -1, -1])
+    assert best[0] == 1
+
+
+def test_crowds():
+    """A candidate with 0.7 of its area in one crowd is not negative; a crowd makes none positive."""
+    crowds = np.array([[0, 0, 10, 9.5], [0, 30, 10, 37]], "float32")  # shares 0.95, 0.75, 0.45, 0.35 and 0.7
+    for crowd_overlap, expected in ((0.7, [0, 0, -1, -1, 0]), (0.9, [0, -1, -1, -1, -1]), (0.4, [0, 0, 0, -1, 0])):
+        options = {"low": 0.5, "high": 0.5, "crowd_overlap": crowd_overlap - 1e-6}
+        labels, _ = both(CANDIDATES, np.array([-1, -3]), crowds, **options)
+        np.testing.assert_array_equal(labels, expected)
+    labels, best = both(CANDIDATES, np.array([-1, 2]), np.concatenate([crowds[:1], INSTANCE]), low=0.5, high=0.5)
+    np.testing.assert_array_equal(labels, [1, 1, -1, -1, -1])
+    np.testing.assert_array_equal(best[:2], [1, 1])
+
+
+def test_padding_and_nothing():
+    labels, _ = both(CANDIDATES, np.array([0, 0]), np.concatenate([INSTANCE, INSTANCE]), low=0.3, high=0.7, forced=True)
+    np.testing.assert_array_equal(labels, -1)
+    labels, best = both(CANDIDATES, np.zeros(0, int), np.zeros((0, 4), "float32"), low=0.3, high=0.7, forced=True)
+    np.testing.assert_array_equal(labels, -1)
+    assert not best.any()
+
+
+def test_batches():
+    ids = np.array([[1, 0], [0, 2]])
+    instances = np.stack([np.concatenate([INSTANCE, INSTANCE + 30])] * 2)
+    labels, best = match(*map(ops.convert_to_tensor, (np.stack([CANDIDATES] * 2), ids, instances)), 0.3, 0.7, True)
+    np.testing.assert_array_equal(ops.convert_to_numpy(labels), [[1, 0, 0, -1, -1], [-1] * 5])
+    assert (ops.convert_to_numpy(best)[0] == 0).all()
+
+
+# The sparse form
+
+STRIDES = [4, 8, 16, 32, 64]
+ANCHORS = generate_pyramid_anchors(
+    (16, 32, 64, 128, 256), [0.5, 1, 2], backbone_shapes((256, 200), STRIDES), STRIDES, 1
+)
+
+
+def scene(seed, count=14):
+    """Class ids and boxes: tiny, huge, in whole pixels, on the grid (many ties), outside, crowds, padding."""
+    rng = np.random.default_rng(seed)
+    sides = np.exp(rng.uniform(0, np.log(300), (count, 2)))
+    corner = rng.uniform(-40, 256, (count, 2))
+    boxes = np.concatenate([corner, corner + sides], axis=-1)
+    boxes[::3] = np.rint(boxes[::3])
+    boxes[1] = [64 - 16, 64 - 16, 64 + 16, 64 + 16]
+    boxes[2] = [-500, -500, 900, 900]
+    boxes[3] = [3000, 3000, 3050, 3050]
+    boxes[4] = boxes[5]
+    boxes[6] = 0
+    return rng.choice([-1, 0, 1, 2, 3], count, p=[0.15, 0.1, 0.25, 0.25, 0.25]), boxes
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_sparse_is_dense(seed):
+    ids, boxes = scene(seed)
+    for (low, high, forced), size in zip(RULES, (1, 64, 256, 1000, 10**5), strict=True):
+        labels, best = match(ANCHORS, ids, boxes, low, high, forced)
+        sparse, index = match_anchors(AnchorBlocks(ANCHORS, size), ids, boxes, low, high, forced)
+        assert sparse.dtype == "int8" and sparse.shape == index.shape == (len(ANCHORS),)
+        np.testing.assert_array_equal(sparse, labels)
+        np.testing.assert_array_equal(index[labels == 1], best[labels == 1])
+        assert len(np.unique(labels)) >= 2
+
+
+def test_bounds_hold():
+    """No anchor exceeds its block's bounds, and somewhere they are reached."""
+    _, boxes = scene(0)
+    blocks = AnchorBlocks(ANCHORS, 100)
+    for box in boxes[:, None]:
+        for over, bound in (("union", blocks.highest_iou(box)), ("first", blocks.highest_share(box))):
+            value = matching.overlaps(blocks.anchors.reshape(-1, 4), box, over=over).reshape(-1, 100).max(axis=1)
+            assert (value <= bound).all()
+    inside = blocks.highest_iou(boxes[2:3])  # the huge one, in which all lie
+    np.testing.assert_allclose(inside, blocks.largest / 1400**2, rtol=1e-8)
+
+
+def test_few_are_compared(monkeypatch):
+    """Of the 5 million pairs of anchors and instances few per cent."""
+    compared = []
+    overlaps = matching.overlaps
+
+    def counting(a, b, **options):
+        compared.append(len(a) * len(b))
+        return overlaps(a, b, **options)
+
+    strides = [4, 8, 16, 32, 64]
+    anchors = generate_pyramid_anchors(
+        (32, 64, 128, 256, 512), [0.5, 1, 2], backbone_shapes((1024, 1024), strides), strides, 1
+    )
+    rng = np.random.default_rng(0)
+    sides = np.exp(rng.uniform(np.log(8), np.log(800), (20, 2)))
+    corner = rng.uniform(0, 1024 - sides)
+    boxes = np.concatenate([corner, corner + sides], axis=-1)
+    blocks = AnchorBlocks(anchors)
+    monkeypatch.setattr(matching, "overlaps", counting)
+    labels, _ = match_anchors(blocks, np.ones(20, int), boxes, 0.3, 0.7, True)
+    assert (labels == 1).sum() > 20
+    assert sum(compared) < 0.05 * 20 * len(anchors)
