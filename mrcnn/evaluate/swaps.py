@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,25 +10,28 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
 from mrcnn.ops import keypoints
-from mrcnn.settings.config import Config
 
 
 def count_swaps(
-    coco: COCO, results: Iterable[dict[str, Any]], image_ids: Iterable[int | str], config: Config
+    coco: COCO,
+    results: Iterable[dict[str, Any]],
+    image_ids: Iterable[int | str],
+    pairs: Sequence[Sequence[int]],
+    sigmas: Sequence[float] | np.ndarray,
 ) -> dict[str, float]:
     """How often left and right keypoints are mixed up.
 
     An instance is matched with the surest detection of its class whose box has an IoU of at least 0.5 with its own. The
     two are mixed up if the detection fits it better, by COCO's OKS, with left and right exchanged.
 
-    Args: as of `coco_metrics`; config has KEYPOINT_FLIP_PAIRS and KEYPOINT_SIGMAS.
+    Args:
+        coco, results, image_ids, sigmas: as of `coco_metrics`.
+        pairs: (left, right) indices of keypoints that a mirror exchanges.
 
     Returns:
         {"swapped": share of the matched instances, nan if there is none, "matched": their number}; of instances with
         both points of a pair.
     """
-    sigmas = keypoints.sigmas(config)
-    pairs = config.KEYPOINT_FLIP_PAIRS
     found: dict[tuple, list[dict[str, Any]]] = {}
     swapped = []
     for entry in sorted((r for r in results if "keypoints" in r), key=lambda r: -r["score"]):

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from mrcnn.ops.boxes import Tensor, namespace
-from mrcnn.settings.config import Config
 
 # Points of a person, as settings of a Config: https://cocodataset.org/#keypoints-eval has the sigmas.
 COCO_NAMES = """nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow
@@ -180,10 +179,9 @@ def swap(points: np.ndarray, pairs: Iterable[Sequence[int]]) -> np.ndarray:
     return points[..., order, :]
 
 
-def sigmas(config: Config) -> np.ndarray:
-    """[J] the config's KEYPOINT_SIGMAS, or `DEFAULT_SIGMA` for each point."""
-    given = config.KEYPOINT_SIGMAS
-    return np.array(given if len(given) else [DEFAULT_SIGMA] * config.NUM_KEYPOINTS)
+def sigmas(given: Sequence[float] | np.ndarray, count: int) -> np.ndarray:
+    """[count] the sigmas that are given, or `DEFAULT_SIGMA` for each point where none are."""
+    return np.array(given if len(given) else [DEFAULT_SIGMA] * count)
 
 
 def similarity(truth: np.ndarray, points: np.ndarray, area: float, sigmas: ArrayLike) -> float:

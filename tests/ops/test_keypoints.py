@@ -196,8 +196,8 @@ def test_targets_in_a_larger_roi():
 
 def test_settings():
     config = KiteConfig().update(KEYPOINT_SIGMAS=np.full(4, 0.1), KEYPOINT_CLASSES=np.array([1]))
-    assert keypoints.sigmas(config).tolist() == [0.1] * 4
-    assert keypoints.sigmas(KiteConfig()).tolist() == [keypoints.DEFAULT_SIGMA] * 4
+    assert keypoints.sigmas(config.KEYPOINT_SIGMAS, 4).tolist() == [0.1] * 4
+    assert keypoints.sigmas((), 4).tolist() == [keypoints.DEFAULT_SIGMA] * 4
     for name, value, message in [
         ("KEYPOINT_SIGMAS", [0.1], "KEYPOINT_SIGMAS has 1 entries for NUM_KEYPOINTS = 4; give 4 or none."),
         ("KEYPOINT_FLIP_PAIRS", [(0, 4)], r"KEYPOINT_FLIP_PAIRS has \[\(0, 4\)\]; the indices of 4 .* 0 to 3."),
