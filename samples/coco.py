@@ -41,6 +41,7 @@ from mrcnn import evaluate as coco_evaluate  # noqa: E402
 from mrcnn import weights  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 from mrcnn.data.coco import CocoDataset  # noqa: E402
+from mrcnn.evaluate.during_training import stored_record  # noqa: E402
 from mrcnn.settings import CONFIG  # noqa: E402
 from mrcnn.weights import convert  # noqa: E402
 
@@ -281,11 +282,17 @@ def train(args, model, train_set, val_set):
     callbacks = []
     if args.eval_every and val_set is not None:
         callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)]
-    for rate, epochs, layers in stages:
+    for rate, epochs, layers in left(stages, stored_record(model)):
         model.train(train_set, val_set, rate, epochs, layers, args.augment, callbacks, augment=not args.augment)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it
         print(f"Weights are in {last}")
+
+
+def left(stages, record):
+    """The stages from the one on in which a resumed run was: those before may have ended early, at any epoch."""
+    ends = [epochs for _, epochs, _ in stages]
+    return stages[ends.index(record["until"]) :] if record.get("until") in ends else stages
 
 
 def evaluate(args, model, dataset):

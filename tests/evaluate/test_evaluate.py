@@ -2,22 +2,17 @@
 
 import copy
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
 from real_data import real_data
+from squares import PERFECT, Model, Squares, SquaresConfig, found  # noqa: F401
 
-from mrcnn import weights
-from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset, index
-from mrcnn.data.dataset import Dataset
 from mrcnn.evaluate import (
-    KEYPOINT_METRICS,
     METRICS,
-    Evaluation,
     coco_metrics,
     evaluate,
     format_classes,
@@ -26,69 +21,6 @@ from mrcnn.evaluate import (
     own_results,
     to_coco_results,
 )
-from mrcnn.ops.keypoints import COCO_NAMES, COCO_SIGMAS, similarity
-
-
-class Squares(Dataset):
-    """Classes 5 and 9, as their source calls them; image "a" has two of 5, "b" a crowd of 5 and one 9, "c" nothing."""
-
-    BOXES = [[(0, 0, 40, 40, 1), (50, 50, 90, 90, 1)], [(0, 0, 60, 60, -1), (70, 70, 90, 90, 2)], []]
-
-    def __init__(self):
-        super().__init__()
-        self.add_class("squares", 5, "five")
-        self.add_class("squares", 9, "nine")
-        for name in "abc":
-            self.add_image("squares", name, f"{name}.png")
-        self.prepare()
-
-    def load_image(self, image_id):
-        return np.full((100, 100, 3), image_id, "uint8")
-
-    def load_mask(self, image_id):
-        boxes = self.BOXES[image_id]
-        masks = np.zeros((100, 100, len(boxes)), bool)
-        for i, (y1, x1, y2, x2, _) in enumerate(boxes):
-            masks[y1:y2, x1:x2, i] = True
-        return masks, np.array([box[4] for box in boxes], "int32")
-
-
-def found(*boxes):
-    """What detect() returns for (y1, x1, y2, x2, class id, score), masks filling the boxes."""
-    masks = np.zeros((100, 100, len(boxes)), bool)
-    for i, (y1, x1, y2, x2, _, _) in enumerate(boxes):
-        masks[y1:y2, x1:x2, i] = True
-    table = np.array(boxes, "float32").reshape(-1, 6)
-    return {
-        "rois": table[:, :4].astype("int32"),
-        "class_ids": table[:, 4].astype("int32"),
-        "scores": table[:, 5],
-        "masks": masks,
-    }
-
-
-class SquaresConfig(Config):
-    NUM_CLASSES = 3
-
-
-class Model:
-    """A detector that knows the answers; images are told apart by their first pixel."""
-
-    def __init__(self, answers, batch_size=2, **settings):
-        self.answers, self.batches = answers, []
-        self.config = SquaresConfig().update(IMAGES_PER_GPU=batch_size, **settings)
-        self.keras_model = SimpleNamespace(weights=[])
-
-    def detect(self, images, verbose=0, rle=False):
-        self.batches.append(len(images))
-        return [self.answers[image[0, 0, 0]] for image in images]
-
-
-PERFECT = [
-    found((0, 0, 40, 40, 1, 0.9), (50, 50, 90, 90, 1, 0.8)),
-    found((70, 70, 90, 90, 2, 0.7)),
-    found(),
-]
 
 
 def test_results_have_cocos_fields():
@@ -304,44 +236,6 @@ def test_mean_of_the_classes_is_ap50():
         assert per_class == pytest.approx([1, 0]) and metrics[kind]["AP50"] == pytest.approx(0.5)
 
 
-class Trained:
-    """Stands for a `MaskRCNN` that trains; its copies answer as the next of `rounds`."""
-
-    config = Config.from_dict({"NUM_CLASSES": 3, "GPU_COUNT": 2})
-    rounds, saved, mode = [], [], None
-
-    def __init__(self, mode, config, model_dir):
-        assert (mode, config.GPU_COUNT, config.DETECTION_MIN_CONFIDENCE) == ("inference", 1, 0.05)
-        self.config, self.keras_model = config, None
-
-    def detect(self, images, verbose=0, rle=False):
-        return Model(self.rounds[0]).detect(images)
-
-
-def test_evaluation_during_training(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(weights, "copy", lambda source, target: None)
-    trainer = object.__new__(Trained)
-    trainer.model_dir, trainer.checkpoint_path = tmp_path, str(tmp_path / "mask_rcnn_x_{epoch:04d}.h5")
-    trainer.save_weights = trainer.saved.append
-    Trained.rounds[:] = [[found()] * 3, PERFECT, PERFECT, PERFECT]
-    callback = Evaluation(trainer, Squares(), every=2, patience=2)
-    callback.set_model(SimpleNamespace(stop_training=False))
-    seen = []
-    for epoch in range(8):
-        logs = {"loss": 1.0}
-        callback.on_epoch_end(epoch, logs)
-        if epoch % 2:
-            seen.append(logs["mask_AP"])
-            Trained.rounds.pop(0)
-        else:
-            assert logs == {"loss": 1.0}
-        assert callback.model.stop_training == (epoch == 7)
-    assert seen == pytest.approx([0, 1, 1, 1])
-    # At first 0 is the best, then 1.
-    assert [path.name for path in trainer.saved] == ["mask_rcnn_x_best.h5"] * 2
-    assert "box AP 1.000, mask AP 1.000 (best so far 1.000)" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("names", [None, ["person", "dog"]])
 def test_real_ground_truth_scores_one(names):
     """The annotations of COCO's own images through our writer: every number that exists is 1."""
@@ -396,127 +290,8 @@ def test_fewer_detections_than_coco_counts(limit, recall):
         evaluate(Model(PERFECT), Squares(), max_detections=0, verbose=0)
 
 
-# Keypoints
-
-
-class Corners(Squares):
-    """Every object has its four corners as keypoints; the lower right one of the first is not annotated."""
-
-    def load_keypoints(self, image_id):
-        boxes = self.BOXES[image_id]
-        points = [[(x1, y1, 2), (x2, y1, 1), (x2, y2, 2), (x1, y2, 2)] for y1, x1, y2, x2, _ in boxes]
-        points = np.array(points, "float32").reshape(-1, 4, 3)
-        if image_id == 0:
-            points[0, 2] = 0
-        return points
-
-
-FOUR = {"NUM_KEYPOINTS": 4, "KEYPOINT_FLIP_PAIRS": [(0, 1), (3, 2)], "KEYPOINT_SIGMAS": [0.1, 0.1, 0.1, 0.1]}
-
-
-def with_points(answers, change=lambda points: points):
-    """The answers with the corners of `Corners`, changed."""
-    dataset = Corners()
-    points = [dataset.load_keypoints(0), dataset.load_keypoints(1)[1:], dataset.load_keypoints(2)]
-    return [
-        {**answer, "keypoints": change(x[: len(answer["rois"])])} for answer, x in zip(answers, points, strict=True)
-    ]
-
-
-def test_right_keypoints():
-    metrics = evaluate(Model(with_points(PERFECT), **FOUR), Corners(), verbose=0)
-    assert list(metrics) == ["bbox", "segm", "keypoints"]
-    result = metrics["keypoints"]
-    assert [result[name] for name in KEYPOINT_METRICS if result[name] >= 0] == pytest.approx([1] * 8)
-    assert result["ARl"] == result["APl"] == -1  # no object is larger than 96 x 96
-    assert [result["per_class"][name]["AP"] for name in ("five", "nine")] == pytest.approx([1, 1])
-    assert result["swapped"] == 0 and result["matched"] == 3
-    table = format_table(metrics).splitlines()
-    assert table[3].split() == list(KEYPOINT_METRICS) and table[4].split()[:2] == ["keypoint", "1.000"]
-
-
-def test_oks_by_hand():
-    """Moved by (3, 4) pixels: exp(-25 / (2 * 0.2^2 * area)), which is .82 for 40 x 40 pixels and .46 for 20 x 20."""
-    moved = with_points(PERFECT, lambda points: points + (3, 4, 0))
-    assert np.exp(-25 / (2 * 0.04 * 1600)) == pytest.approx(0.8226, abs=1e-4)
-    truth = Corners().load_keypoints(0)[0]
-    assert similarity(truth, truth + (3, 4, 0), 1600, [0.1] * 4) == pytest.approx(0.8226, abs=1e-4)
-    metrics = evaluate(Model(moved, **FOUR), Corners(), verbose=0)["keypoints"]
-    classes = metrics["per_class"]
-    # .82 is above .5, .55 ... .80, which are seven of the ten thresholds.
-    assert classes["five"]["AP"] == pytest.approx(0.7) and classes["five"]["AP75"] == pytest.approx(1)
-    assert classes["nine"]["AP50"] == 0
-
-
-def test_left_and_right_exchanged():
-    def exchange(points):
-        return points[:, [1, 0, 3, 2]]
-
-    answers = with_points(PERFECT)
-    answers[0] = with_points(PERFECT, exchange)[0]
-    metrics = evaluate(Model(answers, **FOUR), Corners(), verbose=0)["keypoints"]
-    assert metrics["matched"] == 3 and metrics["swapped"] == pytest.approx(2 / 3)
-    nothing = evaluate(Model(with_points([found()] * 3), **FOUR), Corners(), verbose=0)["keypoints"]
-    assert nothing["matched"] == 0 and np.isnan(nothing["swapped"]) and nothing["AP"] == 0
-
-
-def test_only_the_classes_that_have_keypoints_count():
-    answers = with_points(PERFECT)
-    answers[0]["keypoints"] = answers[0]["keypoints"] * 0
-    model = Model(answers, KEYPOINT_CLASSES=[2], **FOUR)
-    metrics = evaluate(model, Corners(), verbose=0)
-    assert metrics["keypoints"]["AP"] == pytest.approx(1) and list(metrics["keypoints"]["per_class"]) == ["nine"]
-    assert "keypoints" not in to_coco_results(Corners(), 0, answers[0])[0]
-    assert format_classes(metrics).splitlines()[1].split()[-3:] == ["-", "-", "-"]
-
-
 def test_boxes_alone():
     answers = [{name: answer[name] for name in ("rois", "class_ids", "scores")} for answer in PERFECT]
     metrics = evaluate(Model(answers, USE_MASK=False), Squares(), verbose=0)
     assert list(metrics) == ["bbox"] and metrics["bbox"]["AP"] == pytest.approx(1)
     assert "segmentation" not in to_coco_results(Squares(), 0, answers[0])[0]
-
-
-def test_real_keypoints_score_one():
-    """COCO's own people through our writer, and pycocotools' numbers for the same file."""
-    dataset = CocoDataset()
-    dataset.load_coco(real_data("coco-mini"), "val", keypoints=True)
-    dataset.prepare()
-    results, people = [], 0
-    for i in dataset.image_ids:
-        masks, class_ids = dataset.load_mask(i)
-        points = dataset.load_keypoints(i)
-        assert points is None or points.shape == (len(class_ids), len(COCO_NAMES), 3)
-        if points is not None:
-            people += int((points[class_ids > 0, :, 2] > 0).any(axis=1).sum())
-            kept = np.flatnonzero(class_ids > 0)
-            answer = {"rois": np.zeros((len(kept), 4)), "class_ids": class_ids[kept], "scores": np.ones(len(kept))}
-            results += to_coco_results(dataset, i, answer | {"keypoints": points[kept]})
-    annotations = dataset.coco.dataset["annotations"]
-    assert people == sum(a["num_keypoints"] > 0 and not a["iscrowd"] for a in annotations) > 0
-    source_ids = [info["id"] for info in dataset.image_info]
-    metrics = coco_metrics(dataset.coco, results, source_ids, "keypoints", sigmas=COCO_SIGMAS)
-    assert [metrics[name] for name in KEYPOINT_METRICS] == pytest.approx([1] * 10)
-    own = COCOeval(dataset.coco, dataset.coco.loadRes([r for r in results if "keypoints" in r]), "keypoints")
-    own.evaluate()
-    own.accumulate()
-    own.summarize()
-    assert [metrics[name] for name in KEYPOINT_METRICS] == pytest.approx(own.stats.tolist())
-
-
-def test_without_sigmas_keypoints_are_those_of_persons():
-    points = np.tile([5, 5, 2], (len(COCO_NAMES), 1))
-    instance = {"image_id": 1, "category_id": 1, "area": 200}
-    truth = index(
-        {
-            "images": [{"id": 1}],
-            "annotations": [
-                {**instance, "id": 1, "bbox": [0, 0, 10, 20], "iscrowd": 0, "keypoints": points.ravel().tolist()}
-            ],
-            "categories": [{"id": 1, "name": "person"}],
-        }
-    )
-    results = [{**instance, "score": 0.9, "keypoints": (points + [2, 0, 0]).ravel().tolist()}]
-    metrics = coco_metrics(truth, results, [1], "keypoints")
-    assert metrics == coco_metrics(truth, results, [1], "keypoints", sigmas=COCO_SIGMAS)
-    assert metrics["AP"] < coco_metrics(truth, results, [1], "keypoints", sigmas=[0.2] * 17)["AP"]

@@ -223,3 +223,13 @@ def test_pictures_are_of_what_is_sure(words, saved, score, tmp_path):
     args = coco.parse_arguments([*words, "--model", str(tmp_path / "weights.h5"), "--dataset", "set"])
     args.image_only = False
     assert score == coco.make_config(args, 6).DETECTION_MIN_CONFIDENCE
+
+
+@pytest.mark.parametrize(
+    "record, names",
+    [({}, ["heads", "4+", "all"]), ({"until": 120}, ["4+", "all"]), ({"until": 50}, ["heads", "4+", "all"])],
+)
+def test_a_resumed_run_goes_on_in_its_stage(record, names):
+    """The heads' stage may have ended early, so that the epoch does not tell it."""
+    stages = [(0.1, 40, "heads"), (0.1, 120, "4+"), (0.01, 160, "all")]
+    assert [layers for _, _, layers in coco.left(stages, record)] == names
