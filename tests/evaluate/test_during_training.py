@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from test_evaluate import PERFECT, Squares, SquaresConfig, found
+from squares import PERFECT, Squares, SquaresConfig, found
 
 from mrcnn import weights
 from mrcnn.evaluate import Evaluation
