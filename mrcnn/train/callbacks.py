@@ -70,7 +70,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 
     async_safe = True
     AHEAD = 2
-    PATIENCE = 60  # seconds; a step that raised never brings its loss, and Keras raises that error in the next step
+    PATIENCE = 60  # seconds; after the error of a callback before this one, which the next step raises, no loss comes
 
     def __init__(self, generator: Batches) -> None:
         super().__init__()

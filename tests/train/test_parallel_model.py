@@ -39,8 +39,9 @@ def test_two_devices_train_as_one(tmp_path):
         np.testing.assert_allclose(two[name], expected, rtol=0, atol=limit, err_msg=name)
         if name != "loss" and "/".join(name.split("/")[-2:]) == "mrcnn_class_logits/kernel":
             assert np.abs(expected - start["mrcnn_class_logits"]["kernel"]).max() > 3 * limit
-    assert one["loss"] == pytest.approx([12.3323], abs=1e-3)
-    assert one["points"] == pytest.approx([8.0525], abs=1e-3)
+    # The keypoint head begins with random weights: as sure of each of its 56 * 56 cells as of any other.
+    assert one["points"][0] == pytest.approx(np.log(56 * 56), rel=1e-2)
+    assert one["loss"][1] < one["loss"][0]
 
 
 def test_more_devices_than_there_are(tmp_path):

@@ -177,25 +177,6 @@ def test_non_finite_loss_names_the_images(runs):
 # Learning rates and weight decay
 
 
-@pytest.mark.parametrize(
-    "shape, expected",
-    [
-        ("constant", [0.0002, 0.1001, 0.2, 0.2, 0.2, 0.2, 0.2]),
-        ("step", [0.0002, 0.1001, 0.2, 0.2, 0.02, 0.002, 0.002]),
-        (
-            "cosine",
-            [0.0002, 0.1001 * 0.5 * (1 + np.cos(np.pi / 18)), 0.1 * (1 + np.cos(np.pi / 9)), 0.1, None, None, 0],
-        ),
-    ],
-)
-def test_schedule(shape, expected):
-    schedule = Schedule(0.2, 90, shape, warmup=10)
-    for step, value in zip((0, 5, 10, 45, 61, 81, 90), expected, strict=True):
-        if value is not None:
-            assert float(ops.convert_to_numpy(ops.convert_to_tensor(schedule(step)))) == pytest.approx(value, abs=1e-7)
-    assert Schedule(**schedule.get_config()).get_config() == schedule.get_config()
-
-
 def test_schedule_of_a_training_reaches_its_end(tmp_path):
     keras.utils.set_random_seed(0)
     model = tiny_model("training", tmp_path, **SMALL, LEARNING_RATE_SCHEDULE="cosine", WARMUP_STEPS=2)
@@ -206,8 +187,15 @@ def test_schedule_of_a_training_reaches_its_end(tmp_path):
     assert (schedule.steps, schedule.warmup, schedule.rate) == (4, 2, 0.01)
     assert float(ops.convert_to_numpy(model.keras_model.optimizer.learning_rate)) == pytest.approx(0, abs=1e-8)
     # A second stage has its own way down, from its own first step.
-    model.train(Toys().build(), None, 0.01, 3, "all", workers=1)
+    model.train(Toys().build(), None, 0.01, 3, "heads", workers=1)
     assert model.keras_model.optimizer._learning_rate.steps == 2
+    # A schedule of the user's own stays as it is; a resumed run counts from the steps that it has done.
+    own = Schedule(0.01, 500)
+    model.train(Toys().build(), None, own, 4, "heads", workers=1)
+    assert model.keras_model.optimizer._learning_rate is own and own.steps == 500
+    model.load_weights(model.find_last())
+    model.train(Toys().build(), None, 0.01, 6, "heads", workers=1)
+    assert model.keras_model.optimizer._learning_rate.steps == 2 + 4
 
 
 def test_weight_decay_by_the_optimizer(tmp_path):
