@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from mrcnn.data.anchors import compute_backbone_shapes  # noqa: F401
 from mrcnn.data.batches import INPUT_NAMES, DataGenerator
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.encoders import two_stage_encoders
 from mrcnn.data.imgaug import restore_numpy_names
 from mrcnn.data.random_rois import generate_random_rois
 from mrcnn.data.rpn_targets import rpn_targets
@@ -28,14 +29,11 @@ from mrcnn.layers.resnet import conv_block, identity_block, resnet_graph  # noqa
 from mrcnn.layers.roi_align import PyramidROIAlign  # noqa: F401
 from mrcnn.layers.rpn import ProposalLayer, build_rpn_model, rpn_graph  # noqa: F401
 from mrcnn.layers.targets import DetectionTargetLayer
-from mrcnn.losses import (  # noqa: F401
-    mrcnn_bbox_loss_graph,
-    mrcnn_class_loss_graph,
-    mrcnn_mask_loss_graph,
-    rpn_bbox_loss_graph,
-    rpn_class_loss_graph,
-    smooth_l1_loss,
-)
+from mrcnn.losses import bbox_loss as mrcnn_bbox_loss_graph  # noqa: F401
+from mrcnn.losses import class_loss as mrcnn_class_loss_graph  # noqa: F401
+from mrcnn.losses import mask_loss as mrcnn_mask_loss_graph  # noqa: F401
+from mrcnn.losses import rpn_bbox_loss, smooth_l1_loss  # noqa: F401
+from mrcnn.losses import rpn_class_loss as rpn_class_loss_graph  # noqa: F401
 from mrcnn.models.inspection import log  # noqa: F401
 from mrcnn.models.mask_rcnn import MaskRCNN  # noqa: F401
 from mrcnn.models.network import LAYER_PRESETS  # noqa: F401
@@ -78,6 +76,11 @@ def build_fpn_mask_graph(
 ) -> Tensor:
     """Mask probabilities [B, N, 2 pool_size, 2 pool_size, K] of rois [B, N, 4]; see `MaskHead`."""
     return MaskHead(pool_size, num_classes, train_bn)(rois, feature_maps, image_meta)["mrcnn_mask"]
+
+
+def rpn_bbox_loss_graph(config: Any, target_bbox: Tensor, rpn_match: Tensor, rpn_bbox: Tensor) -> Tensor:
+    """`mrcnn.losses.rpn_bbox_loss`; `config` is not used, old code passes it."""
+    return rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox)
 
 
 def batch_pack_graph(x: Tensor, counts: Sequence[int] | Tensor, num_rows: int) -> Tensor:
@@ -231,7 +234,7 @@ def data_generator(
         augment,
         augmentation,
         no_augmentation_sources,
-        random_rois=random_rois or None,
+        encoders=two_stage_encoders(config, random_rois or None),
     )
     while True:
         for index in range(len(generator)):

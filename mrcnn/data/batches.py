@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from keras.utils import PyDataset
 
 from mrcnn.data import augment as augmenting
-from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.random_rois import generate_random_rois
+from mrcnn.data.encoders import Encoder, two_stage_encoders
 from mrcnn.data.resizing import mold
-from mrcnn.data.rpn_targets import rpn_targets
 from mrcnn.data.samples import load_sample
-from mrcnn.ops.matching import AnchorBlocks
 from mrcnn.settings.config import Config
 
 INPUT_NAMES = (
@@ -49,7 +46,7 @@ class DataGenerator(PyDataset):
         steps: batches per epoch; default is one pass over the images.
         epoch: epochs already done.
         seed: of order, crops, flips, augmentation and subsampling.
-        random_rois: with USE_RPN_ROIS False, number of RoIs given as input for each image.
+        encoders: of what a batch holds beside images and ground truth; default is what `MaskRCNN` asks for.
         part: (i, n) for the i-th of n equal parts of every batch, where n machines share the work.
 
     A batch is a dict of input names and arrays (see `INPUT_NAMES`, and input_rois).
@@ -72,7 +69,7 @@ class DataGenerator(PyDataset):
         steps: int | None = None,
         epoch: int = 0,
         seed: int = 0,
-        random_rois: int | None = None,
+        encoders: Sequence[Encoder] | None = None,
         part: tuple[int, int] = (0, 1),
         **kwargs: Any,
     ) -> None:
@@ -88,11 +85,10 @@ class DataGenerator(PyDataset):
         self.steps = steps
         self.epoch = epoch
         self.seed = seed
-        self.random_rois = config.POST_NMS_ROIS_TRAINING if random_rois is None else random_rois
+        self.encoders = two_stage_encoders(config) if encoders is None else encoders
         self.part = part
         self.bad = BadImages(dataset, "Skipping image {}", BAD_SHARE)
         self._order: tuple[int, np.ndarray] | None = None
-        self.anchors = AnchorBlocks(pyramid_anchors(config, config.IMAGE_SHAPE))
         if not len(dataset.image_ids):
             raise RuntimeError("The data set has no images; call prepare() after adding them.")
 
@@ -159,9 +155,7 @@ class DataGenerator(PyDataset):
             path = self.dataset.image_info[image_id].get("path")
             raise ValueError(f"{path}: the image is {shape} after resizing; the model wants {wanted}")
         class_ids, boxes, masks, points = sample.class_ids, sample.boxes, sample.masks, sample.points
-        rpn_match, rpn_bbox = rpn_targets(
-            self.anchors, class_ids, boxes, config.RPN_TRAIN_ANCHORS_PER_IMAGE, config.RPN_BBOX_STD_DEV, rng
-        )
+        encoded = [encoder(sample, rng) for encoder in self.encoders]
         limit = config.MAX_GT_INSTANCES
         if len(class_ids) > limit:
             chosen = rng.choice(len(class_ids), limit, replace=False)
@@ -170,8 +164,6 @@ class DataGenerator(PyDataset):
         arrays = {
             "input_image": mold(sample.image, config, inside=sample.inside),
             "input_image_meta": sample.meta,
-            "input_rpn_match": rpn_match[:, None].astype("int32"),
-            "input_rpn_bbox": rpn_bbox.astype("float32"),
             "input_gt_class_ids": np.pad(class_ids, (0, spare)).astype("int32"),
             "input_gt_boxes": np.pad(boxes, ((0, spare), (0, 0))).astype("float32"),
         }
@@ -179,9 +171,8 @@ class DataGenerator(PyDataset):
             arrays["input_gt_masks"] = np.pad(masks, ((0, 0), (0, 0), (0, spare)))
         if config.NUM_KEYPOINTS:
             arrays["input_gt_keypoints"] = np.pad(points, ((0, spare), (0, 0), (0, 0)))
-        if not config.USE_RPN_ROIS:
-            rois = generate_random_rois(shape, self.random_rois, class_ids, boxes, rng)
-            arrays["input_rois"] = rois.astype("float32")
+        for more in encoded:
+            arrays |= more
         return arrays
 
 

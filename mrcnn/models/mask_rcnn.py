@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from mrcnn import losses
+from mrcnn.data.encoders import Encoder, two_stage_encoders
 from mrcnn.layers.backbones import build_backbone
 from mrcnn.layers.fpn import build_fpn
 from mrcnn.models import parts
@@ -39,6 +40,9 @@ class MaskRCNN(Detector):
         box_head, heads = parts.box_head(config), parts.instance_heads(config, mode)
         rest = _detecting if mode == "inference" else _training
         return rest(config, image, meta, pyramid, box_head, heads)
+
+    def encoders(self, config: Config) -> list[Encoder]:
+        return two_stage_encoders(config)
 
     def inputs(self, molded: np.ndarray, metas: np.ndarray) -> list[np.ndarray]:
         anchors = self.normalized_anchors(molded.shape[1:])
@@ -189,16 +193,16 @@ def mask_rcnn_losses(
     y = outputs
     rpn_match, class_ids = y["target_rpn_match"], y["target_class_ids"]
     found = {
-        "rpn_class_loss": losses.rpn_class_loss_graph(rpn_match, y["rpn_class_logits"]),
-        "rpn_bbox_loss": losses.rpn_bbox_loss_graph(None, y["target_rpn_bbox"], rpn_match, y["rpn_bbox"], mean, beta),
-        "mrcnn_class_loss": losses.mrcnn_class_loss_graph(class_ids, y["mrcnn_class_logits"], y["active_class_ids"]),
-        "mrcnn_bbox_loss": losses.mrcnn_bbox_loss_graph(y["target_bbox"], class_ids, y["mrcnn_bbox"], mean, beta),
+        "rpn_class_loss": losses.rpn_class_loss(rpn_match, y["rpn_class_logits"]),
+        "rpn_bbox_loss": losses.rpn_bbox_loss(y["target_rpn_bbox"], rpn_match, y["rpn_bbox"], mean, beta),
+        "mrcnn_class_loss": losses.class_loss(class_ids, y["mrcnn_class_logits"], y["active_class_ids"]),
+        "mrcnn_bbox_loss": losses.bbox_loss(y["target_bbox"], class_ids, y["mrcnn_bbox"], mean, beta),
     }
     if "mrcnn_mask" in y:
         slots = y["target_mask"].shape[1]
-        found["mrcnn_mask_loss"] = losses.mrcnn_mask_loss_graph(
+        found["mrcnn_mask_loss"] = losses.mask_loss(
             y["target_mask"], class_ids[:, :slots], y["mrcnn_mask"], mask_logits
         )
     if "mrcnn_keypoint" in y:
-        found["mrcnn_keypoint_loss"] = losses.mrcnn_keypoint_loss_graph(y["target_keypoint"], y["mrcnn_keypoint"])
+        found["mrcnn_keypoint_loss"] = losses.keypoint_loss(y["target_keypoint"], y["mrcnn_keypoint"])
     return found

@@ -16,6 +16,7 @@ from typing_extensions import Self
 from mrcnn import weights
 from mrcnn.data.batches import DataGenerator, SameBatches
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.encoders import Encoder
 from mrcnn.data.problems import format_problems
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.models.graph import Compiled, precision
@@ -107,6 +108,10 @@ class Network:
         config.validate()
         with self._strategy.scope(), precision(config.PRECISION):
             return self.graphs(mode, config)
+
+    def encoders(self, config: Config) -> list[Encoder]:
+        """What a training batch needs beside images and ground truth; here nothing."""
+        return []
 
     # Weights
 
@@ -256,7 +261,7 @@ class Network:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
         _report_problems(train_dataset)
         self._choose_layers(layers, epochs)
-        start, shared = self.epoch, dict[str, Any](seed=seed, part=machine(), workers=workers)
+        start, shared = self.epoch, self._shared(seed, workers)
         generator = DataGenerator(
             train_dataset,
             self.config,
@@ -278,6 +283,9 @@ class Network:
             verbose="auto" if machine()[0] == 0 else 0,
         )
         self.epoch = start + len(history.epoch)
+
+    def _shared(self, seed: int, workers: int) -> dict[str, Any]:
+        return {"seed": seed, "part": machine(), "workers": workers, "encoders": self.encoders(self.config)}
 
     def _validation(self, dataset, shared):
         steps = self.config.VALIDATION_STEPS

@@ -215,13 +215,13 @@ def test_loss_by_hand():
     logits = np.zeros((1, 2, 2, 4, 4), "float32")
     logits[0, 0, 0, 1, 2] = 3
     cells = np.array([[[6, -1], [-1, -1]]])
-    value = losses.mrcnn_keypoint_loss_graph(ops.convert_to_tensor(cells), ops.convert_to_tensor(logits))
+    value = losses.keypoint_loss(ops.convert_to_tensor(cells), ops.convert_to_tensor(logits))
     assert float(value) == pytest.approx(-np.log(np.exp(3) / (np.exp(3) + 15)), rel=1e-5)
     # The mean over the points that there are: one right as above, one on a flat map of 16 cells.
     cells = np.array([[[6, -1], [0, -1]]])
-    both = losses.mrcnn_keypoint_loss_graph(ops.convert_to_tensor(cells), ops.convert_to_tensor(logits))
+    both = losses.keypoint_loss(ops.convert_to_tensor(cells), ops.convert_to_tensor(logits))
     assert float(both) == pytest.approx((float(value) + np.log(16)) / 2, rel=1e-5)
-    none = losses.mrcnn_keypoint_loss_graph(
+    none = losses.keypoint_loss(
         ops.convert_to_tensor(np.full((1, 2, 2), -1)), ops.convert_to_tensor(logits)
     )
     assert float(none) == 0
