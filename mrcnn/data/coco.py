@@ -92,19 +92,18 @@ class CocoDataset(Dataset):
             raise FileNotFoundError(f"The images of {path.name} were looked for in {image_dir}, which is not there.")
         images = {image["id"]: image for image in content["images"]}
         categories = {category["id"]: category["name"] for category in content["categories"]}
-        chosen = _categories(categories, class_ids, class_names, path)
+        chosen = dict.fromkeys(_categories(categories, class_ids, class_names, path))
         for category in chosen:
             self.add_class("coco", category, categories[category])
         paths = {i: str(image_dir / image["file_name"]) for i, image in images.items()}
         objects = self._sort(content["annotations"], paths, categories, path)
         image_ids: Sequence[Any] = list(images)
         if class_ids is not None or class_names is not None:
-            wanted = set(chosen)
-            objects = {i: [a for a in found if a.category_id in wanted] for i, found in objects.items()}
+            objects = {i: [a for a in found if a.category_id in chosen] for i, found in objects.items()}
             image_ids = sorted(i for i, found in objects.items() if found)
         for i in image_ids:
-            size = {"width": images[i]["width"], "height": images[i]["height"]}
-            self.add_image("coco", image_id=i, path=paths[i], **size, annotations=objects.get(i, []))
+            size = {side: images[i][side] for side in ("width", "height")}
+            self.add_image("coco", i, paths[i], **size, annotations=objects.get(i, []))
         self._files.append(path)
         self.__dict__.pop("coco", None)
         return index(read_json(path)) if return_coco else None

@@ -53,8 +53,7 @@ def coco_metrics(
     Raises:
         ValueError: max_detections is below 1, or an annotation has other keypoints than sigmas.
     """
-    if max_detections < 1:
-        raise ValueError(f"max_detections is {max_detections}; at least 1 detection an image must count.")
+    check_limit(max_detections)
     images = set(image_ids)
     # COCOeval writes into its annotations, and takes one with the id 0 for none: give it copies with ids from 1 on.
     kept = [annotation for annotation in coco.dataset["annotations"] if annotation["image_id"] in images]
@@ -62,22 +61,19 @@ def coco_metrics(
     limits = [1, 10, max_detections]
     if iou_type == "keypoints":
         limits = [20]
-        for annotation in kept:
-            annotation.update(_keypoints(annotation, len(sigmas)))
+        kept = [{**annotation, **_keypoints(annotation, len(sigmas))} for annotation in kept]
         # By its keypoints alone, as in the files that COCO's server takes, a result's size is that of their extent.
         wanted = ("image_id", "category_id", "keypoints", "score")
         results = [{key: r[key] for key in wanted} for r in results if "keypoints" in r]
     evaluation = _prepared(index({**coco.dataset, "annotations": kept}), results, iou_type)
     params = evaluation.params
-    params.imgIds = list(image_ids)
-    if cat_ids is not None:
-        params.catIds = list(cat_ids)
+    params.imgIds, params.catIds = list(image_ids), params.catIds if cat_ids is None else list(cat_ids)
     params.kpt_oks_sigmas = np.asarray(sigmas)
     params.maxDets = [min(limit, max_detections) for limit in limits]
     with redirect_stdout(None):
         evaluation.evaluate()
         evaluation.accumulate()
-    metrics: dict[str, Any] = _numbers(evaluation, KEYPOINT_METRICS if iou_type == "keypoints" else METRICS)
+    metrics: dict[str, Any] = _numbers(evaluation)
     precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]: all sizes, max_detections
     rows = {"AP": slice(None), "AP50": AT["50"], "AP75": AT["75"]}
     metrics["per_class"] = {
@@ -85,6 +81,12 @@ def coco_metrics(
         for k, category in enumerate(params.catIds)
     }
     return metrics
+
+
+def check_limit(max_detections: int) -> None:
+    """Raise ValueError where no detection would count."""
+    if max_detections < 1:
+        raise ValueError(f"max_detections is {max_detections}; at least 1 detection an image must count.")
 
 
 def _prepared(truth, results, iou_type):
@@ -103,10 +105,10 @@ def _keypoints(annotation, count):
     return {"keypoints": points, "num_keypoints": sum(v > 0 for v in points[2::3])}
 
 
-def _numbers(evaluation, names):
-    """What COCOeval prints, by `names`: it has its AP for 100 detections alone."""
+def _numbers(evaluation):
+    """What COCOeval prints: it has its AP for 100 detections alone."""
     params, metrics = evaluation.params, {}
-    for name in names:
+    for name in KEYPOINT_METRICS if params.iouType == "keypoints" else METRICS:
         kind, of = name[:2], name[2:]
         ious = AT.get(of, slice(None))
         area = params.areaRngLbl.index(SIZES.get(of, "all"))

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
-from mrcnn.evaluate.coco import coco_metrics
+from mrcnn.evaluate.coco import check_limit, coco_metrics
 from mrcnn.evaluate.results import Detections, own_results
 from mrcnn.evaluate.swaps import count_swaps
 from mrcnn.evaluate.truth import ground_truth
@@ -47,8 +47,7 @@ def evaluate(
         ValueError: no image to evaluate, or max_detections below 1.
         RuntimeError: three images in a row cannot be read for the same reason: code of the user's own, not a file.
     """
-    if max_detections < 1:
-        raise ValueError(f"max_detections is {max_detections}; at least 1 detection an image must count.")
+    check_limit(max_detections)
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
         raise ValueError("The data set has no images to evaluate.")
