@@ -22,9 +22,10 @@ def both(*arrays, **options):
     assert isinstance(labels, np.ndarray)
     for ours, theirs in zip((labels, best), match(*map(ops.convert_to_tensor, arrays), **options), strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(theirs), ours)
-    sparse, index = match_anchors(AnchorBlocks(arrays[0], 2), *arrays[1:], **options)
-    np.testing.assert_array_equal(sparse, labels)
-    np.testing.assert_array_equal(index[labels == 1], best[labels == 1])
+    for size in (2, 5):
+        sparse, index = match_anchors(AnchorBlocks(arrays[0], size), *arrays[1:], **options)
+        np.testing.assert_array_equal(sparse, labels)
+        np.testing.assert_array_equal(index[labels == 1], best[labels == 1])
     return labels, best
 
 
@@ -67,9 +68,9 @@ def test_a_forced_candidate_keeps_its_own_best():
     np.testing.assert_array_equal(best, [0, 2])
 
 
-@pytest.mark.parametrize("box", [[100, 100, 120, 120], [3, 3, 3, 3], [0, 0, 0, 0], [5, 5, 2, 2]])
+@pytest.mark.parametrize("box", [[100, 100, 120, 120], [0, 18, 10, 28], [3, 3, 3, 3], [0, 0, 0, 0], [5, 5, 2, 2]])
 def test_what_nothing_overlaps_forces_nothing(box):
-    """An instance off all candidates, or without area: the original made every candidate positive."""
+    """An instance off all candidates, between them, or without area: the original made every candidate positive."""
     labels, _ = both(CANDIDATES, np.array([1]), np.array([box], "float32"), low=0.3, high=0.7, forced=True)
     np.testing.assert_array_equal(labels, -1)
     instances = np.concatenate([np.array([box], "float32"), INSTANCE])
