@@ -9,82 +9,102 @@ from pathlib import Path
 import pytest
 from conftest import read_golden
 
-PACKAGE = Path(__file__).resolve().parent.parent / "mrcnn"
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "mrcnn"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 API = read_golden("api.json")
 
-# What each room may import from the others (DESIGN, section 2). A room may also use those beside it in its own line, as
-# long as no circle comes about.
-BASE = "config boxes "
-ARRAYS = BASE + "anchors masks keypoints images "
-LAYERS = ARRAYS + "backbone fpn rpn roi_align heads targets detection losses "
-DATA = LAYERS + "augment data download weights training "
-ALLOWED = {
-    **dict.fromkeys(BASE.split(), ""),
-    **dict.fromkeys(["anchors", "keypoints", "images"], ARRAYS),
-    "masks": ARRAYS + "opencv",
-    "validate": "",
-    "opencv": "",
-    "video": "opencv",
-    "dataset": ARRAYS + "validate",
-    "metrics": ARRAYS,
-    "utils": ARRAYS + "dataset metrics weights",  # the old names; weights for a download, within a function
-    **dict.fromkeys(["backbone", "fpn", "rpn", "roi_align", "heads", "targets", "detection", "losses"], LAYERS),
-    "augment": "keypoints",
-    "download": "",
-    "weights": "download",
-    "convert": ARRAYS + "weights",
-    "training": BASE + "weights",
-    "data": ARRAYS + "targets augment",
-    "parallel_model": "",
-    "graph": LAYERS + "weights parallel_model",
-    "model": DATA + "graph parallel_model validate convert",
-    "formats": ARRAYS + "dataset",
-    "coco": ARRAYS + "dataset download",
-    "evaluate": ARRAYS + "dataset metrics coco weights",
-    "draw": "boxes keypoints",
-    "visualize": "utils draw",
+# The names of 2017-2019, in which nobody inside the package may look for anything.
+OLD = ["mrcnn.config", "mrcnn.model", "mrcnn.parallel_model", "mrcnn.utils", "mrcnn.visualize"]
+
+# What the rooms of each floor may import from those of others, at any place and for any purpose, hints included.
+FLOORS = {
+    "ops": "",
+    "settings": "ops",
+    "weights": "ops settings",
+    "data": "ops settings weights",
+    "evaluate": "ops settings weights data",
+    "train": "ops settings weights data",
+    "layers": "ops",
+    "losses": "ops",
+    "models": "ops settings weights data evaluate train layers losses",
+    "draw": "ops settings weights data evaluate train layers losses models",
 }
 
+# In lines.
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
-def imports(module):
-    """Full names of what a room imports: [(name, at the top of the module)]; an imported object counts as a name. What
-    is imported for hints alone, under TYPE_CHECKING, is not imported when the room is."""
+
+def imports(path):
+    """Full names of what a module imports: [(name, whether at its top)]; an imported object counts as a name, as does
+    what is imported for hints alone."""
     found = []
 
     def visit(node, top):
         if isinstance(node, ast.Import):
             found.extend((alias.name, top) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} has a relative import"
+            assert node.level == 0, f"{path} has a relative import"
             found.extend((f"{node.module}.{alias.name}", top) for alias in node.names)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            return
         for child in ast.iter_child_nodes(node):
             visit(child, top and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
 
-    visit(ast.parse((PACKAGE / f"{module}.py").read_text()), True)
+    visit(ast.parse(path.read_text()), True)
     return found
 
 
 def rooms(module):
-    return {name.split(".")[1] for name, _ in imports(module) if name.startswith("mrcnn.")}
+    """The modules of the package that a module imports, or of whose names it imports some."""
+    found = set()
+    for name, _ in imports(MODULES[module]):
+        while name and name not in MODULES:
+            name = name.rpartition(".")[0]
+        found.add(name)
+    return found - {"", "mrcnn", module}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_import_direction(module):
-    assert rooms(module) <= set(ALLOWED[module].split()), f"mrcnn/{module}.py"
+def test_imports_go_down(module):
+    floor = module.split(".")[1] if "." in module else ""
+    others = {name.split(".")[1] for name in rooms(module)} - {floor}
+    assert not rooms(module) & set(OLD), f"{module} uses an old name"
+    if module not in ("mrcnn", *OLD):
+        assert others <= set(FLOORS[floor].split())
 
 
 def test_no_circles():
-    order = list(graphlib.TopologicalSorter({module: rooms(module) for module in MODULES}).static_order())
-    assert order.index("boxes") < order.index("targets") < order.index("data") < order.index("model")
+    """None of any kind. A package's own file, `__init__`, only lists what is in its rooms."""
+    graph = {module: rooms(module) for module in MODULES}
+    packages = {module for module, path in MODULES.items() if path.name == "__init__.py"}
+    for module in set(MODULES) - packages:
+        graph[module] = {name for name in graph[module] if not module.startswith(f"{name}.")}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert len(order) == len(MODULES) > 80
+    assert order.index("mrcnn.ops.boxes") < order.index("mrcnn.layers.rpn") < order.index("mrcnn.models.mask_rcnn")
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_backend_at_the_top(module):
-    top = {name.split(".")[0] for name, at_top in imports(module) if at_top}
-    assert not top & {"tensorflow", "jax", "torch", "tf_keras"}, f"mrcnn/{module}.py"
+    top = {name.split(".")[0] for name, at_top in imports(MODULES[module]) if at_top}
+    assert not top & {"tensorflow", "jax", "torch", "tf_keras"}
+
+
+@pytest.mark.parametrize("folder", ["mrcnn", "samples", "tests", "benchmarks"])
+def test_files_and_functions_are_short(folder):
+    long = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        text = path.read_text()
+        if text.count("\n") > LONGEST_FILE:
+            long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                lines = node.end_lineno - node.lineno + 1
+                if lines > LONGEST_FUNCTION:
+                    long.append(f"{path.relative_to(ROOT)}: {node.name}, {lines} lines")
+    assert long == []
 
 
 @pytest.mark.parametrize("blocked", [False, True])
@@ -98,19 +118,19 @@ import mrcnn
 print("light", sorted({{"keras", "numpy"}} & set(sys.modules)))
 import keras
 before = set(sys.modules)
-for room in ("model", "evaluate", "visualize", "coco", "video"):
+for room in ("model", "evaluate", "visualize", "data.coco", "draw.video"):
     importlib.import_module("mrcnn." + room)
 print("loaded", sorted({{"cv2", "imgaug"}} & (set(sys.modules) - before)))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["light []", "loaded []"]
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_who_imports_imgaug_and_cv2(module):
-    users = {name.split(".")[0] for name, _ in imports(module)} & {"cv2", "imgaug"}
-    assert users == {"augment": {"imgaug"}, "opencv": {"cv2"}}.get(module, set())
+    users = {name.split(".")[0] for name, _ in imports(MODULES[module])} & {"cv2", "imgaug"}
+    assert users == {"mrcnn.data.imgaug": {"imgaug"}, "mrcnn.ops.opencv": {"cv2"}}.get(module, set())
 
 
 # The original's names
@@ -135,7 +155,7 @@ def test_every_old_name_is_there(module):
     assert [name for name in API[module] if not hasattr(room, name)] == []
 
 
-@pytest.mark.parametrize("module, name, signature", signatures())
+@pytest.mark.parametrize("module, name, signature", list(signatures()))
 def test_old_parameters_come_first(module, name, signature):
     found = importlib.import_module(module)
     for part in name.split("."):

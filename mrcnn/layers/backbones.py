@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from mrcnn.layers import applications
 from mrcnn.layers.resnet import BACKBONES, resnet_graph
 from mrcnn.ops.boxes import Tensor
-from mrcnn.settings.config import Config
 
 
 def _unknown(name):
@@ -20,31 +20,34 @@ def _unknown(name):
     )
 
 
-def build_backbone(config: Config, input_image: Tensor) -> Sequence[Tensor]:
-    """Feature maps [C1..C5] of the network that BACKBONE names, or of a function `f(image, stage5=True, train_bn=...)`.
+def build_backbone(
+    backbone: str | Callable[..., Any],
+    input_image: Tensor,
+    train_bn: bool | None = True,
+    width: int = 64,
+    **variant: Any,
+) -> Sequence[Tensor]:
+    """Feature maps [C1..C5] of strides 2 or 4, 4, 8, 16, 32.
+
+    Args:
+        backbone: a ResNet of `resnet.BACKBONES`, a network of keras.applications, or a function
+            `f(image, stage5=True, train_bn=...)` that gives the five maps.
+        input_image: [B, H, W, C], sides divisible by 32.
+        train_bn: False uses stored BatchNorm statistics.
+        width, variant: of a ResNet, as of `resnet_graph`.
 
     Raises:
         ValueError: unknown name, a network that lacks a stride, or a function that does not return five maps.
     """
-    # A function that is set as an attribute of a class is a method, and must not be given the config.
-    backbone = getattr(config.BACKBONE, "__func__", config.BACKBONE)
+    # A function that is set as an attribute of a class is a method, and must not be given its object.
+    backbone = getattr(backbone, "__func__", backbone)
     if callable(backbone):
-        maps = backbone(input_image, stage5=True, train_bn=config.TRAIN_BN)
+        maps = backbone(input_image, stage5=True, train_bn=train_bn)
         if len(maps) != 5:
             raise ValueError(f"BACKBONE returned {len(maps)} feature maps; it must return five, [C1, C2, C3, C4, C5].")
         return maps
     if backbone in applications.names():
-        return applications.applications_graph(input_image, backbone, config.TRAIN_BN)
+        return applications.applications_graph(input_image, backbone, train_bn)
     if backbone not in BACKBONES:
         raise _unknown(backbone)
-    return resnet_graph(
-        input_image,
-        backbone,
-        stage5=True,
-        train_bn=config.TRAIN_BN,
-        width=config.BACKBONE_WIDTH,
-        stride=config.RESNET_STRIDE,
-        bias=config.RESNET_BIAS,
-        padding=config.RESNET_PADDING,
-        epsilon=config.BATCH_NORM_EPSILON,
-    )
+    return resnet_graph(input_image, backbone, stage5=True, train_bn=train_bn, width=width, **variant)

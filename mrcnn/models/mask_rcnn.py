@@ -10,7 +10,6 @@ import numpy as np
 
 from mrcnn import losses
 from mrcnn.data.encoders import Encoder, two_stage_encoders
-from mrcnn.layers.backbones import build_backbone
 from mrcnn.layers.fpn import build_fpn
 from mrcnn.models import parts
 from mrcnn.models.detector import Detector, Found
@@ -35,7 +34,7 @@ class MaskRCNN(Detector):
 
     def graphs(self, mode: str, config: Config) -> tuple[keras.Model | None, ...]:
         image, meta = parts.image_inputs(config, mode)
-        _, c2, c3, c4, c5 = build_backbone(config, image)
+        _, c2, c3, c4, c5 = parts.backbone(config, image)
         pyramid = build_fpn([c2, c3, c4, c5], config.TOP_DOWN_PYRAMID_SIZE)
         box_head, heads = parts.box_head(config), parts.instance_heads(config, mode)
         rest = _detecting if mode == "inference" else _training

@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from mrcnn.data.anchors import anchor_settings
+from mrcnn.layers.backbones import build_backbone
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.layers.box_head import BoxHead
 from mrcnn.layers.detections import DetectionLayer, image_window
@@ -74,6 +75,20 @@ def truth_inputs(config: Config) -> dict[str, Tensor]:
     if not config.USE_RPN_ROIS:
         shapes["input_rois"] = ((config.POST_NMS_ROIS_TRAINING, 4), "float32")
     return {name: keras.Input(shape, batch, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
+
+
+def backbone(config: Config, image: Tensor) -> Sequence[Tensor]:
+    """The maps C1..C5 of an image."""
+    return build_backbone(
+        config.BACKBONE,
+        image,
+        config.TRAIN_BN,
+        config.BACKBONE_WIDTH,
+        stride=config.RESNET_STRIDE,
+        bias=config.RESNET_BIAS,
+        padding=config.RESNET_PADDING,
+        epsilon=config.BATCH_NORM_EPSILON,
+    )
 
 
 def input_anchors(config: Config) -> Tensor:

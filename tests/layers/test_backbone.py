@@ -9,9 +9,9 @@ from tiny import value_and_gradients
 from mrcnn import weights
 from mrcnn.config import Config, ModernConfig
 from mrcnn.layers.applications import applications_graph
-from mrcnn.layers.backbones import build_backbone
 from mrcnn.layers.batch_norm import BatchNorm, batch_norm
 from mrcnn.layers.resnet import BACKBONES, Variant, _bottleneck, conv_block, identity_block, resnet_graph
+from mrcnn.models import parts
 
 
 def settings(backbone, base=Config, **values):
@@ -20,7 +20,7 @@ def settings(backbone, base=Config, **values):
 
 def build(name, side=64, width=64, **values):
     image = keras.Input((side, 2 * side, 3))
-    maps = build_backbone(settings(name, BACKBONE_WIDTH=width, **values), image)
+    maps = parts.backbone(settings(name, BACKBONE_WIDTH=width, **values), image)
     return keras.Model(image, maps), [tuple(x.shape[1:]) for x in maps]
 
 
@@ -133,7 +133,7 @@ class Reference:
 
 def test_resnet34_as_torchvision_has_it():
     image = keras.Input((64, 96, 3))
-    maps = build_backbone(settings("resnet34", ModernConfig, BACKBONE_WIDTH=4), image)
+    maps = parts.backbone(settings("resnet34", ModernConfig, BACKBONE_WIDTH=4), image)
     model = keras.Model(image, maps)
     reference = Reference(model, 1e-5)
     assert not any("bias" in w.name for layer in model.layers for w in layer.weights)
@@ -212,7 +212,7 @@ def test_epsilon_and_statistics():
 )
 def test_maps_of_applications(name, channels):
     image = keras.Input((None, None, 3))
-    maps = build_backbone(settings(name), image)
+    maps = parts.backbone(settings(name), image)
     assert [x.shape[-1] for x in maps] == channels
     sizes = keras.Model(image, maps).compute_output_shape((1, 64, 192, 3))
     strides = [4 if name == "ConvNeXtTiny" else 2, 4, 8, 16, 32]
@@ -248,14 +248,14 @@ def test_unknown_backbone():
         "resnet50, resnet101, resnext50_32x4d, resnext101_32x8d, a network of keras.applications, or give a function.$"
     )
     for call in (
-        lambda x: build_backbone(settings("mobilenetv2s"), x),
+        lambda x: parts.backbone(settings("mobilenetv2s"), x),
         lambda x: resnet_graph(x, "mobilenetv2s"),
         lambda x: applications_graph(x, "mobilenetv2s"),
     ):
         with pytest.raises(ValueError, match=message):
             call(keras.Input((64, 64, 3)))
     with pytest.raises(ValueError, match="BACKBONE '' is unknown. Choose one of"):
-        build_backbone(settings(""), keras.Input((64, 64, 3)))
+        parts.backbone(settings(""), keras.Input((64, 64, 3)))
 
 
 def test_networks_without_all_strides(monkeypatch):
@@ -265,9 +265,9 @@ def test_networks_without_all_strides(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "VGG16", network)
     with pytest.raises(ValueError, match="BACKBONE 'VGG16' has no feature map of stride 8 or 32, which the pyramid is"):
-        build_backbone(settings("VGG16"), keras.Input((64, 64, 3)))
+        parts.backbone(settings("VGG16"), keras.Input((64, 64, 3)))
     with pytest.raises(ValueError, match="BACKBONE 'NASNetMobile' is not built for images of any size"):
-        build_backbone(settings("NASNetMobile"), keras.Input((64, 64, 3)))
+        parts.backbone(settings("NASNetMobile"), keras.Input((64, 64, 3)))
 
 
 def test_callable_backbone():
@@ -280,10 +280,10 @@ def test_callable_backbone():
     image = keras.Input((64, 64, 3))
     in_class = type("InClass", (Config,), {"NUM_CLASSES": 2, "BACKBONE": backbone})()  # a method of the config
     for config in (settings(backbone, TRAIN_BN=None), in_class.update(TRAIN_BN=None)):
-        assert build_backbone(config, image) == [image] * 5
+        assert parts.backbone(config, image) == [image] * 5
         assert given.pop("stage5") is True and given.pop("train_bn") is None
     with pytest.raises(ValueError, match="BACKBONE returned 4 feature maps; it must return five"):
-        build_backbone(settings(lambda x, stage5, train_bn: [x] * 4), image)
+        parts.backbone(settings(lambda x, stage5, train_bn: [x] * 4), image)
 
 
 # BatchNorm
