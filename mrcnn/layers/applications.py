@@ -35,6 +35,8 @@ def applications_graph(input_image: Tensor, architecture: str, train_bn: bool | 
     Raises:
         ValueError: unknown architecture, or one that has not all of these strides.
     """
+    if architecture not in names():
+        raise ValueError(f"keras.applications has no network {architecture!r}.")
     channels = input_image.shape[-1]
     try:
         network = getattr(keras.applications, architecture)(
