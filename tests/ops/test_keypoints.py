@@ -221,9 +221,7 @@ def test_loss_by_hand():
     cells = np.array([[[6, -1], [0, -1]]])
     both = losses.keypoint_loss(ops.convert_to_tensor(cells), ops.convert_to_tensor(logits))
     assert float(both) == pytest.approx((float(value) + np.log(16)) / 2, rel=1e-5)
-    none = losses.keypoint_loss(
-        ops.convert_to_tensor(np.full((1, 2, 2), -1)), ops.convert_to_tensor(logits)
-    )
+    none = losses.keypoint_loss(ops.convert_to_tensor(np.full((1, 2, 2), -1)), ops.convert_to_tensor(logits))
     assert float(none) == 0
 
 
