@@ -89,7 +89,7 @@ def test_what_to_work_on_is_asked_for(words):
 
 
 def write_video(path, frames):
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed", exc_type=ImportError)
+    cv2 = pytest.importorskip("cv2", reason="OpenCV does not import", exc_type=ImportError)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))
     for value in range(frames):
         writer.write(np.full((48, 64, 3), value * 20, "uint8"))

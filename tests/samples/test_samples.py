@@ -147,7 +147,7 @@ def test_refine_is_for_large_masks():
 
 
 def test_detect_in_a_video(capsys, default, tmp_path):
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed", exc_type=ImportError)
+    cv2 = pytest.importorskip("cv2", reason="OpenCV does not import", exc_type=ImportError)
     source, target = tmp_path / "in 1.mp4", tmp_path / "new folder" / "out.mp4"
     writer = cv2.VideoWriter(str(source), cv2.VideoWriter_fourcc(*"mp4v"), 10, (80, 64))
     for value in (10, 90, 170):
