@@ -12,10 +12,20 @@ from mrcnn.data import augment
 
 HERE = Path(__file__).parent
 
+# A few steps take less time than compiling them.
+EAGERLY = """
+import os, runpy, sys
+if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    import tensorflow as tf
+    tf.config.run_functions_eagerly(True)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 def run(name, folder):
     done = subprocess.run(
-        [sys.executable, HERE / "old_scripts" / name, folder],
+        [sys.executable, "-c", EAGERLY, HERE / "old_scripts" / name, folder],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(HERE.parent)},
         capture_output=True,
