@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from mrcnn.train.devices import accelerated, optimizer_class
+from mrcnn.train.devices import accelerated, optimizer_class, replicas
 
 
 def make_optimizer(
@@ -36,6 +36,10 @@ def make_optimizer(
         optimizer = optimizer_class(keras.optimizers.AdamW)(**shared)
     if weight_decay is not None:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    if hasattr(optimizer, "_all_reduce_sum_gradients") and replicas() == 1:
+        # One device has nothing to add. Keras would call TensorFlow's all_reduce all the same, which registers a
+        # gradient of its own for good, and with it the graph of the step: tens of MB more with every `train`.
+        optimizer._all_reduce_sum_gradients = lambda pairs: pairs
     return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from kites import KiteConfig, Kites
+from quick import QuickConfig
 
 from mrcnn.data.batches import DataGenerator
 from mrcnn.evaluate import evaluate
@@ -71,10 +72,10 @@ def memory():
     """Calls a function many times, in four parts: the least growth from one part to the next, in bytes and in Python
     objects. Allocators take more memory now and then; a leak takes it in every part."""
 
-    def measure(function):
+    def measure(function, calls=CALLS, parts=4):
         seen = []
-        for _ in range(4):
-            for i in range(CALLS):
+        for _ in range(parts):
+            for i in range(calls):
                 function(i)
             gc.collect()
             seen.append((resident(), len(gc.get_objects())))
@@ -94,13 +95,22 @@ def test_memory_of_detect_is_flat(detector, memory):
 
 
 @statm
-def test_memory_of_train_is_flat(trainer, memory):
+def test_memory_of_steps_is_flat(trainer, memory):
     generator = DataGenerator(Kites(), trainer.config, steps=4)
     if trainer.keras_model.optimizer is None:
         trainer.compile(0.001, 0.9)
     batches = [generator[i][0] for i in range(4)]
     size, objects = memory(lambda i: trainer.keras_model.train_on_batch(batches[i % 4]))
     assert size < CALLS * batches[0]["input_image"].nbytes and objects < CALLS
+
+
+@statm
+def test_memory_of_train_is_flat(memory, tmp_path):
+    """One training after the other: what was compiled for one is gone with it. Its graph alone is 60,000 objects."""
+    model = MaskRCNN("training", QuickConfig().update(STEPS_PER_EPOCH=1), tmp_path)
+    size, objects = memory(lambda i: model.train(Kites(), None, 0.001, model.epoch + 1, "all"), calls=1, parts=3)
+    assert size < 45e6 and objects < 2000
+    assert model.epoch == 3
 
 
 @statm

@@ -179,23 +179,25 @@ def test_non_finite_loss_names_the_images(runs):
 
 def test_schedule_of_a_training_reaches_its_end(tmp_path):
     keras.utils.set_random_seed(0)
-    model = tiny_model("training", tmp_path, **SMALL, LEARNING_RATE_SCHEDULE="cosine", WARMUP_STEPS=2)
+    model = tiny_model(
+        "training", tmp_path, **{**SMALL, "STEPS_PER_EPOCH": 1}, LEARNING_RATE_SCHEDULE="cosine", WARMUP_STEPS=1
+    )
     compile_ = model.keras_model.compile
     model.keras_model.compile = lambda **options: compile_(**{**options, "run_eagerly": True, "jit_compile": False})
     model.train(Toys().build(), None, 0.01, 2, "heads", workers=1)
     schedule = model.keras_model.optimizer._learning_rate
-    assert (schedule.steps, schedule.warmup, schedule.rate) == (4, 2, 0.01)
+    assert (schedule.steps, schedule.warmup, schedule.rate) == (2, 1, 0.01)
     assert float(ops.convert_to_numpy(model.keras_model.optimizer.learning_rate)) == pytest.approx(0, abs=1e-8)
     # A second stage has its own way down, from its own first step.
     model.train(Toys().build(), None, 0.01, 3, "heads", workers=1)
-    assert model.keras_model.optimizer._learning_rate.steps == 2
+    assert model.keras_model.optimizer._learning_rate.steps == 1
     # A schedule of the user's own stays as it is; a resumed run counts from the steps that it has done.
     own = Schedule(0.01, 500)
     model.train(Toys().build(), None, own, 4, "heads", workers=1)
     assert model.keras_model.optimizer._learning_rate is own and own.steps == 500
     model.load_weights(model.find_last())
     model.train(Toys().build(), None, 0.01, 6, "heads", workers=1)
-    assert model.keras_model.optimizer._learning_rate.steps == 2 + 4
+    assert model.keras_model.optimizer._learning_rate.steps == 1 + 2
 
 
 def test_weight_decay_by_the_optimizer(tmp_path):

@@ -9,10 +9,10 @@ import pytest
 from kites import Kites
 from quick import QuickConfig
 
-from mrcnn import weights
 from mrcnn.evaluate import Evaluation
 from mrcnn.evaluate.during_training import stored_record
 from mrcnn.model import MaskRCNN
+from mrcnn.weights.h5 import named_weights, weighted_layers
 
 pytestmark = pytest.mark.graph
 
@@ -54,11 +54,11 @@ def test_training_goes_on_after_an_evaluation(run):
         np.testing.assert_array_equal(value, second[name], err_msg=name)
     detector = evaluation.detector
     evaluation.detector.detect([Kites().load_image(1)])
-    ours = {layer.name: weights.named_weights(layer) for layer in weights.weighted_layers(model.keras_model)}
-    copied = list(weights.weighted_layers(detector.keras_model))
+    ours = {layer.name: named_weights(layer) for layer in weighted_layers(model.keras_model)}
+    copied = list(weighted_layers(detector.keras_model))
     assert {layer.name for layer in copied} == set(ours)
     for layer in copied:
-        for name, weight in weights.named_weights(layer).items():
+        for name, weight in named_weights(layer).items():
             np.testing.assert_array_equal(weight.numpy(), ours[layer.name][name].numpy(), err_msg=layer.name)
 
 
