@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from mrcnn import weights
@@ -137,7 +138,8 @@ def _with_tensorflow(graph):
     function = tf.function(
         lambda inputs: graph(inputs, training=False), reduce_retracing=True, jit_compile=graph.jit_compile or None
     )
-    return lambda inputs: function([tf.convert_to_tensor(x) for x in inputs])
+    # Of an array TensorFlow may take the memory, and compute in it: it gets one of its own.
+    return lambda inputs: function([x if tf.is_tensor(x) else tf.convert_to_tensor(np.array(x)) for x in inputs])
 
 
 def _with_jax(graph):
