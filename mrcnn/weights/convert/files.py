@@ -49,7 +49,7 @@ def convert_file(source: str | Path, out: str | Path, epsilon: float | None = No
     """`convert` a file; without `epsilon` it is 1e-5, and 0 for the files that torchvision publishes as COCO_V1.
 
     Raises:
-        as `read` and `convert`.
+        FileNotFoundError, ImportError, OSError, ValueError: as `read` and `convert`.
     """
     if epsilon is None:
         epsilon = 0.0 if Path(source).stem in EPSILON_0 else 1e-5
