@@ -128,9 +128,8 @@ def test_detections(case):
         assert sum(close) >= 98, sum(close)
 
 
+@pytest.mark.parametrize("case", ["mask"], indirect=True, scope="module")
 def test_masks(case):
-    if "masks" not in case.results[0]:
-        pytest.skip("a model of keypoints")
     for i, image in enumerate(case.images):
         height, width = image.shape[:2]
         theirs = np.unpackbits(case.gold[f"result_{i}_masks_bits"])[: 100 * height * width]
@@ -143,9 +142,8 @@ def test_masks(case):
         assert np.mean(ious) > 0.98, np.mean(ious)
 
 
+@pytest.mark.parametrize("case", ["keypoint"], indirect=True, scope="module")
 def test_keypoints(case):
-    if "keypoints" not in case.results[0]:
-        pytest.skip("a model of masks")
     near = []
     for i in range(2):
         for a, b in case.pairs(i):

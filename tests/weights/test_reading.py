@@ -85,7 +85,7 @@ def test_pickles_of_something_else(tmp_path, content):
 
 
 def test_torch_files(tmp_path):
-    torch = pytest.importorskip("torch", reason="PyTorch reads .pth files")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     values = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(5), "c": torch.ones(2, dtype=torch.bfloat16)}
     for name, content in {"plain.pth": values, "trained.pth": {"model": values, "iteration": 3}}.items():
         torch.save(content, tmp_path / name)
