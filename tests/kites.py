@@ -85,8 +85,8 @@ class KiteConfig(Config):
 
 
 def train_and_detect(folder, masks, points):
-    """Train for three steps, with or without a mask and a keypoint head, and check what is detected and evaluated."""
-    config = KiteConfig().update(NUM_KEYPOINTS=points, USE_MASK=masks, KEYPOINT_FLIP_PAIRS=[])
+    """Train for two steps, with or without a mask and a keypoint head, and check what is detected and evaluated."""
+    config = KiteConfig().update(NUM_KEYPOINTS=points, USE_MASK=masks, KEYPOINT_FLIP_PAIRS=[], STEPS_PER_EPOCH=2)
     model = MaskRCNN("training", config, folder)
     kept = keras.callbacks.History()
     model.train(Kites(), None, 0.001, 1, "all", custom_callbacks=[kept])
