@@ -29,7 +29,7 @@ from mrcnn.weights import convert
 DRAWS = re.compile(r"plt\.subplots|visualize\.(?:display_(?!table|weight_stats)|draw_|plot_)")
 
 
-# What a kernel does before the notebook's first cell: the few steps of training run as they are, as compiling them takes
+# What a kernel does before the first cell of a notebook: the few steps of training run as they are, as compiling takes
 # longer, layers are narrow, and the heads are compiled for one number of detections.
 STARTUP = """
 import trained
