@@ -1,10 +1,13 @@
 """The network in lower precision: what is computed in it, what stays in float32, and that it detects and trains."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 from kites import KiteConfig, Kites
+from quick import QuickConfig
 from tiny import tiny_model
 
 from mrcnn.data.batches import DataGenerator
@@ -76,30 +79,42 @@ def test_roi_align_has_exact_coordinates(name):
     np.testing.assert_allclose(found, expected, rtol=2.0**-8)
 
 
-@LOW
-def test_it_learns(name, tmp_path):
-    config = KiteConfig().update(PRECISION=name, NUM_KEYPOINTS=0, KEYPOINT_FLIP_PAIRS=[])
-    (batch,) = DataGenerator(Kites(), config)[0]
-    losses = {}
-    for precision_name in ("float32", name):
+@pytest.fixture(scope="module")
+def losses(tmp_path_factory):
+    """A function of a precision: the losses of twelve steps on one batch, and the optimizer."""
+
+    @functools.cache
+    def train(name):
+        config = QuickConfig().update(PRECISION=name, APPEND_GT_ROIS=True)  # so that every loss is there from the start
+        (batch,) = DataGenerator(Kites(), config)[0]
         keras.utils.set_random_seed(0)
-        model = MaskRCNN("training", config.update(PRECISION=precision_name), tmp_path)
-        model.compile(0.001, 0.9)
-        losses[precision_name] = [
+        model = MaskRCNN("training", config, tmp_path_factory.mktemp(name))
+        model.compile(0.003, 0.9)
+        graph, found = model.keras_model, []
+        for _ in range(12):
+            graph.reset_metrics()
             # New arrays for each step: TensorFlow may compute in those it is given.
-            float(model.keras_model.train_on_batch({k: x.copy() for k, x in batch.items()}, return_dict=True)["loss"])
-            for _ in range(12)
-        ]
-    assert isinstance(model.keras_model.optimizer, keras.optimizers.LossScaleOptimizer) == (name == "float16")
-    # What train_on_batch returns are means since the beginning.
-    assert losses[name][0] == pytest.approx(losses["float32"][0], rel=0.02)
-    assert losses[name][-1] < 0.9 * losses[name][0]
-    assert np.isfinite(losses[name]).all()
+            logs = graph.train_on_batch({key: x.copy() for key, x in batch.items()}, return_dict=True)
+            found.append(float(logs["loss"]))
+        return found, graph.optimizer
+
+    return train
 
 
+@LOW
+def test_it_learns(name, losses):
+    (exact, _), (found, optimizer) = losses("float32"), losses(name)
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer) == (name == "float16")
+    assert np.isfinite(found).all()
+    # Each number is rounded to 0.4 %, and here and there another proposal is taken for it.
+    assert found[0] == pytest.approx(exact[0], rel=0.05)
+    assert min(found[-3:]) < 0.8 * found[0]
+
+
+@pytest.mark.usefixtures("eager")
 def test_train_resume_and_detect(tmp_path, capsys):
     """With the scale of the loss among the optimizer's state."""
-    config = KiteConfig().update(PRECISION="float16", STEPS_PER_EPOCH=1, NUM_KEYPOINTS=0, KEYPOINT_FLIP_PAIRS=[])
+    config = QuickConfig().update(PRECISION="float16", STEPS_PER_EPOCH=1)
     MaskRCNN("training", config, tmp_path).train(Kites(), None, 0.001, 1, "all")
     model = MaskRCNN("training", config, tmp_path)
     model.load_weights(model.find_last())
