@@ -1,5 +1,6 @@
 """What all tests share: a quiet TensorFlow and the original's numbers ("golden" data) in tests/golden."""
 
+import contextlib
 import functools
 import json
 import os
@@ -55,9 +56,9 @@ def golden():
     return golden_data
 
 
-@pytest.fixture
-def eager():
-    """On TensorFlow, functions run as they are: a few steps take less time than compiling them."""
+@contextlib.contextmanager
+def eagerly():
+    """Within, TensorFlow runs functions as they are: a few steps take less time than compiling them."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -65,6 +66,12 @@ def eager():
         yield
         tf.config.run_functions_eagerly(False)
     else:
+        yield
+
+
+@pytest.fixture
+def eager():
+    with eagerly():
         yield
 
 

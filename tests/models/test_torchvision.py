@@ -3,11 +3,13 @@
 The numbers are those of torchvision itself with seeded weights, in ../shared beside the checkout.
 """
 
+import functools
 import sys
 
 import keras
 import numpy as np
 import pytest
+from conftest import eagerly
 from keras import ops
 from real_data import ROOT
 
@@ -47,9 +49,11 @@ class Case:
         wanted |= {name: graph.get_layer(name).output for name in ("rpn_class", "rpn_bbox", "ROI", "mrcnn_class")}
         wanted |= {name: graph.get_layer(name).output for name in ("mrcnn_bbox", "mrcnn_detection")}
         anchors = np.repeat(self.model.get_anchors(self.shape), 2, axis=0)
-        self.found = keras.Model(graph.inputs, wanted).predict_on_batch([self.batch, self.metas, anchors])
-        shapes = [image.shape for image in self.images]
-        self.results = self.model._detect_batch(self.batch, self.metas, shapes, self.windows)
+        with eagerly():
+            found = keras.Model(graph.inputs, wanted)([self.batch, self.metas, anchors], training=False)
+            self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
+            shapes = [image.shape for image in self.images]
+            self.results = self.model._detect_batch(self.batch, self.metas, shapes, self.windows)
 
     def pairs(self, i):
         """(ours, theirs) of the detections of image i that are one: of the same class, best IoU first."""
@@ -62,13 +66,20 @@ class Case:
             yield a, b
 
 
-@pytest.fixture(scope="module", params=["mask", "keypoint"])
-def case(request, tmp_path_factory):
-    return Case(request.param, tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """A function of the kind that gives its `Case`."""
+    return functools.cache(lambda kind: Case(kind, tmp_path_factory.mktemp(kind)))
 
 
-def check(result, expected):
-    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+@pytest.fixture(params=["mask", "keypoint"])
+def case(request, cases):
+    return cases(request.param)
+
+
+def check(result, expected, tolerance=1e-3):
+    """Every number within `tolerance` of the largest."""
+    np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("level", ["P2", "P3", "P4", "P5", "P6"])
@@ -114,10 +125,9 @@ def test_box_head(case):
     logits = case.gold["class_logits"][:200].astype("float32")
     probs = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs /= probs.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(case.found["mrcnn_class"][0][row[same]], probs[same], atol=0.01)  # float16 logits
-    deltas = case.gold["box_deltas"].reshape(200, -1, 4)[..., [1, 0, 3, 2]] * [10, 10, 5, 5] / [10, 10, 5, 5]
-    error = np.abs(case.found["mrcnn_bbox"][0][row[same]] - deltas[same]).max(axis=(1, 2))
-    assert np.median(error) < 1e-3 * np.abs(deltas).max()
+    np.testing.assert_allclose(case.found["mrcnn_class"][0][row[same]], probs[same], atol=2e-3)  # float16 logits
+    deltas = case.gold["box_deltas"].reshape(200, -1, 4)[..., [1, 0, 3, 2]]
+    check(case.found["mrcnn_bbox"][0][row[same]], deltas[same], 1e-4)
 
 
 def test_detections(case):
@@ -128,8 +138,8 @@ def test_detections(case):
         assert sum(close) >= 98, sum(close)
 
 
-@pytest.mark.parametrize("case", ["mask"], indirect=True, scope="module")
-def test_masks(case):
+def test_masks(cases):
+    case = cases("mask")
     for i, image in enumerate(case.images):
         height, width = image.shape[:2]
         theirs = np.unpackbits(case.gold[f"result_{i}_masks_bits"])[: 100 * height * width]
@@ -142,8 +152,8 @@ def test_masks(case):
         assert np.mean(ious) > 0.98, np.mean(ious)
 
 
-@pytest.mark.parametrize("case", ["keypoint"], indirect=True, scope="module")
-def test_keypoints(case):
+def test_keypoints(cases):
+    case = cases("keypoint")
     near = []
     for i in range(2):
         for a, b in case.pairs(i):
