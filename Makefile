@@ -1,10 +1,10 @@
 # Every target needs only git, make and a Python of 3.10 or newer; it installs the rest into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two processes, each with whole files, so that a file's models are built once.
-TWO := -n 2 --dist loadscope
+# Two processes, each with whole files, so that a file's models are built once; the longest files first (conftest.py).
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test lint notebooks docs
+.PHONY: setup demo test test-torch lint notebooks docs
 
 setup: .venv/installed
 
@@ -25,6 +25,15 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest $(TWO) tests
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(TWO) tests -m graph
+
+# Those of the graph and one whole run on PyTorch, which is installed for it. Without a GPU its CPU build does, a tenth of
+# the download: .venv/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu
+test-torch: .venv/torch-installed
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(TWO) tests -m graph
+
+.venv/torch-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet torch
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ import functools
 import json
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # JAX compiles in a third of the time; the fixture `optimized` is for what is to be compiled as for users.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# What one test has compiled is not compiled again by another of the same run; processes share it.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"mrcnn-jax-{os.getpid()}"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import keras
 import numpy as np
@@ -127,8 +132,18 @@ def pytest_make_collect_report(collector):
     return judge((yield))
 
 
+# The files that take longest, in this order, so that of two processes none waits for the other in the end.
+LONGEST = """notebooks pose old_scripts golden_steps golden_gradients speed torchvision samples precision modern
+whole_run graph keypoints backbone training network parallel_model docs nucleus""".split()
+
+
 def pytest_collection_modifyitems(items):
+    rooms = {item: item.path.stem.removeprefix("test_") for item in items}
+    items.sort(key=lambda item: LONGEST.index(rooms[item]) if rooms[item] in LONGEST else len(LONGEST))
     for item in items:
-        floor, room = item.path.parent.name, item.path.stem.removeprefix("test_")
-        if floor in GRAPH and room not in ONCE:
+        if item.path.parent.name in GRAPH and rooms[item] not in ONCE:
             item.add_marker("graph")
+
+
+def pytest_unconfigure():
+    shutil.rmtree(os.path.join(tempfile.gettempdir(), f"mrcnn-jax-{os.getpid()}"), ignore_errors=True)

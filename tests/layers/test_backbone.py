@@ -258,16 +258,23 @@ def test_unknown_backbone():
         applications_graph(image, "mobilenetv2s")
 
 
-def test_networks_without_all_strides(monkeypatch):
-    def network(include_top, weights, input_shape):
-        image = keras.Input(input_shape)
-        return keras.Model(image, keras.layers.MaxPooling2D(4)(keras.layers.MaxPooling2D(4)(image)))
+def test_networks_that_do_not_fit(monkeypatch):
+    pool, layers = keras.layers.MaxPooling2D, keras.layers
 
-    monkeypatch.setattr(keras.applications, "VGG16", network)
+    def without_strides(include_top, weights, input_shape):
+        image = keras.Input(input_shape)
+        return keras.Model(image, pool(4)(pool(4)(image)))
+
+    def of_one_size(include_top, weights, input_shape):
+        image = keras.Input(input_shape)
+        return keras.Model(image, layers.Dense(1)(layers.Flatten()(image)))
+
+    monkeypatch.setattr(keras.applications, "VGG16", without_strides)
     with pytest.raises(ValueError, match="BACKBONE 'VGG16' has no feature map of stride 8 or 32, which the pyramid is"):
         parts.backbone(settings("VGG16"), keras.Input((64, 64, 3)))
-    with pytest.raises(ValueError, match="BACKBONE 'NASNetMobile' is not built for images of any size"):
-        parts.backbone(settings("NASNetMobile"), keras.Input((64, 64, 3)))
+    monkeypatch.setattr(keras.applications, "VGG19", of_one_size)
+    with pytest.raises(ValueError, match="BACKBONE 'VGG19' is not built for images of any size"):
+        parts.backbone(settings("VGG19"), keras.Input((64, 64, 3)))
 
 
 def test_callable_backbone():
