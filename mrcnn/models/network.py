@@ -334,5 +334,5 @@ class Network:
 def _report_problems(dataset):
     problems = dataset.validate(quick=True, verbose=0)
     if problems:
-        print(format_problems(problems[:5], len(dataset.image_info)))
-        print(f"{len(problems)} problems in all; train_dataset.validate() lists them. Training goes on.")
+        print(format_problems(problems, len(dataset.image_info), each=2))
+        print("train_dataset.validate() lists them all. Training goes on without what is left out.")

@@ -9,7 +9,7 @@ from real_data import real_data
 
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.problems import format_problems
+from mrcnn.data.problems import Problem, format_problems
 from mrcnn.data.validate import validate
 
 GOOD = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": [[1, 1, 9, 1, 9, 5, 1, 5]], "bbox": [1, 1, 8, 4]}
@@ -148,14 +148,15 @@ def test_keypoints(points, expected):
 
 
 def test_table(tmp_path):
-    dataset = coco(tmp_path, {**GOOD, "bbox": [1, 1, 0, 4]}, {**GOOD, "id": 2, "bbox": [1, 1, 4, 0]})
-    path = tmp_path / "val2017" / "a b.png"
-    assert format_problems(validate(dataset, verbose=0), 1).splitlines() == [
-        "box without area: 2",
-        f"    {path}  annotation 1: [1, 1, 0, 4]",
-        f"    {path}  annotation 2: [1, 1, 4, 0]",
-        "1 images, 2 problems in 1 of them.",
-    ]
+    dataset = coco(tmp_path, *[{**GOOD, "id": i, "segmentation": [1, 2]} for i in (1, 2)], {**GOOD, "image_id": 5})
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    problems = [*validate(dataset, verbose=0), Problem("own", "\ud83d.png", "two\nlines")]
+    lines = format_problems(problems, 1).splitlines()
+    assert lines[0] == f"annotation that cannot be read: 2. {problems[0].remedy}" and problems[0].remedy
+    assert lines[1].startswith(f"    {path}  annotation 1: ") and lines[2].startswith(f"    {path}  annotation 2: ")
+    assert lines[-3:] == ["own: 1.", "    \\ud83d.png  two lines", "1 images, 4 problems."]
+    first = format_problems(problems, 1, each=1).splitlines()
+    assert first[:3] == [*lines[:2], "    and 1 more"] and first[-1] == lines[-1] and len(first) == 8
 
 
 def test_real_sets():
