@@ -7,7 +7,7 @@ class id, and an image the list that its records are in; the file's ids are kept
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -89,6 +89,30 @@ class Annotation(Mapping[str, Any]):
         """
         return masks.decode_rle(self.rle(height, width))
 
+    def box_mask(self, height: int, width: int) -> np.ndarray:
+        """The pixels [height, width] bool of its box, at least one where it is in the image; none without a box."""
+        filled = np.zeros((height, width), bool)
+        if self.box is not None:
+            x, y, w, h = self.box
+            left, top = max(0, round(x)), max(0, round(y))
+            filled[top : max(top + 1, round(y + h)), left : max(left + 1, round(x + w))] = True
+        return filled
+
+
+def check_size(info: Mapping[str, Any], shape: Sequence[int]) -> None:
+    """Refuse an image whose records are of another size than the picture has: nobody knows where its objects are.
+
+    Args:
+        info: of `image_info`.
+        shape: (height, width, ...) of the picture.
+
+    Raises:
+        ValueError: they differ.
+    """
+    said = info.get("height"), info.get("width")
+    if "annotations" in info and None not in said and said != tuple(shape[:2]):
+        raise ValueError(f"{info['path']}: the picture is {shape[1]}x{shape[0]}, but annotated at {said[1]}x{said[0]}")
+
 
 def _segmentation(annotation):
     shapes = annotation.segmentation
@@ -109,68 +133,3 @@ FIELDS: dict[str, Callable[[Annotation], Any]] = {
     "keypoints": lambda a: None if a.keypoints is None else a.keypoints.tolist(),
     "num_keypoints": lambda a: None if a.keypoints is None else sum(v > 0 for v in a.keypoints[2::3]),
 }
-
-
-def read_annotation(entry: Mapping[str, Any]) -> Annotation:
-    """The record of an object in COCO's format.
-
-    Args:
-        entry: fields as COCO names them; missing ones, and null, are none.
-
-    Raises:
-        ValueError: a field is not of COCO's kind; one line says which.
-    """
-    values = {}
-    for name, read in READERS.items():
-        try:
-            values[name] = read(entry.get(name))
-        except (TypeError, ValueError, OverflowError, KeyError):
-            raise ValueError(f"annotation {entry.get('id')}: its {name} is not as COCO has it") from None
-    return Annotation(
-        entry.get("id"),
-        entry.get("image_id"),
-        entry.get("category_id"),
-        values["segmentation"],
-        values["bbox"],
-        values["area"],
-        bool(entry.get("iscrowd")),
-        values["keypoints"],
-    )
-
-
-def _read_segmentation(shapes):
-    if isinstance(shapes, Mapping):
-        (height, width), counts = shapes["size"], shapes["counts"]
-        counts = counts.decode("ascii") if isinstance(counts, bytes) else counts
-        return RunLengths((int(height), int(width)), counts if isinstance(counts, str) else array("I", counts))
-    return tuple(array("d", polygon) for polygon in shapes or ())
-
-
-def _read_box(values):
-    box = None if values is None else array("d", values)
-    if box is not None and len(box) != 4:
-        raise ValueError
-    return box
-
-
-# COCO's field -> its value in a record. Numbers take 8 bytes each, where a list takes 32; they are exact, as the pixels
-# of a polygon depend on their last bit.
-READERS: dict[str, Callable[[Any], Any]] = {
-    "segmentation": _read_segmentation,
-    "bbox": _read_box,
-    "area": lambda value: None if value is None else float(value),
-    "keypoints": lambda values: array("d", values) if values else None,
-}
-
-
-def records(entries: Any) -> Iterator[Annotation | str]:
-    """What an image's `annotations` hold: records, those that are dicts in COCO's format read, and for each that cannot
-    be read a line that says why. What is neither is somebody's own and passed over."""
-    for entry in entries if isinstance(entries, (list, tuple)) else ():
-        if isinstance(entry, Annotation):
-            yield entry
-        elif isinstance(entry, Mapping) and "segmentation" in entry:
-            try:
-                yield read_annotation(entry)
-            except ValueError as error:
-                yield str(error)

@@ -13,20 +13,13 @@ import numpy as np
 from pycocotools.coco import COCO
 from tqdm.auto import tqdm
 
-from mrcnn.data.annotations import Annotation, read_annotation
-from mrcnn.data.dataset import Dataset, read_json
-from mrcnn.data.problems import Problem
+from mrcnn.data.annotations import Annotation
+from mrcnn.data.coco_file import read_coco, read_raw
+from mrcnn.data.dataset import Dataset
 from mrcnn.ops.masks import stack_masks
 from mrcnn.weights.download import fetch
 
 SERVER = "http://images.cocodataset.org"
-
-# What an annotation file must have for us to work with it.
-FIELDS = {
-    "images": {"id", "file_name", "height", "width"},
-    "annotations": {"id", "image_id", "category_id", "segmentation"},
-    "categories": {"id", "name"},
-}
 
 
 class CocoDataset(Dataset):
@@ -45,7 +38,7 @@ class CocoDataset(Dataset):
     @cached_property
     def coco(self) -> COCO | None:
         """See above; the files are read anew for it."""
-        return index(_joined([read_json(path) for path in self._files])) if self._files else None
+        return index(_joined([read_raw(path) for path in self._files])) if self._files else None
 
     def load_coco(
         self,
@@ -58,6 +51,7 @@ class CocoDataset(Dataset):
         auto_download: bool = False,
         class_names: Sequence[str] | None = None,
         keypoints: bool = False,
+        outside: bool = False,
     ) -> COCO | None:
         """Add the images of a subset; call it again, before `prepare`, to add another one.
 
@@ -72,10 +66,12 @@ class CocoDataset(Dataset):
             auto_download: fetch images and annotations that are not there from COCO's server (train2017: 19 GB).
             class_names: names of categories to keep, after those of `class_ids`.
             keypoints: read annotations/person_keypoints_{subset}{year}.json instead, whose persons have keypoints.
+            outside: file names may lead out of `dataset_dir`.
 
         Raises:
             FileNotFoundError: the folder, the annotation file or the image folder is missing.
-            ValueError: the file is not COCO's JSON, or a class is not in it.
+            ValueError: the file is not COCO's JSON, or a class is not in it. What is wrong with single entries goes to
+                `problems`.
             OSError: the download failed.
         """
         dataset_dir = Path(dataset_dir).expanduser()
@@ -87,65 +83,72 @@ class CocoDataset(Dataset):
             download(f"{SERVER}/annotations/annotations_trainval{year}.zip", dataset_dir, path)
         if not dataset_dir.is_dir():
             raise FileNotFoundError(f"There is no data set folder {dataset_dir}.")
-        content = read_coco(path)
-        if not image_dir.is_dir():
+        if path.is_file() and not image_dir.is_dir():
             raise FileNotFoundError(f"The images of {path.name} were looked for in {image_dir}, which is not there.")
-        images = {image["id"]: image for image in content["images"]}
-        categories = {category["id"]: category["name"] for category in content["categories"]}
-        chosen = dict.fromkeys(_categories(categories, class_ids, class_names, path))
-        for category in chosen:
-            self.add_class("coco", category, categories[category])
-        paths = {i: str(image_dir / image["file_name"]) for i, image in images.items()}
-        objects = self._sort(content["annotations"], paths, categories, path)
-        image_ids: Sequence[Any] = list(images)
-        if class_ids is not None or class_names is not None:
-            objects = {i: [a for a in found if a.category_id in chosen] for i, found in objects.items()}
-            image_ids = sorted(i for i, found in objects.items() if found)
-        for i in image_ids:
-            size = {side: images[i][side] for side in ("width", "height")}
-            self.add_image("coco", i, paths[i], **size, annotations=objects.get(i, []))
+        file = read_coco(path, image_dir, None if outside else dataset_dir)
+        chosen = _categories(file.classes, class_ids, class_names, path)
+        self._add_classes(file, chosen)
+        self._add_images(file, None if class_ids is None and class_names is None else set(chosen))
+        self.problems += file.problems
         self._files.append(path)
         self.__dict__.pop("coco", None)
-        return index(read_json(path)) if return_coco else None
+        return index(read_raw(path)) if return_coco else None
 
-    def _sort(self, entries, paths, categories, file):
-        """Records by image id, in their order; what belongs nowhere is left out and among `problems`."""
+    def _add_classes(self, file, chosen):
+        """Registers classes, and gives the objects our ids.
+
+        Raises:
+            ValueError: a file before had another name for an id.
+        """
+        known = {info["id"]: info["name"] for info in self.class_info if info["source"] == "coco"}
+        for number in chosen:
+            name = file.classes[number]
+            if known.get(number, name) != name:
+                raise ValueError(
+                    f"{file.path}: the category id {number!r} is that of {name!r}, but that of {known[number]!r} in "
+                    f"{self._files[-1]}; the files of one set must agree."
+                )
+            self.add_class("coco", number, name)
         ids = {info["id"]: i for i, info in enumerate(self.class_info) if info["source"] == "coco"}
-        objects: dict[Any, list[Annotation]] = {}
-        seen, twice = set(), {}
-        for entry in entries:
-            if not isinstance(entry, Annotation):
-                self.problems.append(Problem("annotation that cannot be read", str(file), entry))
-            elif entry.image_id not in paths:
-                self.problems.append(Problem("image not in the file", str(file), f"annotation {entry.id}"))
-            elif entry.category_id not in categories:
-                self.problems.append(Problem("class not in the file", paths[entry.image_id], f"annotation {entry.id}"))
-            else:
-                entry.class_id = ids.get(entry.category_id, 0)
-                objects.setdefault(entry.image_id, []).append(entry)
-                if entry.id in seen:
-                    twice[entry.id] = paths[entry.image_id]
-                seen.add(entry.id)
-        self.problems += [Problem("annotation id used twice", where, f"annotation {i}") for i, where in twice.items()]
-        return objects
+        for found in file.objects.values():
+            for annotation in found:
+                annotation.class_id = ids.get(annotation.category_id, 0)
+
+    def _add_images(self, file, kept):
+        """Registers images: all, or those with objects of the categories that are kept."""
+        objects, image_ids = file.objects, list(file.images)
+        if kept is not None:
+            objects = {i: [a for a in found if a.category_id in kept] for i, found in objects.items()}
+            image_ids = sorted((i for i, found in objects.items() if found), key=_order)
+        for i in image_ids:
+            path, height, width = file.images[i]
+            self.add_image("coco", i, path, width=width, height=height, annotations=objects.get(i, []))
+
+    def prepare(self, class_map: Any = None) -> None:
+        """As of `Dataset`, with the whole names of the categories, commas and all."""
+        super().prepare(class_map)
+        self.class_names = [info["name"] for info in self.class_info]
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [height, width, instances] bool and class ids [instances] int32, negative for crowds.
 
         Objects without a single pixel are left out.
-
-        Raises:
-            ValueError: a run-length mask is not of the image's size.
         """
+        return self._load(image_id, boxes=False)
+
+    def load_box_masks(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `load_mask`, with the pixels of its box for an object without a mask."""
+        return self._load(image_id, boxes=True)
+
+    def _load(self, image_id, boxes):
         info = self.image_info[image_id]
         if info["source"] != "coco":
             return super().load_mask(image_id)
         shape = info["height"], info["width"]
-        found = [(annotation, annotation.mask(*shape)) for annotation in info["annotations"]]
+        found = [(a, a.mask(*shape) if a.has_mask() or not boxes else a.box_mask(*shape)) for a in info["annotations"]]
         found = [(annotation, mask) for annotation, mask in found if mask.any()]
-        info["kept"] = kept = [
-            annotation for annotation, _ in found
-        ]  # `load_keypoints` gives those of the same objects
+        # `load_keypoints` gives those of the same objects.
+        info["kept"] = kept = [annotation for annotation, _ in found]
         class_ids = [-annotation.class_id if annotation.crowd else annotation.class_id for annotation in kept]
         return stack_masks([mask for _, mask in found], *shape), np.array(class_ids, "int32")
 
@@ -183,42 +186,6 @@ class CocoDataset(Dataset):
         return f"https://cocodataset.org/#explore?id={info['id']}"
 
 
-def read_coco(path: Path | str) -> dict[str, Any]:
-    """The content of an annotation file, with a record in the place of each annotation, or why it cannot be one.
-
-    The records are made while the file is read, so that their lists of numbers are never all there at once.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not JSON, or JSON without what COCO's format requires.
-    """
-    path = Path(path)
-    content = read_json(path, _record)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not in COCO's format: it holds a {type(content).__name__}, not an object.")
-    for section, fields in FIELDS.items():
-        entries = content.get(section)
-        if not isinstance(entries, list):
-            raise ValueError(f"{path} is not in COCO's format: it has no list {section!r}.")
-        for i, entry in enumerate(entries):
-            if section == "annotations" and isinstance(entry, (Annotation, str)):
-                continue
-            if not isinstance(entry, dict) or not fields <= entry.keys():
-                missing = ", ".join(sorted(fields.difference(entry if isinstance(entry, dict) else ())))
-                raise ValueError(f"{path} is not in COCO's format: entry {i} of {section!r} has no {missing}.")
-    return content
-
-
-def _record(entry):
-    """An object of the JSON, or the record if it is an annotation, or the reason why it is none."""
-    if not FIELDS["annotations"] <= entry.keys():
-        return entry
-    try:
-        return read_annotation(entry)
-    except ValueError as error:
-        return str(error)
-
-
 def index(content: dict[str, Any]) -> COCO:
     """A pycocotools `COCO` object of a dict in COCO's format."""
     coco = COCO()
@@ -238,7 +205,7 @@ def _joined(contents):
 def _categories(names, class_ids, class_names, path):
     """Category ids for ids and names; all of them, sorted, if both are None."""
     if class_ids is None and class_names is None:
-        return sorted(names)
+        return sorted(names, key=_order)
     by_name = {name: i for i, name in names.items()}
     for name in class_names or []:
         if name not in by_name:
@@ -247,8 +214,15 @@ def _categories(names, class_ids, class_names, path):
             raise ValueError(f"{path} has no class {name!r}; {known}")
     for i in class_ids or []:
         if i not in names:
-            raise ValueError(f"{path} has no category id {i!r}; it has {', '.join(map(str, sorted(names)))}.")
+            raise ValueError(
+                f"{path} has no category id {i!r}; it has {', '.join(map(str, sorted(names, key=_order)))}."
+            )
     return list(dict.fromkeys([*(class_ids or []), *(by_name[name] for name in class_names or [])]))
+
+
+def _order(number):
+    """What ids are sorted by: numbers come before text."""
+    return isinstance(number, str), number
 
 
 def download(url: str, folder: Path, target: Path) -> None:

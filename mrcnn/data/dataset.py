@@ -132,6 +132,11 @@ class Dataset:
         shape = (info.get("height", 0), info.get("width", 0), 0)
         return np.zeros(shape, dtype=bool), np.zeros(0, dtype="int32")
 
+    def load_box_masks(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `load_mask`, for models that need no more of a mask than its box (USE_MASK False); override it if of some
+        objects the box alone is known."""
+        return self.load_mask(image_id)
+
     def load_keypoints(self, image_id: int) -> np.ndarray | None:
         """Override it if the objects have keypoints: those of the image's instances, in the order of `load_mask`.
 
@@ -175,7 +180,7 @@ def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> An
     """The content of an annotation file.
 
     Args:
-        path: of a file in UTF-8, with or without a byte order mark.
+        path: of a file in UTF-8 or UTF-16, with or without a byte order mark.
         hook: what it makes of each JSON object takes the object's place.
 
     Raises:
@@ -183,8 +188,10 @@ def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> An
         ValueError: not JSON; the message names the file.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_hook=hook)
+        return json.loads(Path(path).read_bytes(), object_hook=hook)  # which knows UTF-8 from UTF-16
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no annotation file {path}.") from None
     except ValueError as error:
         raise ValueError(f"{path} is not JSON, or was cut off: {error}.") from None
+    except RecursionError:
+        raise ValueError(f"{path} is not JSON of annotations: its brackets are nested too deep.") from None

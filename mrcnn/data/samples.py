@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mrcnn.data.annotations import check_size
 from mrcnn.data.augment import augment as apply_augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.resizing import resize_image
@@ -126,7 +127,8 @@ def load_sample(
 def _load(dataset, config, image_id):
     """Image [H, W, C], masks [H, W, n], class ids [n] and keypoints as the data set gives them, checked."""
     image = images.convert_channels(dataset.load_image(image_id), config.IMAGE_CHANNEL_COUNT)
-    mask, class_ids = dataset.load_mask(image_id)
+    check_size(dataset.image_info[image_id], image.shape)
+    mask, class_ids = dataset.load_mask(image_id) if config.USE_MASK else dataset.load_box_masks(image_id)
     mask, size = np.asarray(mask, bool), image.shape[:2]
     if not mask.size and not len(class_ids):
         mask = np.zeros((*size, 0), bool)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from mrcnn.data.annotations import RunLengths, records
+from mrcnn.data.coco_entries import check, raw_annotations, read_annotation
 from mrcnn.data.problems import Problem
 
 
@@ -30,10 +29,10 @@ def validate(dataset: Any, quick: bool = False, verbose: int = 1) -> list[Proble
         info = dataset.image_info[i]
         path = str(info["path"])
         problems += [Problem(what, path, details) for what, details in _annotations(info)]
-        if info["path"] and not Path(path).exists():
+        if info["path"] and not os.path.exists(path):
             problems.append(Problem("file missing", path))
         elif not quick:
-            problems += [Problem(what, path, details) for what, details in _image(dataset, i)]
+            problems += [Problem(what, path, details) for what, details in _checked(dataset, i)]
     return problems
 
 
@@ -46,31 +45,30 @@ def _images_twice(image_info):
 
 
 def _annotations(info):
-    """What is wrong with the annotations of an image."""
-    height, width = info.get("height"), info.get("width")
-    sized = height is not None and width is not None  # `add_image` does not ask for them
-    for annotation in records(info.get("annotations")):
-        if isinstance(annotation, str):
-            yield "annotation that cannot be read", annotation
-            continue
-        name, shapes = f"annotation {annotation.id}", annotation.segmentation
-        if not shapes:
-            yield "mask empty", name
-        elif not annotation.has_mask():
-            yield "polygon of fewer than three points", name
-        elif sized and isinstance(shapes, RunLengths) and shapes.size != (height, width):
-            yield "mask of another size than the image", f"{name}: {list(shapes.size)}, not {[height, width]}"
-        if annotation.box is None:
-            continue
-        x, y, w, h = annotation.box
-        box = f"[{x:g}, {y:g}, {w:g}, {h:g}]"
-        if not all(map(math.isfinite, annotation.box)):
-            yield "box not finite", f"{name}: {box}"
-        elif w <= 0 or h <= 0:
-            yield "box without area", f"{name}: {box}"
-        # Half a pixel of rounding is common.
-        elif sized and (x < -0.5 or y < -0.5 or x + w > width + 0.5 or y + h > height + 0.5):
-            yield "box outside the image", f"{name}: {box} in {width}x{height}"
+    """What is wrong with the annotations of an image that are dicts in COCO's format."""
+    size = info.get("height"), info.get("width")  # `add_image` does not ask for them
+    found: list[tuple[str, str]] = []
+    for entry, name in raw_annotations(info.get("annotations")):
+
+        def note(what, details="", name=name):
+            found.append((what, f"{name}: {details}"))
+
+        try:
+            check(read_annotation(entry, note), None if None in size else size, note)
+        except ValueError as error:
+            note("annotation that cannot be used", str(error))
+    return found
+
+
+def _checked(dataset, image_id):
+    """As `_image`, whatever a user's own class gives."""
+    found = []
+    try:
+        for problem in _image(dataset, image_id):
+            found.append(problem)
+    except Exception as error:
+        found.append(("image that cannot be checked", f"{type(error).__name__}: {error}"))
+    return found
 
 
 def _image(dataset, image_id):
@@ -84,34 +82,46 @@ def _image(dataset, image_id):
     said = info.get("height", image.shape[0]), info.get("width", image.shape[1])
     if said != image.shape[:2]:
         yield "image of another size than annotated", f"{image.shape[1]}x{image.shape[0]}, not {said[1]}x{said[0]}"
+        if "annotations" in info:  # which are of that size: see `check_size`
+            return
     try:
-        masks, class_ids = dataset.load_mask(image_id)
+        masks, class_ids = map(np.asarray, dataset.load_mask(image_id))
     except Exception as error:
         yield "masks cannot be loaded", str(error)
         return
-    masks, class_ids = np.asarray(masks), np.asarray(class_ids)
-    if masks.shape[-1] != len(class_ids):
-        yield "not one class id for each mask", f"{masks.shape[-1]} masks, {len(class_ids)} class ids"
-    if masks.shape[-1] and masks.shape[:2] != image.shape[:2]:
-        yield "masks of another size than the image", f"{masks.shape[:2]}, not {image.shape[:2]}"
-    wrong = sorted({int(i) for i in class_ids if not 1 <= abs(i) < len(dataset.class_info)})
-    if wrong:
-        yield "class id out of range", f"{', '.join(map(str, wrong))} of {len(dataset.class_info)} classes"
-    empty = np.flatnonzero(~masks.any(axis=(0, 1))) if masks.shape[-1] else np.zeros(0, int)
-    if len(empty):
-        yield "mask without a pixel", f"instances {', '.join(map(str, empty))}"
+    yield from _masks(info, masks, class_ids, image.shape[:2], len(dataset.class_info))
     try:
         points = dataset.load_keypoints(image_id)
     except Exception as error:
         yield "keypoints cannot be loaded", str(error)
         return
-    if points is None:
-        return
-    points = np.asarray(points)
-    if points.ndim != 3 or points.shape[::2] != (len(class_ids), 3):
-        yield "keypoints of another shape", f"{points.shape}, not ({len(class_ids)}, keypoints, 3)"
+    if points is not None:
+        yield from _keypoints(np.asarray(points), len(class_ids), image.shape[:2])
+
+
+def _masks(info, masks, class_ids, size, classes):
+    if masks.shape[-1] != len(class_ids):
+        yield "not one class id for each mask", f"{masks.shape[-1]} masks, {len(class_ids)} class ids"
+    if masks.shape[-1] and masks.shape[:2] != size:
+        yield "masks of another size than the image", f"{masks.shape[:2]}, not {size}"
+    wrong = sorted({int(i) for i in class_ids if not 1 <= abs(i) < classes})
+    if wrong:
+        yield "class id out of range", f"{', '.join(map(str, wrong))} of {classes} classes"
+    empty = np.flatnonzero(~masks.any(axis=(0, 1))) if masks.shape[-1] else np.zeros(0, int)
+    if len(empty):
+        yield "mask without a pixel", f"instances {', '.join(map(str, empty))}"
+    if "kept" in info:  # by a `CocoDataset`, which leaves the others out
+        kept = set(map(id, info["kept"]))
+        for annotation in info["annotations"]:
+            if annotation.has_mask() and id(annotation) not in kept:
+                yield "mask without a pixel", f"annotation {annotation.id}"
+
+
+def _keypoints(points, count, size):
+    if points.ndim != 3 or points.shape[::2] != (count, 3):
+        yield "keypoints of another shape", f"{points.shape}, not ({count}, keypoints, 3)"
         return
     x, y, known = points[..., 0], points[..., 1], points[..., 2] > 0
-    outside = (x < -0.5) | (y < -0.5) | (x > image.shape[1] - 0.5) | (y > image.shape[0] - 0.5) | ~np.isfinite(x + y)
+    outside = (x < -0.5) | (y < -0.5) | (x > size[1] - 0.5) | (y > size[0] - 0.5) | ~np.isfinite(x + y)
     if (outside & known).any():
         yield "keypoint outside the image", f"instances {', '.join(map(str, np.flatnonzero((outside & known).any(1))))}"

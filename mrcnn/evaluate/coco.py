@@ -38,8 +38,8 @@ def coco_metrics(
         coco: ground truth, a pycocotools `COCO` object; left as it is.
         results: list of dicts in COCO's results format with the ids of `coco`, possibly empty; left as it is.
         image_ids: ids of the images evaluated.
-        iou_type: "bbox", "segm", or "keypoints", where the similarity OKS takes the place of the IoU, results without
-            keypoints do not count, and an image has 20 detections at most.
+        iou_type: "bbox"; "segm", to which objects without a mask are crowds; or "keypoints", by the similarity OKS in
+            place of the IoU, without results that have no keypoints, and with 20 detections an image at most.
         cat_ids: ids of the classes evaluated; default all.
         max_detections: detections that count in an image, at least 1; above COCO's 100 where images hold more objects.
         sigmas: [J] of the keypoints (https://cocodataset.org/#keypoints-eval); default those of COCO's persons.
@@ -57,7 +57,7 @@ def coco_metrics(
     images = set(image_ids)
     # COCOeval writes into its annotations, and takes one with the id 0 for none: give it copies with ids from 1 on.
     kept = [annotation for annotation in coco.dataset["annotations"] if annotation["image_id"] in images]
-    kept = [{**a, "id": k} for k, a in enumerate(kept, 1) if iou_type != "segm" or a.get("segmentation")]
+    kept = [{**a, **_ignored(a, iou_type), "id": k} for k, a in enumerate(kept, 1)]
     limits = [1, 10, max_detections]
     if iou_type == "keypoints":
         limits = [20]
@@ -95,6 +95,15 @@ def _prepared(truth, results, iou_type):
         # loadRes adds fields, and cannot take an empty list
         found = truth.loadRes([dict(r) for r in results]) if results else index({**truth.dataset, "annotations": []})
         return COCOeval(truth, found, iou_type)
+
+
+def _ignored(annotation, iou_type):
+    """Where masks are evaluated, what makes an object of which the box alone is known a region that does not count, as
+    a crowd: found there is neither right nor wrong."""
+    if iou_type != "segm" or annotation.get("segmentation"):
+        return {}
+    x, y, w, h = annotation["bbox"]
+    return {"iscrowd": 1, "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
 
 
 def _keypoints(annotation, count):

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from mrcnn.data.annotations import check_size
 from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluate.coco import check_limit, coco_metrics
@@ -51,8 +52,19 @@ def evaluate(
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
         raise ValueError("The data set has no images to evaluate.")
+    if verbose and dataset.problems:
+        print(
+            f"{len(dataset.problems)} problems in the annotations, which dataset.validate() lists; what it calls left "
+            "out does not count."
+        )
     found, bad = Detections(results_path, model, dataset), BadImages(dataset, "Nothing is found in image {}")
     coco = ground_truth(dataset, image_ids)  # first, so that mistakes in it do not show after hours
+    _detect(model, dataset, image_ids, found, bad, verbose)
+    return _metrics(model.config, dataset, coco, found.finish(image_ids), image_ids, max_detections)
+
+
+def _detect(model, dataset, image_ids, found, bad, verbose):
+    """Adds what is found in the images of which nothing is known yet."""
     waiting = [i for i in image_ids if i not in found.results]
     with tqdm(
         total=len(image_ids),
@@ -66,16 +78,17 @@ def evaluate(
             read = {}
             for i in batch:
                 try:
-                    read[i] = dataset.load_image(i)
+                    image = dataset.load_image(i)
+                    check_size(dataset.image_info[i], image.shape)
                 except Exception as error:  # whatever a broken file or a user's class raises, the other images count
                     bad.add(i, error)
                     found.add(i, [])
                 else:
+                    read[i] = image
                     bad.good()
             for i, result in zip(read, model.detect(list(read.values()), rle=True), strict=True):
                 found.add(i, own_results(i, result))
             progress.update(len(batch))
-    return _metrics(model.config, dataset, coco, found.finish(image_ids), image_ids, max_detections)
 
 
 def _metrics(config, dataset, coco, results, image_ids, max_detections):

@@ -41,11 +41,11 @@ def _entry(annotation, image_id, size):
     """A record in COCO's format, without an id; without a box where nothing says where the object is."""
     entry = {"image_id": image_id, "category_id": annotation.class_id, "iscrowd": int(annotation.crowd)}
     area, box = annotation.area, annotation.box
-    if annotation.has_mask():
-        # Run lengths know their size, which need not have been given to `add_image`.
-        code = annotation.rle(*getattr(annotation.segmentation, "size", size))
+    # Run lengths know their size, which need not have been given to `add_image`.
+    code = annotation.rle(*getattr(annotation.segmentation, "size", size)) if annotation.has_mask() else None
+    if code is not None and (pixels := rle.area(code)):
         entry["segmentation"] = code
-        area = rle.area(code) if area is None else area
+        area = pixels if area is None else area
         box = rle.toBbox(code) if box is None else box
     if box is not None:
         entry |= {"bbox": list(map(float, box)), "area": float(box[2] * box[3] if area is None else area)}
@@ -55,8 +55,15 @@ def _entry(annotation, image_id, size):
 
 
 def _classes(dataset):
-    """Categories by our class ids; classes of one name in several sources have the source before it."""
-    infos = dataset.class_info[1:]
-    times = Counter(info["name"] for info in infos)
-    names = [info["name"] if times[info["name"]] == 1 else f"{info['source']}.{info['name']}" for info in infos]
+    """Categories by our class ids; those of one name have the source before it, and if need be their id behind it."""
+    names = [str(info["name"]) for info in dataset.class_info[1:]]
+    sources = [f"{info['source']}.{info['name']}" for info in dataset.class_info[1:]]
+    ids = [f"{info['source']}.{info['name']} ({info['id']})" for info in dataset.class_info[1:]]
+    names = _distinct(_distinct(names, sources), ids)
     return [{"id": i, "name": name} for i, name in enumerate(names, 1)]
+
+
+def _distinct(names, longer):
+    """Names, each that is not the only one of its kind replaced by a longer one."""
+    times = Counter(names)
+    return [name if times[name] == 1 else more for name, more in zip(names, longer, strict=True)]

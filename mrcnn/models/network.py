@@ -18,6 +18,7 @@ from mrcnn.data.batches import DataGenerator, SameBatches
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.encoders import Encoder
 from mrcnn.data.problems import format_problems
+from mrcnn.data.remarks import remarks
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.models.graph import Compiled, precision
 from mrcnn.settings import CONFIG, Config
@@ -259,7 +260,7 @@ class Network:
         keep_freed_memory()
         if self.epoch >= epochs:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
-        _report_problems(train_dataset)
+        _report_problems(train_dataset, self.config)
         self._choose_layers(layers, epochs)
         start, shared = self.epoch, self._shared(seed, workers)
         generator = DataGenerator(
@@ -331,8 +332,10 @@ class Network:
             raise ValueError(f"This model was built for {self.mode}; make one with mode={mode!r}.")
 
 
-def _report_problems(dataset):
+def _report_problems(dataset, config):
     problems = dataset.validate(quick=True, verbose=0)
     if problems:
         print(format_problems(problems, len(dataset.image_info), each=2))
         print("train_dataset.validate() lists them all. Training goes on without what is left out.")
+    for remark in remarks(dataset, config):
+        print(remark)

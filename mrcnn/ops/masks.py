@@ -223,6 +223,27 @@ def decode_rle(rle: dict[str, Any]) -> np.ndarray:
     return coco_mask.decode(compress_rle(rle) if isinstance(rle["counts"], list) else rle).astype(bool)
 
 
+def run_lengths(counts: str) -> list[int]:
+    """The numbers that compressed run lengths stand for, as of COCO's `rleFrString`: 5 bits a character, the lowest
+    first, with 32 where more follow; from the fourth number on the difference to the second before.
+
+    Raises:
+        ValueError: a character that COCO does not use, or the last number is cut off.
+    """
+    codes = np.frombuffer(counts.encode("utf-8", "replace"), "uint8").astype("int64") - 48
+    last = codes & 32 == 0
+    if len(codes) and not (last[-1] and codes.min() >= 0 and codes.max() < 64):
+        raise ValueError("its compressed run lengths are broken")
+    starts = np.flatnonzero(np.concatenate([[True], last[:-1]]))[: last.sum()]
+    places = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
+    if places.max(initial=0) > 6:  # a number of 32 bits has 7 characters
+        raise ValueError("its compressed run lengths are broken")
+    values = np.add.reduceat((codes & 31) << 5 * places, starts) if len(codes) else codes
+    values -= ((codes[last] & 16) << 1) << 5 * places[last]  # the sign
+    values[1::2], values[2::2] = values[1::2].cumsum(), values[2::2].cumsum()
+    return values.tolist()
+
+
 def polygons_to_rle(polygons: Iterable[ArrayLike], height: int, width: int) -> dict[str, Any]:
     """As of `encode_rle`, for the union of polygons, drawn as COCO draws them.
 

@@ -1,19 +1,23 @@
 """Annotations as records: what they hold, what they cost, and that their number does not matter but for time."""
 
 import json
+import re
 import tracemalloc
 from array import array
 
 import numpy as np
+import PIL.Image
 import pytest
-from PIL import Image
 from real_data import real_data
 
-from mrcnn.data.annotations import Annotation, RunLengths, read_annotation
-from mrcnn.data.coco import CocoDataset, read_coco
+from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.coco import CocoDataset
+from mrcnn.data.coco_entries import check, read_annotation
+from mrcnn.data.coco_file import CocoFile, Image, _read_objects, read_coco
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.validate import validate
 from mrcnn.evaluate import coco_metrics, ground_truth, own_results
+from mrcnn.ops import masks
 
 ENTRY = {"id": 7, "image_id": "a", "category_id": 3, "segmentation": [[1, 1, 9, 1, 9, 5, 1, 5]], "bbox": [1, 1, 8, 4]}
 
@@ -29,7 +33,7 @@ def write(folder, name, annotations, images=2):
     }
     (folder / "annotations" / f"instances_{name}2017.json").write_text(json.dumps(content))
     for i in range(images):
-        Image.new("RGB", (30, 20)).save(folder / f"{name}2017" / f"{i}.png")
+        PIL.Image.new("RGB", (30, 20)).save(folder / f"{name}2017" / f"{i}.png")
 
 
 def load(folder, *names):
@@ -55,40 +59,138 @@ def test_record():
         bare["bbox"]
 
 
-@pytest.mark.parametrize("counts", [[21, 4, 575], "e04o1", b"e04o1"])
+def notes_of(entry, size=(20, 30)):
+    """The record, or the error, of an entry; and what is noted."""
+    notes = []
+
+    def note(what, details):
+        notes.append(what)
+
+    try:
+        record = read_annotation({**ENTRY, **entry}, note)
+        check(record, size, note)
+    except ValueError as error:
+        record = str(error)
+    return record, notes
+
+
+@pytest.mark.parametrize("counts", [[21, 4, 575], [21.0, 4.0, 575.0], "compressed"])
 def test_run_lengths(counts):
+    counts = counts if isinstance(counts, list) else masks.encode_rle(np.eye(20, 30))["counts"]
     record = read_annotation({**ENTRY, "segmentation": {"size": [20, 30], "counts": counts}})
     assert isinstance(record.segmentation, RunLengths) and record.segmentation.size == (20, 30)
-    mask = record.mask(20, 30)
-    assert mask.sum() == (4 if isinstance(counts, list) else mask.sum()) and record.has_mask()
+    assert record.mask(20, 30).sum() == (4 if isinstance(counts, list) else 20) and record.has_mask()
     assert json.loads(json.dumps(record["segmentation"]))["size"] == [20, 30]
     with pytest.raises(ValueError, match="The mask of annotation 7 is 20 x 30, but its image 30 x 20."):
         record.mask(30, 20)
 
 
+NAN, INF = float("nan"), float("inf")
+SQUARE = [1, 1, 9, 1, 9, 5, 1, 5]
+CODE = masks.encode_rle(np.eye(20, 30))["counts"]
+
+
 @pytest.mark.parametrize(
-    "change, field",
+    "segmentation",
     [
-        ({"segmentation": [1, 1, 9, 1, 9, 5]}, "segmentation"),
-        ({"segmentation": [["1", 1, 9, 1, 9, 5]]}, "segmentation"),
-        ({"segmentation": {"size": [20, 30]}}, "segmentation"),
-        ({"segmentation": {"size": [20, 30], "counts": [1, -2]}}, "segmentation"),
-        ({"segmentation": "none"}, "segmentation"),
-        ({"bbox": [1, 2, 3]}, "bbox"),
-        ({"bbox": "1 2 3 4"}, "bbox"),
-        ({"keypoints": [None, 1, 2]}, "keypoints"),
-        ({"area": "large"}, "area"),
+        SQUARE,
+        "none",
+        {},
+        [["1", *SQUARE[1:]]],
+        [[*SQUARE[:6], None, 5]],
+        [[True, *SQUARE[1:]]],
+        [SQUARE[:7]],
+        [SQUARE, [NAN] * 6],
+        [[INF, *SQUARE[1:]]],
+        [[10**400, *SQUARE[1:]]],
+        [[[1, 1], [9, 1], [9, 5]]],
+        {"size": [20, 30]},
+        {"size": [20, 30], "counts": [1, -2]},
+        {"size": [20, 30], "counts": [21, 4, 574]},
+        {"size": [20, 30], "counts": [21.5, 4, 574.5]},
+        {"size": [20, 30], "counts": [2**32] * 3},
+        {"size": [20, 30], "counts": []},
+        {"size": [20, 30], "counts": ""},
+        {"size": [20, 30], "counts": CODE[:-1]},
+        {"size": [20, 30], "counts": CODE + "o"},
+        {"size": [20, 30], "counts": CODE.replace(CODE[3], "é")},
+        {"size": [20, 30], "counts": CODE + "\0"},
+        {"size": [20, 30], "counts": "oooooooooooo0"},
+        {"size": [10**6, 10**6], "counts": [10**12]},
+        {"size": [20], "counts": [600]},
+        {"size": ["20", "30"], "counts": [600]},
     ],
 )
-def test_what_cannot_be_read_is_a_problem_and_the_rest_goes_on(tmp_path, change, field):
-    with pytest.raises(ValueError, match=f"^annotation 7: its {field} is not as COCO has it$"):
+def test_a_mask_that_cannot_be_read_leaves_a_region_that_does_not_count(segmentation):
+    record, notes = notes_of({"segmentation": segmentation})
+    assert notes == ["segmentation that cannot be read"]
+    assert record.crowd and not record.has_mask() and record.box.tolist() == ENTRY["bbox"]
+    assert notes_of({"segmentation": segmentation, "bbox": None})[0] == "it has neither a mask nor a box"
+
+
+@pytest.mark.parametrize(
+    "shift, what",
+    [
+        ((40, 0), "mask outside the image"),
+        ((0, 10**9), "mask outside the image"),
+        ((-(10**6), 0), "mask outside the image"),
+        ((28, 0), None),  # partly
+    ],
+)
+def test_where_a_polygon_may_be(shift, what):
+    polygon = (np.reshape(SQUARE, (-1, 2)) + np.array(shift, float)).ravel().tolist()
+    record, notes = notes_of({"segmentation": [polygon], "bbox": None if what is None else ENTRY["bbox"]})
+    assert notes == [what] * (what is not None) and record.has_mask() == (what is None)
+    assert what is None or record.crowd
+
+
+def test_some_polygons_are_good():
+    record, notes = notes_of({"segmentation": [SQUARE, [2, 3, 4, 5]]})
+    assert notes == ["polygon of fewer than three points"]
+    assert record.segmentation == (array("d", SQUARE),) and not record.crowd
+
+
+@pytest.mark.parametrize("bbox", [[1, 2, 3], "1 2 3 4", [NAN, 1, 8, 4], [1, 1, None, 4], [1, 1, -8, 4], [20, 1, 8, 4]])
+@pytest.mark.parametrize("area", [0, -5, NAN, "large", 1e11, [32]])
+def test_a_box_or_an_area_that_cannot_be_is_that_of_the_mask(tmp_path, bbox, area):
+    record, notes = notes_of({"bbox": bbox, "area": area, "id": 0})
+    assert record.box is None and record.area is None or area == 1e11
+    assert record.has_mask() and len(notes) == (1 if area == 1e11 else 2)
+    write(tmp_path, "val", [{**ENTRY, "image_id": 1, "bbox": bbox, "area": area, "id": 0}])
+    (entry,) = ground_truth(load(tmp_path, "val")).dataset["annotations"]
+    assert entry["bbox"] == ENTRY["bbox"] and entry["area"] == (1e11 if area == 1e11 else 32)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"image_id": None}, "its image_id is missing"),
+        ({"image_id": [1]}, r"its image_id \[1\] is neither a whole number nor text"),
+        ({"image_id": True}, "its image_id True is neither"),
+        ({"category_id": {}}, r"its category_id {} is neither"),
+        ({"category_id": 1.5}, "its category_id 1.5 is neither"),
+        ({"iscrowd": "yes"}, "its iscrowd is 'yes', not 0 or 1"),
+        ({"iscrowd": [0]}, r"its iscrowd is \[0\], not 0 or 1"),
+    ],
+)
+def test_what_cannot_be_read_is_a_problem_and_the_rest_goes_on(tmp_path, change, reason):
+    with pytest.raises(ValueError, match=f"^{reason}"):
         read_annotation({**ENTRY, **change})
     write(tmp_path, "val", [{**ENTRY, "image_id": 0, **change}, {**ENTRY, "id": 8, "image_id": 0}])
     dataset = load(tmp_path, "val")
     assert dataset.load_mask(0)[1].tolist() == [2]
     (problem,) = validate(dataset, verbose=0)
-    assert problem.what == "annotation that cannot be read" and f"annotation 7: its {field}" in problem.details
+    assert problem.what == "annotation that cannot be read" and re.match(f"annotation 7: {reason}", problem.details)
     assert problem.path.endswith("instances_val2017.json")
+
+
+@pytest.mark.parametrize("entry", [None, 5, "text", [1], {}])
+def test_entries_of_another_kind(tmp_path, entry):
+    write(tmp_path, "val", [entry, {**ENTRY, "image_id": 0}])
+    dataset = load(tmp_path, "val")
+    (problem,) = dataset.problems
+    assert problem.what == "annotation that cannot be read" and problem.details.startswith("annotation at place 0: ")
+    assert len(dataset.load_annotations(0)) == 1
 
 
 def test_what_belongs_nowhere_is_a_problem(tmp_path):
@@ -98,17 +200,19 @@ def test_what_belongs_nowhere_is_a_problem(tmp_path):
     assert [len(info["annotations"]) for info in dataset.image_info] == [1, 0]
     found = [(problem.what, problem.details) for problem in validate(dataset, verbose=0)]
     assert found == [
-        ("image not in the file", "annotation 1"),
-        ("image not in the file", "annotation 2"),
-        ("class not in the file", "annotation 3"),
+        ("image not in the file", "annotation 1: image_id '0'; the file has 0"),
+        ("image not in the file", "annotation 2: image_id 5"),
+        ("class not in the file", "annotation 3: category_id 9"),
     ]
 
 
-def test_a_byte_order_mark(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_encodings(tmp_path, encoding):
     write(tmp_path, "val", [{**ENTRY, "image_id": 0}])
     path = tmp_path / "annotations" / "instances_val2017.json"
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert len(read_coco(path)["annotations"]) == 1
+    path.write_text(path.read_text().replace('"cat"', '"Катя"'), encoding=encoding)
+    dataset = load(tmp_path, "val")
+    assert len(dataset.load_annotations(0)) == 1 and "Катя" in dataset.class_names
 
 
 def test_two_sets_that_count_from_0(tmp_path):
@@ -166,26 +270,25 @@ def test_checks_are_linear(count):
     dataset.add_class("coco", 1, "cat")
     for i in range(count):
         dataset.add_image("coco", Counted(i // 2), None, annotations=[])
-    paths = {0: "a.png"}
+    file = CocoFile("file.json", {0: Image("a.png", 20, 30)}, {1: "cat"})
     entries = [Annotation(Counted(i // 2), 0, 1, (array("d", [1, 1, 9, 1, 9, 5]),)) for i in range(count)]
-    objects = dataset._sort(entries, paths, {1: "cat"}, "file.json")
+    _read_objects(file, entries, set())
+    dataset.problems = file.problems
     dataset.prepare()
     problems = dataset.validate(quick=True, verbose=0)
-    assert len(objects[0]) == count and len(problems) == count  # half are images, half annotations
+    assert len(file.objects[0]) == count and len(problems) == count  # half are images, half annotations
     assert Counted.uses < 20 * count
 
 
 def test_memory_of_real_annotations():
     """COCO's: 43 numbers on average."""
-    path = real_data("coco-mini") / "annotations" / "instances_train2017.json"
+    folder = real_data("coco-mini")
     tracemalloc.start()
-    content = read_coco(path)
-    records = content.pop("annotations")
-    del content
+    objects = read_coco(folder / "annotations" / "instances_train2017.json", folder / "train2017").objects
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(records) == 739 and all(isinstance(record, Annotation) for record in records)
-    assert held / len(records) < 1000
+    count = sum(map(len, objects.values()))
+    assert count == 739 and held / count < 1000
 
 
 def test_pycocotools_object_on_demand(tmp_path, monkeypatch):

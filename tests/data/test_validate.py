@@ -44,16 +44,18 @@ def test_nothing_wrong(tmp_path, capsys):
 @pytest.mark.parametrize(
     "change, expected",
     [
-        ({"segmentation": []}, ["mask empty"]),
+        ({"segmentation": []}, []),  # a set of boxes alone
         ({"segmentation": [[1, 1, 5, 5]]}, ["polygon of fewer than three points"]),
-        (
-            {"segmentation": {"size": [9, 9], "counts": [0, 81]}},
-            ["mask of another size than the image", "masks cannot be loaded"],
-        ),
+        ({"segmentation": {"size": [9, 9], "counts": [0, 81]}}, ["mask of another size than the image"]),
         ({"bbox": [1, 1, 0, 4]}, ["box without area"]),
-        ({"bbox": [1, 1, float("nan"), 4]}, ["box not finite"]),
-        ({"bbox": [25, 1, 8, 4]}, ["box outside the image"]),
-        ({"bbox": [22.4, 1, 8, 4]}, []),  # rounding
+        ({"bbox": [1, 1, float("nan"), 4]}, ["bbox that cannot be read"]),
+        ({"bbox": [15, 1, 8, 4]}, ["box beside its mask"]),
+        ({"bbox": [25, 1, 8, 4], "segmentation": []}, ["box outside the image"]),
+        ({"bbox": [3, 1, 28, 4], "segmentation": [[3, 1, 30, 1, 30, 5, 3, 5]]}, ["box outside the image"]),
+        ({"bbox": [22.4, 1, 8, 4], "segmentation": []}, []),  # rounding
+        ({"area": 1000}, ["area that cannot be"]),
+        ({"area": -1}, ["area that cannot be"]),
+        ({"area": 32, "num_keypoints": 1}, ["num_keypoints that is wrong"]),
     ],
 )
 def test_annotations(tmp_path, change, expected):
@@ -71,7 +73,7 @@ def test_files(tmp_path):
     dataset = coco(tmp_path, GOOD)
     path = tmp_path / "val2017" / "a b.png"
     Image.new("RGB", (20, 30)).save(path)
-    assert found(dataset) == ["image of another size than annotated", "masks of another size than the image"]
+    assert found(dataset) == ["image of another size than annotated"]
     assert found(dataset, quick=True) == []
     path.write_bytes(path.read_bytes()[:40])
     assert found(dataset) == ["image cannot be read"]
@@ -124,7 +126,7 @@ def test_annotations_of_an_image_whose_size_is_not_given():
     other = {**GOOD, "id": 2, "segmentation": {"size": [9, 9], "counts": [0, 81]}, "bbox": [1, 1, 0, 4]}
     dataset.add_image("own", 0, None, annotations=[outside, other])
     dataset.prepare()
-    assert found(dataset, quick=True) == ["box without area"]
+    assert found(dataset, quick=True) == ["box beside its mask", "box without area"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_table(tmp_path):
     path = tmp_path / "annotations" / "instances_val2017.json"
     problems = [*validate(dataset, verbose=0), Problem("own", "\ud83d.png", "two\nlines")]
     lines = format_problems(problems, 1).splitlines()
-    assert lines[0] == f"annotation that cannot be read: 2. {problems[0].remedy}" and problems[0].remedy
+    assert lines[0] == f"segmentation that cannot be read: 2. {problems[0].remedy}" and problems[0].remedy
     assert lines[1].startswith(f"    {path}  annotation 1: ") and lines[2].startswith(f"    {path}  annotation 2: ")
     assert lines[-3:] == ["own: 1.", "    \\ud83d.png  two lines", "1 images, 4 problems."]
     first = format_problems(problems, 1, each=1).splitlines()

@@ -1,0 +1,85 @@
+"""What is said of a set before training: a line for each thing that it cannot teach."""
+
+from array import array
+
+import pytest
+
+from mrcnn.config import Config
+from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.remarks import remarks
+from mrcnn.ops.masks import encode_rle
+
+
+class Settings(Config):
+    NUM_CLASSES = 3
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 128
+    MAX_GT_INSTANCES = 3
+
+
+def square(side, class_id=1, crowd=False, box=False, mask=True):
+    """An object of so many pixels a side."""
+    shape = (array("d", [1, 1, 1 + side, 1, 1 + side, 1 + side, 1, 1 + side]),) if mask else ()
+    return Annotation(1, 1, 1, shape, array("d", [1, 1, side, side]) if box else None, crowd=crowd, class_id=class_id)
+
+
+def said(*images, **settings):
+    dataset = Dataset()
+    dataset.add_class("own", 1, "cat")
+    dataset.add_class("own", 2, "dog")
+    for i, objects in enumerate(images):
+        dataset.add_image("own", i, None, height=64, width=64, annotations=objects)
+    dataset.prepare()
+    return list(remarks(dataset, Settings().update(**settings)))
+
+
+BOTH = [square(30), square(30, 2)]
+
+
+@pytest.mark.parametrize(
+    "images, expected",
+    [
+        ([BOTH, []], []),
+        ([[], []], ["The set has no object in its 2 images: there is nothing to learn."]),
+        ([[square(30, crowd=True)], []], ["The set has only crowds in its 2 images: there is nothing to learn."]),
+        ([[square(30, 2), square(30, crowd=True)]], ["Of 1 classes there is no object: cat."]),
+        (
+            [BOTH * 2, BOTH * 3, BOTH],
+            ["2 images have more objects than MAX_GT_INSTANCES = 3, of which a random choice is used; the most is 6."],
+        ),
+    ],
+)
+def test_remarks(images, expected):
+    assert said(*images) == expected
+
+
+@pytest.mark.parametrize("form", ["box", "polygon", "run lengths"])
+@pytest.mark.parametrize("side, small", [(3, True), (4, False)])  # images of 64 pixels grow to 128
+def test_small_objects(form, side, small):
+    tiny = square(side, box=form == "box")
+    if form == "run lengths":
+        tiny.segmentation = RunLengths((64, 64), encode_rle(tiny.mask(64, 64))["counts"])
+    lines = said([*BOTH, tiny])
+    assert (
+        lines
+        == [
+            "1 of 3 objects are under 8 pixels where the network sees them, at IMAGE_MAX_DIM = 128, and are hardly found; "
+            "larger images help."
+        ]
+        * small
+    )
+
+
+def test_objects_without_masks():
+    images = [*BOTH, square(30, box=True, mask=False)]
+    (line,) = said(images)
+    assert line == "1 of 3 objects have no mask and are left out; USE_MASK = False trains on their boxes."
+    assert said(images, USE_MASK=False) == []
+
+
+def test_nothing_is_said_of_what_is_not_known():
+    dataset = Dataset()
+    dataset.add_image("own", 0, None)
+    assert list(remarks(dataset, Settings())) == [] == list(remarks(Dataset(), Settings()))
+    dataset.image_info[0]["annotations"] = [{"id": 1, "segmentation": []}]
+    assert list(remarks(dataset, Settings())) == []
