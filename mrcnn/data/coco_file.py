@@ -15,7 +15,8 @@ from mrcnn.data.dataset import read_json
 from mrcnn.data.problems import Problem
 from mrcnn.data.reading import image_size
 
-SECTIONS = ("images", "annotations", "categories")
+# The lists of a file, and the ids of their entries.
+SECTIONS = {"images": ["id"], "annotations": ["id", "image_id", "category_id"], "categories": ["id"]}
 
 Id = int | str
 
@@ -87,18 +88,18 @@ def read_coco(path: Path | str, image_dir: Path | str, folder: Path | str | None
 
 
 def read_raw(path: Path | str) -> dict[str, Any]:
-    """The file as it is, less the entries without an id of their own, with which pycocotools does nothing."""
+    """The file as it is, less the entries without ids, with which pycocotools does nothing."""
     content = read_json(path)
-    for section in SECTIONS:
-        kept = {}
-        for entry in content[section]:
-            try:
-                kept[entries.read_id(entry["id"])] = entry
-                hash((entry.get("image_id"), entry.get("category_id")))
-            except (ValueError, TypeError, KeyError):
-                continue
-        content[section] = list(kept.values())
+    for section, names in SECTIONS.items():
+        content[section] = [entry for entry in content[section] if _has_ids(entry, names)]
     return content
+
+
+def _has_ids(entry, names):
+    try:
+        return all(entries.read_id(entry[name]) is not None for name in names)
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _read_sections(path):
