@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as rle
 
 from mrcnn.data.annotations import Annotation, RunLengths
 from mrcnn.ops.masks import run_lengths
@@ -140,7 +141,9 @@ def _check_mask(annotation, size, note):
         if size is not None and shapes.size != size:
             note("mask of another size than the image", f"{list(shapes.size)}, not {list(size)}")
             annotation.segmentation = ()
-        return None
+            return None
+        x, y, w, h = rle.toBbox(annotation.rle(*shapes.size))
+        return x, y, x + w, y + h
     if shapes and min(map(len, shapes)) < 6:
         annotation.segmentation = whole = tuple(polygon for polygon in shapes if len(polygon) >= 6)
         note("polygon of fewer than three points", f"{len(shapes) - len(whole)} of {len(shapes)}")
