@@ -1,22 +1,38 @@
-"""Image files: reading, writing, their size."""
+"""Image files: reading, writing, their size, and where they may lie."""
 
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from mrcnn.ops.images import convert_channels
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
+# What is decoded, whatever a file is called. Pillow knows more, and starts other programs for some of it.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 
-def read_image(path: Path | str, channels: int = 3) -> np.ndarray:
+# TIFF's tags.
+SUBFILE, BITS, MEANING, SAMPLES, KIND = 254, 258, 262, 277, 339
+
+
+class DarkImage(UserWarning):
+    """A file of 16 bits a channel uses so few of them that little is left of it in 8."""
+
+
+def read_image(path: Path | str | IO[bytes], channels: int = 3) -> np.ndarray:
     """Read an image file upright, as its EXIF orientation says.
 
     Args:
-        path: a file that Pillow reads: 8-bit or 16-bit, gray, palette, RGB, RGBA, CMYK ...
+        path: a file in one of `FORMATS`, or one that is open, of 1 to 16 bits a channel: gray, palette, RGB, RGBA,
+            CMYK ...; of one that moves the first picture.
         channels: 1, 3 or 4, see `convert_channels`.
 
     Returns:
@@ -24,29 +40,94 @@ def read_image(path: Path | str, channels: int = 3) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        OSError: the file cannot be decoded.
+        OSError: the file cannot be decoded, has more pixels than Pillow's limit (179 million), several pages, or values
+            of which nothing says what is white: floating point, 32 bits.
         ValueError: it has no way to `channels` channels. Every message is one line that names the path.
     """
+    with opened(path) as file:
+        deep = ";16" in str(file.tile)  # Pillow's name of what is in the file
+        pixels = _pixels(file)
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16 bits per pixel
-                pixels = np.clip(np.asarray(image), 0, 65535).astype("uint16")
-            else:
-                if image.mode in ("LA", "PA") or "transparency" in image.info:
-                    image = image.convert("RGBA")
-                elif image.mode not in ("L", "RGB", "RGBA"):
-                    image = image.convert("L" if image.mode == "1" else "RGB")
-                pixels = np.asarray(image)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no image file {path}.") from None
-    except Exception as error:  # a broken file makes Pillow raise almost anything
-        reason = " ".join(str(error).split())
-        raise OSError(f"The image file {path} cannot be read: {reason}") from error
-    try:
-        return convert_channels(pixels, channels)
+        image = convert_channels(pixels, channels)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    if deep and 0 < image.max() <= 16:
+        warnings.warn(
+            f"The image {path} has 16 bits a channel and uses 12 of them or fewer, so it is nearly black; scale its "
+            "values to all 16 bits.",
+            DarkImage,
+            stacklevel=2,
+        )
+    return image
+
+
+@contextmanager
+def opened(path: Path | str | IO[bytes], kind: str = "image file") -> Iterator[ImageFile]:
+    """A file in one of `FORMATS`, opened by Pillow but not decoded: its size is known, and not above Pillow's limit.
+
+    Whatever is raised while it is open becomes one line that names the path.
+
+    Args:
+        path: of the file.
+        kind: what the messages call it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        OSError: not an image that can be read here.
+    """
+    try:
+        if isinstance(path, (str, Path)) and os.path.exists(path) and not os.path.isfile(path):  # a pipe never ends
+            raise OSError("it is no file.")
+        with Image.open(path, formats=FORMATS) as file:
+            if file.format == "TIFF":
+                _refuse_stacks(file)
+            yield file
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no {kind} {path}.") from None
+    except Image.DecompressionBombError:
+        raise OSError(f"The {kind} {path} has too many pixels to be read at once; cut it into pieces.") from None
+    except UnidentifiedImageError:
+        raise OSError(
+            f"The {kind} {path} cannot be read: it is broken, none of {', '.join(FORMATS)}, or of unusual pixels; save "
+            "it with up to 4 channels of 8 or 16 bits."
+        ) from None
+    except Exception as error:  # a broken file makes Pillow raise almost anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"The {kind} {path} cannot be read: {reason}") from error
+
+
+def _refuse_stacks(file):
+    """Raise OSError for a TIFF of which Pillow would read a part: of many channels, or of several pages."""
+    channels = file.tag_v2.get(SAMPLES, 1)
+    if channels > 4:
+        raise OSError(f"it has {channels} channels; override load_image to read it.")
+    pages = 0
+    for page in range(file.n_frames):
+        file.seek(page)
+        pages += not file.tag_v2.get(SUBFILE, 0)  # others are smaller copies and masks of a page
+    if pages > 1:
+        raise OSError(f"it has {pages} pages; write each to a file.")
+    file.seek(0)
+
+
+def _pixels(file):
+    """[H, W] or [H, W, C] uint8 or uint16, upright."""
+    tags = file.tag_v2 if file.format == "TIFF" else {}
+    bits, kind = tags.get(BITS, (16,))[0], tags.get(KIND, (1,))[0]
+    if file.mode == "F" or kind == 3:
+        raise OSError("its values are floating point, of which nothing says what is white; save it with 8 or 16 bits.")
+    if bits > 16 or kind == 2:
+        raise OSError("its values have 32 bits or a sign; save it with 8 or 16 bits.")
+    image = ImageOps.exif_transpose(file)
+    if image.mode.startswith("I"):  # "I" in other formats than TIFF, too, where 16 bits are read
+        values = np.asarray(image)
+        values = values if bits == 16 else np.rint(values * (65535 / (2**bits - 1)))
+        return (65535 - values if tags.get(MEANING) == 0 else values).astype("uint16")  # where 0 is white
+    if image.mode in ("LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "RGB", "RGBA"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return np.asarray(image)
 
 
 def write_image(path: Path | str, image: ArrayLike) -> None:
@@ -65,43 +146,32 @@ def image_size(path: Path | str) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: no such file.
-        OSError: not an image.
+        OSError: not an image that can be read here.
     """
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: lying on its side
-            return image.size if turned else image.size[::-1]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no image file {path}.") from None
-    except Exception as error:
-        raise OSError(f"The image file {path} cannot be read: {error}") from error
+    with opened(path) as image:
+        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: lying on its side
+        return image.size if turned else image.size[::-1]
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted; none if it is not there."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    """The image files of a folder, sorted, without hidden ones; none if it is not there."""
+    return sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in IMAGE_ENDINGS)
 
 
-def read_labels(path: Path | str, size: Sequence[int]) -> np.ndarray:
-    """Values of a mask's file.
+def path_within(folder: Path | str, name: object, outside: bool = False) -> str:
+    """The path of an image that an annotation file names.
 
     Args:
-        path: a gray, 16-bit or palette image, or a colour image, whose first channel counts.
-        size: (height, width) of the image that it belongs to.
-
-    Returns:
-        [H, W] of the file's own values.
+        folder: of the set.
+        name: the file's name, from `folder` on.
+        outside: whether it may lead out of the folder, as "../a.png" and "/a.png" do.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is of another size.
+        ValueError: it leads out of the folder, or is no name. Links in the folder may lead anywhere.
     """
-    try:
-        with Image.open(path) as file:
-            values = np.asarray(file)
-    except Exception as error:  # a broken file makes Pillow raise almost anything
-        raise OSError(f"The mask {path} cannot be read: {error}") from error
-    values = values if values.ndim == 2 else values[..., 0]
-    if values.shape != tuple(size):
-        raise ValueError(f"The mask {path} is {values.shape[1]}x{values.shape[0]}, its image {size[1]}x{size[0]}.")
-    return values
+    if not isinstance(name, str) or not name or min(name) < " ":
+        raise ValueError(f"{name!r} is not the name of a file")
+    path, home = os.path.join(folder, name), os.path.abspath(folder)
+    if not outside and os.path.commonpath([home, os.path.abspath(path)]) != home:
+        raise ValueError(f"{name} leads out of {folder}; move it there, or load the set with outside=True")
+    return path

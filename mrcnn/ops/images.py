@@ -43,6 +43,24 @@ def convert_channels(image: ArrayLike, count: int) -> np.ndarray:
     raise ValueError(f"An image with {channels} channels cannot become one with {count}.")
 
 
+def odd_values(image: np.ndarray) -> str | None:
+    """What is odd about the values of an image [...] of 0..255, or of 0..65535 if uint16; None if nothing."""
+    if image.dtype == np.uint8:
+        return None
+    low, high = image.min(), image.max()
+    if low < 0:
+        return (
+            "An image has negative values, as if mold_image had been applied: detect does that itself. Pass the "
+            "image of 0..255, or molded ones to detect_molded."
+        )
+    if image.dtype == np.uint16:
+        dark = f"An image of uint16, in which white is 65535, has no value above {high}; use uint8 for 0..255."
+        return dark if 0 < high < 4096 else None
+    if image.dtype.kind in "bf" and low < high <= 1:
+        return "An image has values of 0..1, which is nearly black where 255 is white; multiply it by 255."
+    return f"An image has values up to {high:g}; white is 255." if high > 255 else None
+
+
 def resize(
     image: np.ndarray,
     output_shape: Sequence[int],
