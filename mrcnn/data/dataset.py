@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from mrcnn.data.annotations import Annotation, RunLengths
 from mrcnn.data.problems import Problem, format_problems
-from mrcnn.data.reading import read_image
+from mrcnn.data.reading import image_size, read_image
 from mrcnn.data.validate import validate
 from mrcnn.ops.masks import encode_rle
 
@@ -64,9 +64,47 @@ class Dataset:
         if not any(info["source"] == source and info["id"] == class_id for info in self.class_info):
             self.class_info.append({"source": source, "id": class_id, "name": class_name})
 
+    def add_classes(self, source: str, names: Sequence[str]) -> None:
+        """Register classes by their names, with the ids 1, 2, ... in the source.
+
+        Raises:
+            ValueError: they are no list of different names, or the source has others.
+        """
+        known = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
+        if isinstance(names, str) or not names or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"classes is {names!r}; it must be a list of names, as ['cat', 'dog'].")
+        if len(set(names)) < len(names):
+            raise ValueError(f"classes has a name twice: {', '.join(names)}.")
+        for i, name in enumerate(names, 1):
+            if known.get(i, name) != name:
+                raise ValueError(f"Source {source!r} has class {i} {known[i]!r} already; give {name!r} another source.")
+            self.add_class(source, i, name)
+
     def add_image(self, source: str, image_id: int | str, path: Path | str | None, **kwargs: Any) -> None:
         """Register an image by its id in the source and its file; `kwargs` are kept in `image_info` beside them."""
         self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
+
+    def add_files(self, source: str, images: Iterable[dict[str, Any]]) -> None:
+        """Register images, each by the arguments of `add_image`, with the height and width that their files have.
+
+        Those that cannot be read are left out and among `problems`.
+
+        Raises:
+            OSError: none can be read.
+        """
+        count, errors = len(self.image_info), []
+        for image in images:
+            try:
+                height, width = image_size(image["path"])
+            except OSError as error:
+                missing = isinstance(error, FileNotFoundError)
+                what = ("file missing", "") if missing else ("image cannot be read", str(error))
+                self.problems.append(Problem(what[0], str(image["path"]), what[1]))
+                errors.append(error)
+            else:
+                self.add_image(source, height=height, width=width, **image)
+        if errors and len(self.image_info) == count:
+            raise errors[0]
 
     def image_reference(self, image_id: int) -> str:
         """A link to the image or a description of it, for people who look into the data; override it."""

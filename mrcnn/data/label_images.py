@@ -6,8 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.reading import image_files, image_size, read_labels
+from mrcnn.data.mask_files import read_labels
+from mrcnn.data.problems import Problem
+from mrcnn.data.reading import image_files
 from mrcnn.ops.masks import stack_masks
+
+# Of an image's masks together; more means that a picture lies in the place of its labels.
+MASK_BYTES = 4 << 30
 
 
 class LabelImageDataset(Dataset):
@@ -20,7 +25,7 @@ class LabelImageDataset(Dataset):
         classes: Sequence[str] = ("object",),
         divisor: int | None = None,
     ) -> None:
-        """Add the images of a folder.
+        """Add the images of a folder; those that have no labels, or cannot be read, are left out and among `problems`.
 
         Args:
             folder: holds `images` and `labels`.
@@ -30,36 +35,50 @@ class LabelImageDataset(Dataset):
                 makes every label an instance of the first class.
 
         Raises:
-            FileNotFoundError: no image, or one without labels.
+            FileNotFoundError: no image, or none with labels.
+            OSError: no image can be read.
+            ValueError: `classes` are no names, or the divisor is below 2.
         """
         folder = Path(folder)
-        for i, name in enumerate(classes, 1):
-            self.add_class(source, i, name)
+        if divisor is not None and (not isinstance(divisor, (int, np.integer)) or divisor < 2):
+            raise ValueError(f"divisor is {divisor!r}; it must be a whole number above 1, or None.")
+        self.add_classes(source, classes)
         found = image_files(folder / "images")
         if not found:
             raise FileNotFoundError(f"There are no images in {folder / 'images'}.")
-        for path in found:
-            labels = folder / "labels" / f"{path.stem}.png"
-            if not labels.exists():
-                raise FileNotFoundError(f"There are no labels {labels} for {path}.")
-            height, width = image_size(path)
-            self.add_image(source, path.stem, str(path), height=height, width=width, labels=labels, divisor=divisor)
+        labels = {path: folder / "labels" / f"{path.stem}.png" for path in found}
+        missing = {path for path in found if not labels[path].exists()}
+        if len(missing) == len(found):
+            raise FileNotFoundError(f"There are no labels {labels[found[0]]} for {found[0]}.")
+        self.problems += [Problem("labels missing", str(path), str(labels[path])) for path in sorted(missing)]
+        self.add_files(
+            source,
+            [
+                {"image_id": path.stem, "path": str(path), "labels": labels[path], "divisor": divisor}
+                for path in found
+                if path not in missing
+            ],
+        )
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [H, W, N] bool and class ids [N] int32; see `Dataset.load_mask`.
 
         Raises:
-            ValueError: the labels are not of the image's size, or of a class that is not known.
+            OSError: the labels cannot be read.
+            ValueError: they are not of the image's size, of a class that is not known, or too many.
         """
         info = self.image_info[image_id]
         if "labels" not in info:
             return super().load_mask(image_id)
-        labels = read_labels(info["labels"], (info["height"], info["width"]))
-        values = [value for value in np.unique(labels) if value]
+        height, width = info["height"], info["width"]
+        labels = read_labels(info["labels"], (height, width))
+        values = [int(value) for value in np.unique(labels) if value]
+        if len(values) * height * width > MASK_BYTES:
+            raise ValueError(f"{info['labels']} has {len(values)} labels at {width}x{height}: an image, or to be cut.")
         ids = {entry["id"]: i for i, entry in enumerate(self.class_info) if entry["source"] == info["source"]}
-        own = [int(value // info["divisor"]) if info["divisor"] else 1 for value in values]
+        own = [value // info["divisor"] if info["divisor"] else 1 for value in values]
         for value, i in zip(values, own, strict=True):
             if i not in ids:
                 raise ValueError(f"{info['labels']}: label {value} is of class {i}; there are {len(ids)} classes.")
-        masks = stack_masks([labels == value for value in values], *labels.shape)
+        masks = stack_masks([labels == value for value in values], height, width)
         return masks, np.array([ids[i] for i in own], "int32")

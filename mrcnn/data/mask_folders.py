@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.reading import image_files, image_size, read_labels
+from mrcnn.data.mask_files import read_mask
+from mrcnn.data.reading import image_files
 from mrcnn.ops.masks import stack_masks
 
 
 class MaskFolderDataset(Dataset):
-    """Images with one mask file per instance, of any value above 0 where the instance is.
+    """Images with one mask file per instance, of any colour but black where the instance is; see `read_mask`.
 
     Two layouts are known: `NAME/images/NAME.png` with `NAME/masks/*.png` (the Data Science Bowl's), and
     `images/NAME.png` with `masks/NAME/*.png`. Where the masks lie in folders one deeper, these are named after the
@@ -25,7 +26,7 @@ class MaskFolderDataset(Dataset):
         classes: Sequence[str] = ("object",),
         required: bool = True,
     ) -> None:
-        """Add the images of a folder.
+        """Add the images of a folder; those that cannot be read are left out and among `problems`.
 
         Args:
             folder: in one of the layouts.
@@ -36,10 +37,11 @@ class MaskFolderDataset(Dataset):
 
         Raises:
             FileNotFoundError: no such folder, no image in it, or no folder of masks for any of them.
+            OSError: no image can be read.
+            ValueError: `classes` are no names.
         """
         folder = Path(folder)
-        for i, name in enumerate(classes, 1):
-            self.add_class(source, i, name)
+        self.add_classes(source, classes)
         flat = image_files(folder / "images")
         found = [(path, folder / "masks" / path.stem) for path in flat]
         if not flat and folder.is_dir():
@@ -51,14 +53,19 @@ class MaskFolderDataset(Dataset):
             raise FileNotFoundError(
                 f"No image of {folder} has a folder of masks; that of {found[0][0].name} would be {found[0][1]}."
             )
-        for path, masks in found:
-            height, width = image_size(path)
-            self.add_image(source, path.stem, str(path), height=height, width=width, masks=masks, classes=classes)
+        self.add_files(
+            source,
+            [
+                {"image_id": path.stem, "path": str(path), "masks": masks, "classes": list(classes)}
+                for path, masks in found
+            ],
+        )
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [H, W, N] bool and class ids [N] int32; see `Dataset.load_mask`.
 
         Raises:
+            OSError: a mask cannot be read.
             ValueError: a mask is not of the image's size, or lies in a folder that is no class.
         """
         info = self.image_info[image_id]
@@ -74,4 +81,4 @@ class MaskFolderDataset(Dataset):
             paths += inner
             class_ids += [names[sub.name]] * len(inner)
         size = info["height"], info["width"]
-        return stack_masks([read_labels(path, size) > 0 for path in paths], *size), np.array(class_ids, "int32")
+        return stack_masks([read_mask(path, size) for path in paths], *size), np.array(class_ids, "int32")

@@ -44,6 +44,14 @@ REMEDIES = {
     "file missing": "Put it there, or delete its entry.",
     "image cannot be read": "Replace the file, or delete its entry; it is left out.",
     "image of another size than annotated": "Write the picture's size, if objects refer to that; it is left out.",
+    "entry without filename and regions": "Mend or delete it; it is left out.",
+    "file name that cannot be used": "Name a file in the folder, or load the set with outside=True; it is left out.",
+    "two entries for one file": "Delete one; their regions are joined, equal ones count once.",
+    "regions that are no list": "Mend or delete the entry; the image is left out.",
+    "region that cannot be used": "Draw it anew or delete it; it is left out.",
+    "class not among the classes": "Give it one of them, or name this one, too; the region is left out.",
+    "labels missing": "Put the file there, or delete the image; it is left out.",
+    "image of another range of values": "Scale it to 0..255, or a file of 16 bits to 0..65535; it is used as it is.",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -11,6 +12,8 @@ from tqdm.auto import tqdm
 
 from mrcnn.data.coco_entries import check, raw_annotations, read_annotation
 from mrcnn.data.problems import Problem
+from mrcnn.data.reading import DarkImage
+from mrcnn.ops.images import odd_values
 
 
 def validate(dataset: Any, quick: bool = False, verbose: int = 1) -> list[Problem]:
@@ -74,10 +77,15 @@ def _checked(dataset, image_id):
 def _image(dataset, image_id):
     """What is wrong with the pixels and masks of an image."""
     try:
-        image = dataset.load_image(image_id)
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always", DarkImage)
+            image = np.asarray(dataset.load_image(image_id))
     except Exception as error:  # whatever a user's class or a broken file raises is what we are looking for
         yield "image cannot be read", str(error)
         return
+    dark = next((str(x.message) for x in given if x.category is DarkImage), None)
+    if words := dark or (image.size and odd_values(image)):
+        yield "image of another range of values", words
     info = dataset.image_info[image_id]
     said = info.get("height", image.shape[0]), info.get("width", image.shape[1])
     if said != image.shape[:2]:

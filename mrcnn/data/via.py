@@ -1,14 +1,16 @@
 """Images annotated with the VGG Image Annotator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from os.path import normpath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import skimage.draw
 
 from mrcnn.data.dataset import Dataset, read_json
-from mrcnn.data.reading import image_size
-from mrcnn.ops.masks import stack_masks
+from mrcnn.data.problems import Problem
+from mrcnn.data.reading import path_within
+from mrcnn.data.via_regions import Region, draw, read_region
 
 
 class ViaDataset(Dataset):
@@ -21,8 +23,9 @@ class ViaDataset(Dataset):
         source: str = "via",
         attribute: str | None = None,
         classes: Sequence[str] | None = ("object",),
+        outside: bool = False,
     ) -> None:
-        """Add the images of a folder.
+        """Add the images of a folder. Entries and regions that cannot be used are left out and among `problems`.
 
         Args:
             folder: where the images are.
@@ -30,97 +33,105 @@ class ViaDataset(Dataset):
             source: name of the collection.
             attribute: the region attribute whose value is the class; None makes all regions of the only class.
             classes: their names, in the order of their ids; with an attribute, None takes all values there are, sorted.
+            outside: read images, too, that the file places outside the folder.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not the annotator's JSON, or a region of an unknown class.
+            OSError: no image can be read.
+            ValueError: not the annotator's JSON, `classes` are no names, or no region is of one of them.
         """
-        path = Path(folder) / annotations
-        entries = _read_via(path)
-        regions = {entry["filename"]: _regions(entry) for entry in entries}
+        file = Path(folder) / annotations
+        found = self._read(file, folder, outside)
+        regions = [region for _, own in found.values() for region in own]
         if attribute and classes is None:
-            classes = sorted({_value(r, attribute) for found in regions.values() for r in found} - {None})
+            classes = sorted({name for region in regions if (name := region.value(attribute))})
+            if not classes:
+                raise ValueError(f"{file}: no region has an attribute {attribute!r}.")
         if classes is None or (not attribute and len(classes) != 1):
             raise ValueError("Without an attribute to tell them apart there is one class; name it in classes.")
-        ids = {name: i for i, name in enumerate(classes, 1)}
-        for name, i in ids.items():
-            self.add_class(source, i, name)
-        for file_name, found in regions.items():
-            names = [_value(r, attribute) if attribute else classes[0] for r in found]
-            for name in names:
-                if name not in ids:
-                    raise ValueError(
-                        f"{path}: a region of {file_name} has {attribute} = {name!r}; classes are {', '.join(ids)}."
-                    )
-            height, width = image_size(Path(folder) / file_name)
-            self.add_image(
-                source,
-                image_id=file_name,
-                path=str(Path(folder) / file_name),
-                height=height,
-                width=width,
-                polygons=[r["shape_attributes"] for r in found],  # the original's samples call it so
-                names=names,
+        self.add_classes(source, classes)
+        if attribute and regions and not any(region.value(attribute) in classes for region in regions):
+            values = sorted({str(region.value(attribute)) for region in regions})
+            raise ValueError(
+                f"{file}: no region has {attribute} = {' or '.join(classes)}; they have {', '.join(values)}."
             )
+        images = []
+        for path, (name, own) in found.items():
+            names = [region.value(attribute) if attribute else classes[0] for region in own]
+            wrong = [value for value in names if value not in classes]
+            self.problems += [Problem("class not among the classes", path, f"{attribute} = {x!r:.40}") for x in wrong]
+            kept = [(region, value) for region, value in zip(own, names, strict=True) if value in classes]
+            images.append(
+                {
+                    "image_id": name,
+                    "path": path,
+                    "polygons": [region.shape for region, _ in kept],  # the original's samples call it so
+                    "names": [value for _, value in kept],
+                }
+            )
+        self.add_files(source, images)
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """Masks [H, W, N] bool and class ids [N] int32; see `Dataset.load_mask`.
-
-        Raises:
-            ValueError: a shape without an area, such as a point.
-        """
+        """Masks [H, W, N] bool and class ids [N] int32; see `Dataset.load_mask`."""
         info = self.image_info[image_id]
         if "polygons" not in info:
             return super().load_mask(image_id)
         size = info["height"], info["width"]
-        masks = []
-        for shape in info["polygons"]:
-            masks.append(np.zeros(size, bool))
-            try:
-                masks[-1][_draw(shape, size)] = True
-            except KeyError as error:
-                raise ValueError(f"{info['path']}: a {shape.get('name')} without {error}.") from None
+        masks = np.zeros((len(info["polygons"]), *size), bool)
+        for mask, shape in zip(masks, info["polygons"], strict=True):
+            mask[draw(shape, size)] = True
         names = {entry["name"]: i for i, entry in enumerate(self.class_info) if entry["source"] == info["source"]}
-        return stack_masks(masks, *size), np.array([names[name] for name in info["names"]], "int32")
+        return np.moveaxis(masks, 0, -1), np.array([names[name] for name in info["names"]], "int32")
+
+    def _read(self, file, folder, outside):
+        """{path: (file name, regions)} of the images in the annotator's JSON; what is wrong goes into `problems`."""
+        found: dict[str, tuple[str, list[Region]]] = {}
+        for key, entry in _entries(file):
+            where = f"entry {key!r:.60}"
+            if not isinstance(entry, dict) or not {"filename", "regions"} <= entry.keys():
+                self.problems.append(Problem("entry without filename and regions", str(file), where))
+                continue
+            try:
+                path = normpath(path_within(folder, entry["filename"], outside))
+            except ValueError as error:
+                self.problems.append(Problem("file name that cannot be used", str(file), f"{where}: {error}"))
+                continue
+            regions = self._regions(entry["regions"], path)
+            if regions is None:
+                continue
+            if path in found:
+                self.problems.append(Problem("two entries for one file", str(file), where))
+                regions = [region for region in regions if region not in found[path][1]]
+            found.setdefault(path, (entry["filename"], []))[1].extend(regions)
+        if not found:
+            raise ValueError(f"{file}: no entry can be used; {self.problems[-1].details}.")
+        return found
+
+    def _regions(self, entries, path):
+        """Regions of an image: a dict in 1.x, a list in 2.x; None if it is neither."""
+        entries = [] if entries is None else entries
+        if not isinstance(entries, (dict, list)):
+            self.problems.append(Problem("regions that are no list", path))
+            return None
+        regions = []
+        for key, entry in entries.items() if isinstance(entries, dict) else enumerate(entries):
+            try:
+                regions.append(read_region(entry))
+            except ValueError as error:
+                self.problems.append(Problem("region that cannot be used", path, f"region {key}: {error}"))
+        return regions
 
 
-def _read_via(path):
-    """Entries of images in the annotator's JSON."""
+def _entries(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Keys and entries of images in the annotator's JSON.
+
+    Raises:
+        FileNotFoundError, ValueError: see above.
+    """
     content = read_json(path)
     if isinstance(content, dict):
         content = content.get("_via_img_metadata", content)
-    entries = list(content.values()) if isinstance(content, dict) else None
-    if not entries or not all(isinstance(entry, dict) and {"filename", "regions"} <= entry.keys() for entry in entries):
+    entries = list(content.items()) if isinstance(content, dict) else []
+    if not any(isinstance(entry, dict) and "filename" in entry for _, entry in entries):
         raise ValueError(f"{path} is not the VGG Image Annotator's: entries have no filename and regions.")
-    return entries
-
-
-def _regions(entry):
-    """Regions of an image: a dict in 1.x, a list in 2.x."""
-    return list(entry["regions"].values() if isinstance(entry["regions"], dict) else entry["regions"])
-
-
-def _value(region, attribute):
-    """The class of a region: text, or of a checkbox the first name that is ticked."""
-    value = region.get("region_attributes", {}).get(attribute)
-    if isinstance(value, dict):
-        return next((name for name, ticked in value.items() if ticked), None)
-    return value
-
-
-def _draw(shape, size):
-    """Rows and columns of the pixels of a region inside an image of `size`."""
-    kind = shape.get("name")
-    if kind in ("polygon", "polyline"):
-        return skimage.draw.polygon(shape["all_points_y"], shape["all_points_x"], size)
-    if kind == "rect":
-        start = shape["y"], shape["x"]
-        rows, columns = skimage.draw.rectangle(start, extent=(shape["height"], shape["width"]), shape=size)
-        return rows.astype(int), columns.astype(int)
-    if kind == "circle":
-        return skimage.draw.disk((shape["cy"], shape["cx"]), shape["r"], shape=size)
-    if kind == "ellipse":
-        # The annotator turns clockwise, scikit-image counter-clockwise.
-        turn = -shape.get("theta", 0)
-        return skimage.draw.ellipse(shape["cy"], shape["cx"], shape["ry"], shape["rx"], size, rotation=turn)
-    raise KeyError("an area")
+    yield from entries

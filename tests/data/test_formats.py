@@ -1,15 +1,11 @@
-"""The VGG Image Annotator's format, folders of masks, images of labels: made by hand, and real."""
-
-import json
+"""Folders of masks and images of labels."""
 
 import numpy as np
 import pytest
 from PIL import Image
-from real_data import real_data
 
 from mrcnn.data.label_images import LabelImageDataset
 from mrcnn.data.mask_folders import MaskFolderDataset
-from mrcnn.data.via import ViaDataset
 
 
 def picture(path, values=None, size=(30, 40)):
@@ -18,98 +14,11 @@ def picture(path, values=None, size=(30, 40)):
     return path
 
 
-def region(shape, **attributes):
-    return {"shape_attributes": shape, "region_attributes": attributes}
-
-
-RECT = {"name": "rect", "x": 5, "y": 3, "width": 10, "height": 4}
-POLYGON = {"name": "polygon", "all_points_x": [20, 30, 30, 20], "all_points_y": [10, 10, 20, 20]}
-CIRCLE = {"name": "circle", "cx": 38, "cy": 28, "r": 6}
-ELLIPSE = {"name": "ellipse", "cx": 20, "cy": 15, "rx": 12, "ry": 3}
-
-
-def via(folder, regions, project=False, name="a b.png"):
-    picture(folder / name)
-    content = {f"{name}123": {"filename": name, "size": 123, "regions": regions, "file_attributes": {}}}
-    (folder / "via_region_data.json").write_text(
-        json.dumps({"_via_settings": {}, "_via_img_metadata": content} if project else content)
-    )
-    return folder
-
-
 def load(dataset_class, method, *args, **options):
     dataset = dataset_class()
     getattr(dataset, method)(*args, **options)
     dataset.prepare()
     return dataset
-
-
-@pytest.mark.parametrize("project", [False, True])
-@pytest.mark.parametrize("as_list", [False, True])
-def test_via_shapes(tmp_path, project, as_list):
-    regions = [region(RECT), region(POLYGON), region(CIRCLE), region(ELLIPSE)]
-    regions = regions if as_list else {str(i): r for i, r in enumerate(regions)}
-    dataset = load(ViaDataset, "load_via", via(tmp_path, regions, project), classes=["balloon"])
-    masks, class_ids = dataset.load_mask(0)
-    assert masks.shape == (30, 40, 4) and masks.dtype == bool
-    assert class_ids.tolist() == [1] * 4 and dataset.class_names == ["BG", "balloon"]
-    assert np.array_equal(np.argwhere(masks[..., 0])[[0, -1]], [[3, 5], [6, 14]]) and masks[..., 0].sum() == 40
-    assert np.array_equal(np.argwhere(masks[..., 1])[[0, -1]], [[10, 20], [20, 30]])
-    y, x = np.mgrid[:30, :40]
-    np.testing.assert_array_equal(masks[..., 2], (x - 38) ** 2 + (y - 28) ** 2 < 36)  # cut by the border
-    assert masks[15, 9, 3] and not masks[9, 20, 3]
-    assert dataset.load_image(0).shape == (30, 40, 3)
-
-
-def test_via_ellipse_turned(tmp_path):
-    """A quarter to the right of straight down: from the upper left to the lower right."""
-    turned = {**ELLIPSE, "theta": np.pi / 4}
-    (masks, _) = load(ViaDataset, "load_via", via(tmp_path, [region(turned)])).load_mask(0)
-    assert masks[21, 26, 0] and masks[9, 14, 0] and not masks[9, 26, 0] and not masks[21, 14, 0]
-
-
-def test_via_classes_by_attribute(tmp_path):
-    regions = [region(RECT, kind="dog"), region(POLYGON, kind={"cat": True, "dog": False}), region(CIRCLE, kind="dog")]
-    folder = via(tmp_path, regions)
-    dataset = load(ViaDataset, "load_via", folder, attribute="kind", classes=None)
-    assert dataset.class_names == ["BG", "cat", "dog"] and dataset.load_mask(0)[1].tolist() == [2, 1, 2]
-    dataset = load(ViaDataset, "load_via", folder, attribute="kind", classes=["dog", "cat"])
-    assert dataset.load_mask(0)[1].tolist() == [1, 2, 1]
-    with pytest.raises(ValueError, match="a region of a b.png has kind = 'cat'; classes are dog, cow."):
-        ViaDataset().load_via(folder, attribute="kind", classes=["dog", "cow"])
-
-
-def test_via_without_regions_is_background(tmp_path):
-    masks, class_ids = load(ViaDataset, "load_via", via(tmp_path, {})).load_mask(0)
-    assert masks.shape == (30, 40, 0) and class_ids.shape == (0,)
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ('{"a": ', "is not JSON, or was cut off"),
-        ('{"images": [], "annotations": []}', "is not the VGG Image Annotator's"),
-        ("[]", "is not the VGG Image Annotator's"),
-    ],
-)
-def test_via_files_that_are_not(tmp_path, text, message):
-    (tmp_path / "via_region_data.json").write_text(text)
-    with pytest.raises(ValueError, match=f"via_region_data.json {message}"):
-        ViaDataset().load_via(tmp_path)
-
-
-def test_via_point_has_no_area(tmp_path):
-    dataset = load(ViaDataset, "load_via", via(tmp_path, [region({"name": "point", "cx": 1, "cy": 1})]))
-    with pytest.raises(ValueError, match="a b.png: a point without 'an area'"):
-        dataset.load_mask(0)
-
-
-def test_real_balloons():
-    folder = real_data("balloon")
-    for subset, images, regions in (("train", 61, 255), ("val", 13, 50)):
-        dataset = load(ViaDataset, "load_via", folder / subset, classes=["balloon"])
-        counts = [dataset.load_mask(i)[0].any((0, 1)).sum() for i in dataset.image_ids]
-        assert (len(counts), sum(counts)) == (images, regions)
 
 
 def mask(*box):
@@ -157,6 +66,72 @@ def test_mask_folder_mistakes(tmp_path):
     picture(tmp_path / "masks" / "a" / "1.png", np.zeros((30, 40), "uint8"))
     picture(tmp_path / "masks" / "a" / "cow" / "1.png", np.zeros((30, 40), "uint8"))
     with pytest.raises(ValueError, match="cow is not named after a class; they are object"):
+        dataset.load_mask(0)
+
+
+def test_one_bad_image_does_not_lose_the_set(tmp_path):
+    """Its size could not be read, and no image was loaded."""
+    for name in ("a", "b", "c"):
+        picture(tmp_path / "images" / f"{name}.png")
+        picture(tmp_path / "masks" / name / "1.png", mask(1, 2, 5, 9))
+        picture(tmp_path / "labels" / f"{name}.png", mask(1, 2, 5, 9))
+    (tmp_path / "images" / "a.png").write_bytes(b"no image")
+    (tmp_path / "labels" / "b.png").unlink()
+    folders = load(MaskFolderDataset, "load_mask_folder", tmp_path)
+    labels = load(LabelImageDataset, "load_label_images", tmp_path)
+    assert [info["id"] for info in folders.image_info] == ["b", "c"]
+    assert [info["id"] for info in labels.image_info] == ["c"] and labels.load_mask(0)[0].sum() == 28
+    bad, missing = str(tmp_path / "images" / "a.png"), str(tmp_path / "images" / "b.png")
+    assert [(p.what, p.path) for p in folders.problems] == [("image cannot be read", bad)]
+    assert [(p.what, p.path) for p in labels.validate(verbose=0)] == [
+        ("labels missing", missing),
+        ("image cannot be read", bad),
+    ]
+    assert all(problem.remedy for problem in labels.problems)
+    for name in ("b", "c"):
+        (tmp_path / "images" / f"{name}.png").write_bytes(b"no image")
+    with pytest.raises(OSError, match="a.png cannot be read"):
+        MaskFolderDataset().load_mask_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "classes, message",
+    [
+        ("balloon", "classes is 'balloon'; it must be a list of names"),  # seven classes of a letter each
+        ([], "it must be a list of names"),
+        ([1], "it must be a list of names"),
+        (["cat", "cat"], "classes has a name twice: cat, cat"),
+    ],
+)
+def test_classes_are_names(tmp_path, classes, message):
+    for load_from in (MaskFolderDataset().load_mask_folder, LabelImageDataset().load_label_images):
+        with pytest.raises(ValueError, match=message):
+            load_from(tmp_path, classes=classes)
+
+
+def test_two_folders_of_one_source_have_the_same_classes(tmp_path):
+    picture(tmp_path / "images" / "a.png")
+    picture(tmp_path / "masks" / "a" / "1.png", mask(1, 2, 5, 9))
+    dataset = load(MaskFolderDataset, "load_mask_folder", tmp_path, classes=["cat"])
+    dataset.load_mask_folder(tmp_path, classes=["cat", "dog"])
+    with pytest.raises(ValueError, match="Source 'masks' has class 1 'cat' already; give 'dog' another source"):
+        dataset.load_mask_folder(tmp_path, classes=["dog"])
+
+
+@pytest.mark.parametrize("divisor", [0, -1, 1, 2.5, "a", True])
+def test_a_divisor_is_a_number_above_1(tmp_path, divisor):
+    with pytest.raises(ValueError, match="it must be a whole number above 1, or None"):
+        LabelImageDataset().load_label_images(tmp_path, divisor=divisor)
+
+
+def test_a_picture_in_the_place_of_labels(tmp_path, monkeypatch):
+    """Every colour would be an object, and their masks fill the memory."""
+    rng = np.random.default_rng(0)
+    picture(tmp_path / "images" / "a.png")
+    picture(tmp_path / "labels" / "a.png", rng.integers(0, 255, (30, 40, 3)).astype("uint8"))
+    monkeypatch.setattr("mrcnn.data.label_images.MASK_BYTES", 10**6)
+    dataset = load(LabelImageDataset, "load_label_images", tmp_path)
+    with pytest.raises(ValueError, match=r"a.png has 1\d\d\d labels at 40x30: an image, or to be cut"):
         dataset.load_mask(0)
 
 

@@ -149,6 +149,17 @@ def test_keypoints(points, expected):
     assert found(dataset) == expected
 
 
+@pytest.mark.parametrize("kind", ["12 bits of 16", "0..1 of a class of one's own"])
+def test_values_of_another_range(tmp_path, monkeypatch, kind):
+    dataset = coco(tmp_path, GOOD)
+    assert found(dataset) == []
+    if kind.startswith("12"):
+        Image.fromarray(np.full((20, 30), 4000, "uint16")).save(tmp_path / "val2017" / "a b.png")
+    else:
+        monkeypatch.setattr(dataset, "load_image", lambda i: np.linspace(0, 1, 1800).reshape(20, 30, 3))
+    assert found(dataset) == ["image of another range of values"]
+
+
 def test_table(tmp_path):
     dataset = coco(tmp_path, *[{**GOOD, "id": i, "segmentation": [1, 2]} for i in (1, 2)], {**GOOD, "image_id": 5})
     path = tmp_path / "annotations" / "instances_val2017.json"
