@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,7 +127,10 @@ def load_sample(
 
 def _load(dataset, config, image_id):
     """Image [H, W, C], masks [H, W, n], class ids [n] and keypoints as the data set gives them, checked."""
-    image = images.convert_channels(dataset.load_image(image_id), config.IMAGE_CHANNEL_COUNT)
+    image = np.asarray(dataset.load_image(image_id))
+    if image.size and (words := images.odd_values(image)):
+        warnings.warn(f"{dataset.image_info[image_id].get('path')}: {words}", stacklevel=3)
+    image = images.convert_channels(image, config.IMAGE_CHANNEL_COUNT)
     check_size(dataset.image_info[image_id], image.shape)
     mask, class_ids = dataset.load_mask(image_id) if config.USE_MASK else dataset.load_box_masks(image_id)
     mask, size = np.asarray(mask, bool), image.shape[:2]

@@ -14,13 +14,16 @@ from keras.optimizers.schedules import LearningRateSchedule
 from typing_extensions import Self
 
 from mrcnn import weights
+from mrcnn.data.agreement import check_training
 from mrcnn.data.batches import DataGenerator, SameBatches
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.encoders import Encoder
 from mrcnn.data.problems import format_problems
 from mrcnn.data.remarks import remarks
+from mrcnn.evaluate import Evaluation
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.models.graph import Compiled, precision
+from mrcnn.models.processes import stay_home
 from mrcnn.settings import CONFIG, Config
 from mrcnn.train.callbacks import SampleSeed, StopOnNonFiniteLoss, tensorboard
 from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
@@ -62,6 +65,7 @@ class Network:
     def __init__(self, mode: str, config: Config, model_dir: Path | str) -> None:
         if mode not in ("training", "inference"):
             raise ValueError(f"mode is {mode!r}; it must be 'training' or 'inference'.")
+        stay_home()
         self.mode = mode
         self.config = config
         self.model_dir = str(model_dir)
@@ -253,14 +257,14 @@ class Network:
             seed: of order, augmentation and the choice of anchors and RoIs.
 
         Raises:
-            ValueError: built for inference, or `layers` match none.
+            ValueError: built for inference, `layers` match none, or a set does not fit: see `mrcnn.data.agreement`.
             FloatingPointError: the loss is not finite; the message names the batch's images.
         """
         self._need("training")
         keep_freed_memory()
         if self.epoch >= epochs:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
-        _report_problems(train_dataset, self.config)
+        _check_sets(self.config, train_dataset, val_dataset, custom_callbacks or ())
         self._choose_layers(layers, epochs)
         start, shared = self.epoch, self._shared(seed, workers)
         generator = DataGenerator(
@@ -328,14 +332,18 @@ class Network:
         return callbacks + [x for x in custom if x not in callbacks]
 
     def _need(self, mode):
+        stay_home()
         if self.mode != mode:
             raise ValueError(f"This model was built for {self.mode}; make one with mode={mode!r}.")
 
 
-def _report_problems(dataset, config):
-    problems = dataset.validate(quick=True, verbose=0)
+def _check_sets(config, train_dataset, val_dataset, callbacks):
+    """Refuse sets that do not fit, and print what is wrong with the first."""
+    held_out = [val_dataset, *(x.dataset for x in callbacks if isinstance(x, Evaluation))]
+    check_training(config, train_dataset, [dataset for dataset in held_out if dataset is not None])
+    problems = train_dataset.validate(quick=True, verbose=0)
     if problems:
-        print(format_problems(problems, len(dataset.image_info), each=2))
+        print(format_problems(problems, len(train_dataset.image_info), each=2))
         print("train_dataset.validate() lists them all. Training goes on without what is left out.")
-    for remark in remarks(dataset, config):
+    for remark in remarks(train_dataset, config):
         print(remark)

@@ -140,7 +140,7 @@ def test_sources_that_share_ids(tmp_path):
 
     answers = [*PERFECT, found((10, 10, 50, 50, 3, 0.9))]
     path = tmp_path / "results.json"
-    metrics = evaluate(Model(answers), Two(), results_path=path, verbose=0)
+    metrics = evaluate(Model(answers, NUM_CLASSES=4), Two(), results_path=path, verbose=0)
     per_class = {name: values["AP"] for name, values in metrics["segm"]["per_class"].items()}
     assert per_class == pytest.approx({"squares.five": 1, "nine": 1, "more.five": 1})
     written = [(entry["image_id"], entry["category_id"]) for entry in json.loads(path.read_text())]
