@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.resizing import mold, plan, resize_image
 from mrcnn.models import inspection
+from mrcnn.models.images import image_list
 from mrcnn.models.inspection import log
 from mrcnn.models.network import Network
 from mrcnn.models.results import Place
@@ -105,7 +105,8 @@ class Detector(Network):
         """Find the instances in images, batch by batch.
 
         Args:
-            images: list of any number of [h, w, C] arrays of 0..255, of any sizes.
+            images: list of any number of [h, w, C] arrays of 0..255, of any sizes. Other values, such as 0..1, bring a
+                warning.
             verbose: 1 prints shapes.
             rle: True gives masks as COCO's run lengths, which need little memory where images are large.
 
@@ -114,14 +115,13 @@ class Detector(Network):
             int32, scores [n] float32; unless USE_MASK is False masks [h, w, n] bool, or a list of n run lengths as of
             `masks.encode_rle`; and with NUM_KEYPOINTS keypoints [n, J, 3] float32 of (x, y, score): pixels, and the
             point's probability in its box, all 0 for classes without keypoints.
+
+        Raises:
+            ValueError: something else than a list of images; or see `mold_inputs`.
+            RuntimeError: in a process that was forked off one with a model.
         """
         self._need("inference")
-        if any(np.issubdtype(np.asarray(image).dtype, np.floating) and np.min(image) < 0 for image in images):
-            warnings.warn(
-                "An image has negative values, as if mold_image had been applied: detect does that itself. Pass the "
-                "image of 0..255, or molded ones to detect_molded.",
-                stacklevel=2,
-            )
+        images = image_list(images)
         if verbose:
             log(f"Processing {len(images)} images")
             for image in images:
