@@ -6,8 +6,8 @@
     python samples/app.py --dataset my/folder       # runs on that set: class names from its annotations
 
 Weights found under logs/ and weights/ can be chosen on the page. It is served to this machine alone and needs no
-network; what is dropped on it is deleted when the program ends. Whatever has a score of 0.05 is kept, so moving the
-threshold takes no other detection.
+network; what is dropped on it, files of 100 MB at most, is deleted when the program ends. Whatever has a score of 0.05
+is kept, so moving the threshold takes no other detection.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import html
 import io
 import json
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -65,6 +66,9 @@ STYLE = """<style>
 
 # Nothing leaves this machine: no public link, no statistics, no history of runs, no footer with links.
 LAUNCH = {"server_name": "127.0.0.1", "share": False, "quiet": True, "footer_links": [], "ssr_mode": False}
+LARGEST_FILE = "100mb"
+# Names of this machine. Under any other a page of a stranger would reach this one through the browser.
+HOSTS = ["127.0.0.1", "localhost"]
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -302,6 +306,19 @@ def build_page(load, choices, chosen=None):
     return page
 
 
+def launch(page, port=None):
+    """Serve the page in threads of its own; its address."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+    app = {"middleware": [hosts]}
+    _, address, _ = page.launch(
+        server_port=port, prevent_thread_lock=True, max_file_size=LARGEST_FILE, app_kwargs=app, **LAUNCH
+    )
+    return address
+
+
 def main(argv=None):
     """Serve the page until Ctrl-C; the exit code is 2 for a mistake in arguments or files."""
     parser = argparse.ArgumentParser(
@@ -332,8 +349,10 @@ def main(argv=None):
         with tempfile.TemporaryDirectory(prefix="mrcnn-") as folder:
             os.environ["GRADIO_TEMP_DIR"] = folder
             page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)
-            _, address, _ = page.launch(server_port=args.port, prevent_thread_lock=True, **LAUNCH)
-            print(f"The page is at {address} - Ctrl-C ends it.", flush=True)
+            for name in ("SIGTERM", "SIGHUP"):  # Windows has the first alone
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
+            print(f"The page is at {launch(page, args.port)} - Ctrl-C ends it.", flush=True)
             page.block_thread()
     except (ValueError, OSError) as error:
         print(f"app.py: error: {error}", file=sys.stderr)

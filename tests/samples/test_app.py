@@ -292,8 +292,7 @@ def page(folder):
     blocks = app.build_page(load, ["stub", "other"], "stub")
     browser = start_browser(folder)
     try:
-        _, address, _ = blocks.launch(prevent_thread_lock=True, **app.LAUNCH)
-        browser.get(address)
+        browser.get(app.launch(blocks))
         page = Page(browser)
         page.wait(lambda: page.script("return document.querySelector('input[type=file]')"))
         yield page
