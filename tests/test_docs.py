@@ -1,12 +1,23 @@
 """The documentation: its code runs, its links and commands lead somewhere, and it names every room."""
 
+import http.client
+import io
+import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+import toy_data
+from PIL import Image
+
+from mrcnn.model import MaskRCNN
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / name for name in ("README.md", "NOTES.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").rglob("*.md"))
@@ -68,7 +79,40 @@ def test_own_data_runs_as_it_is_written(tmp_path):
     assert {path.name for path in folder.glob("*.png")} == {"truth.png", "found.png"}
 
 
-@pytest.mark.parametrize("page", ["index.md", "weights.md"])
+def test_the_server_answers(tmp_path, monkeypatch, eager):
+    monkeypatch.chdir(tmp_path)
+    narrow = {"TOP_DOWN_PYRAMID_SIZE": 8, "RPN_CHANNELS": 8, "MASK_CHANNELS": 8, "FPN_CLASSIF_FC_LAYERS_SIZE": 16}
+    config = toy_data.config(NAME="toy", BACKBONE_WIDTH=4, DETECTION_MIN_CONFIDENCE=0, **narrow)
+    Path("model").mkdir()
+    MaskRCNN("inference", config, tmp_path).save_weights("model/weights.h5")
+    config.to_json("model/config.json")
+    page = {"__name__": "page"}
+    exec(compile(blocks("serving.md")[0], "serving.md", "exec"), page)
+    image = np.random.default_rng(0).integers(0, 255, (64, 80, 3)).astype("uint8")
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG")
+    page["LARGEST"] = len(file.getvalue())
+    (wanted,) = page["model"].detect([image])
+    with ThreadingHTTPServer(("127.0.0.1", 0), page["Handler"]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def post(data):
+            connection = http.client.HTTPConnection(*server.server_address)
+            connection.request("POST", "/", data)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(post, [file.getvalue()] * 4))
+        assert post(b"no image") == (400, {"error": "no image that can be read"})
+        assert post(file.getvalue() + b"more")[0] == 413
+        server.shutdown()
+    for status, found in answers:
+        assert status == 200 and found["class_ids"] == wanted["class_ids"].tolist() != []
+        assert found["rois"] == wanted["rois"].tolist()
+
+
+@pytest.mark.parametrize("page", ["index.md", "weights.md", "serving.md"])
 def test_code_that_needs_weights_is_python(page):
     for block in blocks(page):
         compile(block, page, "exec")
