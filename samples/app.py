@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -306,6 +307,20 @@ def build_page(load, choices, chosen=None):
     return page
 
 
+@contextmanager
+def folder_of_its_own():
+    """A folder for what the page writes. It goes when the block ends, by SIGTERM or SIGHUP too."""
+    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has the one
+    before = [signal.signal(number, lambda number, _: sys.exit(128 + number)) for number in signals]
+    try:
+        with tempfile.TemporaryDirectory(prefix="mrcnn-") as folder:
+            os.environ["GRADIO_TEMP_DIR"] = folder
+            yield folder
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
 def launch(page, port=None):
     """Serve the page in threads of its own; its address."""
     from starlette.middleware import Middleware
@@ -346,12 +361,8 @@ def main(argv=None):
         if args.model:
             load(args.model)
         choices = [args.model] * bool(args.model) + find_weights(args.logs, weights.default_folder())
-        with tempfile.TemporaryDirectory(prefix="mrcnn-") as folder:
-            os.environ["GRADIO_TEMP_DIR"] = folder
+        with folder_of_its_own():
             page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)
-            for name in ("SIGTERM", "SIGHUP"):  # Windows has the first alone
-                if hasattr(signal, name):
-                    signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
             print(f"The page is at {launch(page, args.port)} - Ctrl-C ends it.", flush=True)
             page.block_thread()
     except (ValueError, OSError) as error:

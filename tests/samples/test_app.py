@@ -1,10 +1,14 @@
 """samples/app.py: what the page shows, and the page itself in a browser where there is one."""
 
+import http.client
 import json
+import os
 import re
 import shutil
+import signal
 import sys
 import time
+import urllib.parse
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -199,6 +203,42 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, monkeypatch):
         assert app.main(words) == 2
         message = capsys.readouterr().err
         assert message.startswith("app.py: error: ") and text in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_nothing_is_left_after_a_signal(monkeypatch, name):
+    """The handler was the system's, which ends at once."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "before")
+    number, before = getattr(signal, name), signal.getsignal(getattr(signal, name))
+    with pytest.raises(SystemExit) as end, app.folder_of_its_own() as folder:
+        Path(folder, "photo.png").touch()
+        assert os.environ["GRADIO_TEMP_DIR"] == folder
+        signal.raise_signal(number)
+        time.sleep(1)
+    assert end.value.code == 128 + number and not Path(folder).exists()
+    assert signal.getsignal(number) is before
+
+
+def test_strangers_and_large_files_are_refused(monkeypatch):
+    pytest.importorskip("gradio", reason="Gradio is not installed")
+    monkeypatch.setattr(app, "LARGEST_FILE", "10kb")
+    page = app.build_page(lambda path: stub(), ["stub"], "stub")
+    address = urllib.parse.urlsplit(app.launch(page)).netloc
+
+    def ask(path="/", host=address, file=None):
+        connection, data, headers = http.client.HTTPConnection(address), None, {"Host": host}
+        if file is not None:
+            form = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n%b\r\n--b--\r\n'
+            data, headers["Content-Type"] = form % file, "multipart/form-data; boundary=b"
+        connection.request("GET" if file is None else "POST", path, data, headers)
+        return connection.getresponse().status
+
+    try:
+        hosts = [address, "localhost", "evil.example", "127.0.0.1.evil.example:7860"]
+        assert [ask(host=host) for host in hosts] == [200, 200, 400, 400]
+        assert [ask("/gradio_api/upload", file=bytes(size)) for size in (9000, 20000)] == [200, 413]
+    finally:
+        page.close()
 
 
 # In a browser
