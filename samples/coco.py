@@ -1,5 +1,7 @@
 """Train, evaluate and run Mask R-CNN on COCO, on your own folder in COCO's format, or on a small generated set.
 
+Other detectors go the same way: --detector names one to train, and its config remembers it.
+
 A folder holds annotations/instances_<subset><year>.json and the images in <subset><year>/. Classes and their number
 follow the annotation file. Without --dataset a set of coloured shapes is generated and used.
 
@@ -42,7 +44,7 @@ from mrcnn import weights  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 from mrcnn.data.coco import CocoDataset  # noqa: E402
 from mrcnn.evaluate.during_training import stored_record  # noqa: E402
-from mrcnn.settings import CONFIG  # noqa: E402
+from mrcnn.settings import CONFIG, SETTINGS  # noqa: E402
 from mrcnn.weights import convert  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT / "logs"
@@ -122,6 +124,11 @@ def parse_arguments(argv=None, sample=COCO):
         help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
         "Detectron2 (.pth, .pkl), or a folder that mrcnn.weights.convert wrote; default: to train, none for a "
         "generated set and coco for others; else last",
+    )
+    parser.add_argument(
+        "--detector",
+        choices=SETTINGS["DETECTOR"].choices,
+        help="train: what to train (default: mask_rcnn); its config remembers it",
     )
     parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images to evaluate or detect")
@@ -207,6 +214,8 @@ def make_config(args, num_classes):
     named = args.model in ("coco", "imagenet", "none")
     config = config_class() if named else stored_config(args.model, config_class)
     changes = {"NUM_CLASSES": num_classes, **parse_settings(args.config)}
+    if args.detector:
+        changes["DETECTOR"] = args.detector
     if args.steps:
         # A short epoch is not followed by a long validation.
         changes = {"VALIDATION_STEPS": min(args.steps, config.VALIDATION_STEPS), **changes}
@@ -238,9 +247,9 @@ def join_machines(text):
 
 def load_model(args, config):
     """The model with its weights."""
-    from mrcnn.model import MaskRCNN
+    from mrcnn.models.detectors import build_detector
 
-    model = MaskRCNN("training" if args.command == "train" else "inference", config, args.logs)
+    model = build_detector("training" if args.command == "train" else "inference", config, args.logs)
     if args.model == "none":
         return model
     path = args.model

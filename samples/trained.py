@@ -26,7 +26,7 @@ import coco  # noqa: E402
 import pose  # noqa: E402
 import shapes  # noqa: E402
 
-from mrcnn.model import MaskRCNN  # noqa: E402
+from mrcnn.models.detectors import build_detector  # noqa: E402
 from mrcnn.train.run import find_last  # noqa: E402
 from mrcnn.weights import convert  # noqa: E402
 
@@ -94,7 +94,7 @@ def weights(sample):
 
 
 def model(sample, path=None, dataset=None, **settings):
-    """A `MaskRCNN` that detects, from a score of 0.5 on or what its config says if that is higher.
+    """A detector for inference, from a score of 0.5 on or what its config says if that is higher.
 
     It pads images to squares, so that what a notebook draws is what the network sees.
 
@@ -121,6 +121,6 @@ def model(sample, path=None, dataset=None, **settings):
         )
     config.update(**{"DETECTION_MIN_CONFIDENCE": max(0.5, config.DETECTION_MIN_CONFIDENCE), **settings})
     config.update(IMAGE_RESIZE_MODE="square", IMAGE_MAX_DIM=(config.IMAGE_MAX_DIM or 1024) // 64 * 64)
-    model = MaskRCNN("inference", config, model_dir=LOGS)
+    model = build_detector("inference", config, LOGS)
     model.load_weights(path, by_name=True)
     return model

@@ -167,9 +167,9 @@ class DataGenerator(PyDataset):
             "input_gt_class_ids": np.pad(class_ids, (0, spare)).astype("int32"),
             "input_gt_boxes": np.pad(boxes, ((0, spare), (0, 0))).astype("float32"),
         }
-        if config.USE_MASK:
+        if "segm" in config.finds:
             arrays["input_gt_masks"] = np.pad(masks, ((0, 0), (0, 0), (0, spare)))
-        if config.NUM_KEYPOINTS:
+        if "keypoints" in config.finds:
             arrays["input_gt_keypoints"] = np.pad(points, ((0, spare), (0, 0), (0, 0)))
         for more in encoded:
             arrays |= more

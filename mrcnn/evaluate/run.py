@@ -97,7 +97,7 @@ def _metrics(config, dataset, coco, results, image_ids, max_detections):
     """The numbers of each kind that the model finds."""
     own_ids = [i + 1 for i in image_ids]
     sigmas, metrics = keypoints.sigmas(config.KEYPOINT_SIGMAS, config.NUM_KEYPOINTS), {}
-    for kind in ["bbox", *["segm"] * config.USE_MASK, *["keypoints"] * bool(config.NUM_KEYPOINTS)]:
+    for kind in config.finds:
         classes = range(1, dataset.num_classes)
         if kind == "keypoints" and config.KEYPOINT_CLASSES is not None:
             classes = config.KEYPOINT_CLASSES

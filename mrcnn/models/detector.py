@@ -36,10 +36,15 @@ class Detector(Network):
     `predict`, and `result`; and `inputs`, where its graph takes more than an image and its meta.
 
     Attributes:
+        name: what DETECTOR calls it; the config of a model says so from then on. None where it has no name there.
         anchors: [A, 4] in pixels, of the last image shape asked for.
     """
 
+    name: str | None = None
+
     def __init__(self, mode: str, config: Config, model_dir: Path | str) -> None:
+        if self.name:
+            config.update(DETECTOR=self.name)
         self.anchors: np.ndarray | None = None
         self._anchors: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
         super().__init__(mode, config, model_dir)

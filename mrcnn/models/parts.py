@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from mrcnn.data.anchors import anchor_settings
@@ -14,6 +15,7 @@ from mrcnn.layers.backbones import build_backbone
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.layers.box_head import BoxHead
 from mrcnn.layers.detections import DetectionLayer, image_window
+from mrcnn.layers.fpn import build_fpn
 from mrcnn.layers.keypoint_head import KeypointHead
 from mrcnn.layers.mask_head import MaskHead
 from mrcnn.layers.roi_head import RoiHead
@@ -23,6 +25,7 @@ from mrcnn.ops import boxes
 from mrcnn.ops.anchors import count_anchors
 from mrcnn.ops.boxes import Tensor
 from mrcnn.settings import Config
+from mrcnn.settings.checks import MAP_STRIDES
 
 
 def image_shape(config: Config, mode: str) -> list[Any]:
@@ -57,24 +60,37 @@ def image_inputs(config: Config, mode: str) -> tuple[Tensor, Tensor]:
     )
 
 
-def truth_inputs(config: Config) -> dict[str, Tensor]:
-    """Inputs of a training graph beside image and meta, by name, in the original's order. Boxes are in pixels."""
-    batch, limit, shape = batch_size(config, "training"), config.MAX_GT_INSTANCES, image_shape(config, "training")
-    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else shape[:2]
-    anchors = count_anchors(**anchor_settings(config, shape))
-    shapes: dict[str, tuple[Sequence[int], str]] = {
+def _inputs(config, shapes):
+    """Inputs of a training graph by name, of {name: (shape, dtype)}."""
+    batch = batch_size(config, "training")
+    return {name: keras.Input(shape, batch, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
+
+
+def rpn_inputs(config: Config) -> dict[str, Tensor]:
+    """Inputs of what the RPN should say, by name."""
+    anchors = count_anchors(**anchor_settings(config, image_shape(config, "training")))
+    shapes = {
         "input_rpn_match": ((anchors, 1), "int32"),
         "input_rpn_bbox": ((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), "float32"),
+    }
+    return _inputs(config, shapes)
+
+
+def truth_inputs(config: Config) -> dict[str, Tensor]:
+    """Inputs of the ground truth, by name, in the original's order, and perhaps of RoIs. Boxes are in pixels."""
+    limit = config.MAX_GT_INSTANCES
+    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else image_shape(config, "training")[:2]
+    shapes: dict[str, tuple[Sequence[int], str]] = {
         "input_gt_class_ids": ((limit,), "int32"),
         "input_gt_boxes": ((limit, 4), "float32"),
     }
-    if config.USE_MASK:
+    if "segm" in config.finds:
         shapes["input_gt_masks"] = (*mask_shape, limit), "bool"
-    if config.NUM_KEYPOINTS:
+    if "keypoints" in config.finds:
         shapes["input_gt_keypoints"] = (limit, config.NUM_KEYPOINTS, 3), "float32"
     if not config.USE_RPN_ROIS:
         shapes["input_rois"] = ((config.POST_NMS_ROIS_TRAINING, 4), "float32")
-    return {name: keras.Input(shape, batch, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
+    return _inputs(config, shapes)
 
 
 def backbone(config: Config, image: Tensor) -> Sequence[Tensor]:
@@ -89,6 +105,20 @@ def backbone(config: Config, image: Tensor) -> Sequence[Tensor]:
         padding=config.RESNET_PADDING,
         epsilon=config.BATCH_NORM_EPSILON,
     )
+
+
+def feature_maps(config: Config, image: Tensor) -> list[Tensor]:
+    """What regions are proposed on, finest first: the pyramid [P2, P3, P4, P5, P6], or, where BACKBONE_STRIDES has one
+    number, the backbone's map of that stride."""
+    _, *maps = backbone(config, image)
+    if len(config.BACKBONE_STRIDES) == 1:
+        return [maps[MAP_STRIDES.index(config.BACKBONE_STRIDES[0])]]
+    return build_fpn(maps, config.TOP_DOWN_PYRAMID_SIZE)
+
+
+def roi_maps(maps: Sequence[Tensor]) -> list[Tensor]:
+    """What RoIs are cut out of: P6 of a pyramid serves the RPN alone."""
+    return list(maps[:4])
 
 
 def input_anchors(config: Config) -> Tensor:
@@ -106,21 +136,21 @@ def constant_anchors(config: Config, image: Tensor) -> Tensor:
 
 
 def region_proposals(
-    config: Config, pyramid: Sequence[Tensor], image_meta: Tensor, anchors: Tensor, count: int
+    config: Config, maps: Sequence[Tensor], image_meta: Tensor, anchors: Tensor, count: int
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """The RPN on all levels, and the `count` best of its boxes.
+    """The RPN on all maps, and the `count` best of its boxes.
 
     Returns:
         {"rpn_class_logits", "rpn_class", "rpn_bbox"}, each [B, A, ...] of all levels; and proposals [B, count, 4].
     """
     rpn = build_rpn_model(
         config.RPN_ANCHOR_STRIDE,
-        len(config.RPN_ANCHOR_RATIOS),
-        config.TOP_DOWN_PYRAMID_SIZE,
+        np.size(config.RPN_ANCHOR_SCALES[0]) * len(config.RPN_ANCHOR_RATIOS),
+        maps[0].shape[-1],
         config.RPN_CHANNELS,
         config.RPN_SCORE,
     )
-    logits, probs, deltas = zip(*(rpn(level) for level in pyramid), strict=True)
+    logits, probs, deltas = zip(*(rpn(x) for x in maps), strict=True)
     levels = {"rpn_class_logits": list(logits), "rpn_class": list(probs), "rpn_bbox": list(deltas)}
     outputs = {name: layers.Concatenate(axis=1, name=name, dtype="float32")(x) for name, x in levels.items()}
     each = levels if config.PROPOSAL_NMS == "level" else outputs
@@ -139,15 +169,41 @@ def normalized(config: Config, pixels: Tensor) -> Tensor:
     return ops.where(padding, 0.0, boxes.normalize(pixels, image_shape(config, "training"), config.BOX_NORMALIZATION))
 
 
-def roi_sampler(config: Config) -> DetectionTargetLayer:
-    """The layer that samples RoIs of the proposals, with what the heads should say of them."""
-    return DetectionTargetLayer(
+class SampledRois(NamedTuple):
+    """RoIs to learn from with what the box head should say of them; see `DetectionTargetLayer`.
+
+    Attributes:
+        rois, class_ids, deltas: [B, T, 4], [B, T], [B, T, 4].
+        positive: [B, P, 4], the first of them, which alone have a mask and keypoints.
+        shapes: what the further heads should say of these, in their order.
+    """
+
+    rois: Tensor
+    class_ids: Tensor
+    deltas: Tensor
+    positive: Tensor
+    shapes: list[Tensor]
+
+    def outputs(self, stage: str = "") -> dict[str, Tensor]:
+        """The RoIs and their targets by name; `stage` is "_2" for the second one of a cascade."""
+        return {
+            f"output{stage}_rois": self.rois,
+            f"target{stage}_class_ids": self.class_ids,
+            f"target{stage}_bbox": self.deltas,
+        }
+
+
+def sampled_rois(config: Config, candidates: Tensor, truth: dict[str, Tensor]) -> SampledRois:
+    """RoIs sampled from the candidates [B, N, 4], normalised, by the ground truth of `truth_inputs`."""
+    shape_of = {"input_gt_masks": "MASK_SHAPE", "input_gt_keypoints": "KEYPOINT_MASK_SHAPE"}
+    given = {name: tuple(getattr(config, setting)) for name, setting in shape_of.items() if name in truth}
+    sampler = DetectionTargetLayer(
         config.TRAIN_ROIS_PER_IMAGE,
         config.ROI_POSITIVE_RATIO,
-        tuple(config.MASK_SHAPE) if config.USE_MASK else None,
+        given.get("input_gt_masks"),
         config.USE_MINI_MASK,
         config.BBOX_STD_DEV,
-        keypoint_shape=tuple(config.KEYPOINT_MASK_SHAPE) if config.NUM_KEYPOINTS else None,
+        keypoint_shape=given.get("input_gt_keypoints"),
         image_shape=image_shape(config, "training"),
         keypoint_classes=config.KEYPOINT_CLASSES,
         roi_expand=config.KEYPOINT_ROI_EXPAND,
@@ -156,6 +212,11 @@ def roi_sampler(config: Config) -> DetectionTargetLayer:
         normalization=config.BOX_NORMALIZATION,
         name="proposal_targets",
     )
+    gt_boxes = normalized(config, truth["input_gt_boxes"])
+    rois, class_ids, deltas, *shapes = sampler(
+        [candidates, truth["input_gt_class_ids"], gt_boxes, *(truth[name] for name in given)]
+    )
+    return SampledRois(rois, class_ids, deltas, rois[:, : sampler.positive_slots], shapes)
 
 
 def _norm(config, wanted):
@@ -181,7 +242,7 @@ def box_head(config: Config) -> BoxHead:
 def instance_heads(config: Config, mode: str) -> dict[str, RoiHead]:
     """The heads that look at detections, and in training at positive RoIs: name of the output -> head."""
     heads: dict[str, RoiHead] = {}
-    if config.USE_MASK:
+    if "segm" in config.finds:
         heads["mrcnn_mask"] = MaskHead(
             config.MASK_POOL_SIZE,
             config.NUM_CLASSES,
@@ -191,7 +252,7 @@ def instance_heads(config: Config, mode: str) -> dict[str, RoiHead]:
             logits=mode == "training" and config.MASK_LOSS == "logits",
             **_align(config),
         )
-    if config.NUM_KEYPOINTS:
+    if "keypoints" in config.finds:
         heads["mrcnn_keypoint"] = KeypointHead(
             config.KEYPOINT_POOL_SIZE,
             config.NUM_KEYPOINTS,
@@ -215,6 +276,11 @@ def detection_layer(config: Config) -> DetectionLayer:
         config.BOX_NORMALIZATION,
         name="mrcnn_detection",
     )
+
+
+def box_loss_settings(config: Config) -> dict[str, Any]:
+    """Arguments of the losses of boxes."""
+    return {"mean": config.LOSS_MEAN, "beta": config.SMOOTH_L1_BETA}
 
 
 def loss_weights(config: Config, names: Sequence[str]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.settings.checks import SETTINGS, problems
+from mrcnn.settings.checks import DETECTORS, SETTINGS, problems
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in typing from Python 3.11 on
@@ -51,6 +51,13 @@ class Settings:
         self.IMAGE_SHAPE: Any = np.array([side, side, c.IMAGE_CHANNEL_COUNT])  # with None where IMAGE_MAX_DIM is
         # image id, original shape, shape, window, scale, active classes
         self.IMAGE_META_SIZE: int = 1 + 3 + 3 + 4 + 1 + c.NUM_CLASSES
+
+    @property
+    def finds(self) -> tuple[str, ...]:
+        """What the detector finds, as COCO calls it: "bbox", and "segm" and "keypoints" where it has their heads."""
+        c: Any = self
+        wanted = {"bbox": True, "segm": c.USE_MASK, "keypoints": c.NUM_KEYPOINTS}
+        return tuple(kind for kind in DETECTORS[c.DETECTOR] if wanted[kind])
 
     def validate(self) -> None:
         """Raise ValueError with one sentence if a setting is impossible."""

@@ -20,6 +20,15 @@ LOSSES = (
     "mrcnn_keypoint_loss",
 )
 
+# DETECTOR -> what it may find, as COCO calls it; masks and keypoints where it is given the heads for them.
+DETECTORS = {
+    "mask_rcnn": ("bbox", "segm", "keypoints"),
+    "faster_rcnn": ("bbox",),
+}
+
+# Strides of a backbone's maps C2..C5.
+MAP_STRIDES = (4, 8, 16, 32)
+
 
 # Types
 
@@ -134,6 +143,12 @@ def _or_none(kind):
     )
 
 
+def _is_scales(x):
+    """Numbers, or as many for each entry."""
+    several = _is_sequence_of(_is_sequence_of(_is_number))(x) and len({len(level) for level in x}) == 1
+    return several or _is_sequence_of(_is_number)(x)
+
+
 _text = Kind("text", _is_text)
 _flag = Kind("True or False", _is_flag, convert=bool)
 _function = Kind("a function", is_function)
@@ -145,6 +160,7 @@ _shape = Kind("two whole numbers", _is_sequence_of(_is_whole, 2), _at_least(1))
 # Every setting of `Config`.
 SETTINGS: dict[str, Kind | Choice] = {
     "NAME": _or_none(_text),
+    "DETECTOR": Choice(tuple(DETECTORS)),
     "GPU_COUNT": _whole(1),
     "IMAGES_PER_GPU": _whole(1),
     "STEPS_PER_EPOCH": _whole(1),
@@ -164,7 +180,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "RPN_CHANNELS": _whole(1),
     "MASK_CHANNELS": _whole(1),
     "NUM_CLASSES": Kind("a whole number", _is_whole, convert=int),  # `_classes` has a better word on its range
-    "RPN_ANCHOR_SCALES": _sequence(ABOVE_0),
+    "RPN_ANCHOR_SCALES": Kind("a sequence of numbers, or of as many for each level", _is_scales, ABOVE_0),
     "RPN_ANCHOR_RATIOS": _sequence(ABOVE_0),
     "RPN_ANCHOR_STRIDE": _whole(1),
     "RPN_ANCHORS": _choice("exact", "rounded"),
@@ -271,6 +287,11 @@ def _levels(c):
         yield (
             f"RPN_ANCHOR_SCALES has {scales} values for {levels} pyramid levels; give one scale for each entry of "
             "BACKBONE_STRIDES."
+        )
+    if levels == 1 and c.BACKBONE_STRIDES[0] not in MAP_STRIDES:
+        yield (
+            f"BACKBONE_STRIDES is {list(c.BACKBONE_STRIDES)}; a backbone's single map has a stride of "
+            f"{', '.join(map(str, MAP_STRIDES))}."
         )
 
 

@@ -31,6 +31,9 @@ class Config(Settings):
     # Name of the experiment: the prefix of its log folder.
     NAME: str | None = None
 
+    # What is built, trained and run: "mask_rcnn"; "faster_rcnn", which has no masks. mrcnn/models has a file for each.
+    DETECTOR = "mask_rcnn"
+
     # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
     # the largest batch that fits gives the best use of the machine.
     GPU_COUNT = 1
@@ -65,7 +68,8 @@ class Config(Settings):
     # a CPU.
     BACKBONE_WIDTH = 64
 
-    # Strides of P2..P6 against the image.
+    # Strides of P2..P6 against the image. One of them alone, as [16], stands for the backbone's map of that stride in
+    # the place of a pyramid, as before Lin et al. 2017.
     BACKBONE_STRIDES: Numbers = [4, 8, 16, 32, 64]
 
     # Width of the first dense layers of the box head (convolutions over the whole pooled RoI).
@@ -86,7 +90,8 @@ class Config(Settings):
     # Classes including the background, which is class 0.
     NUM_CLASSES = 1
 
-    # Side of a square anchor in pixels, one for each pyramid level.
+    # Side of a square anchor in pixels, one for each pyramid level, or as many for each: [[128, 256, 512]] for the nine
+    # anchors a place of Ren et al. 2015, on one map.
     RPN_ANCHOR_SCALES: Numbers = (32, 64, 128, 256, 512)
 
     # Width / height of the anchors in each cell.

@@ -155,7 +155,9 @@ _TAIL = {
 def _layout(model, mode):
     """Layer names of the original's file for this model, weightless ones included, with our layer or None for each."""
     ours = {layer.name: layer for layer in model.layers}
-    names = [layer.name for layer in model.layers]
+    names = list(ours)
+    if not {"fpn_c5p5", "rpn_model", "mrcnn_class_logits"} <= set(names):
+        return list(ours.items())  # nothing that the original had
     # Without the RPN's proposals (USE_RPN_ROIS False) the heads' layers lie between those of the pyramid.
     backbone = [
         name
@@ -178,8 +180,9 @@ def _layout(model, mode):
     first = counts.get("activation", 0)
     # Index 3 is the classes' softmax, which the original numbered and then named.
     tail = _TAIL[mode].format(*(first + i for i in range(8))).split()
-    # The original had no keypoints; their layers follow.
-    tail += [name for name in names if name.startswith("mrcnn_keypoint")]
+    # Layers that the original did not have follow.
+    known = {name for name, _ in layout} | set(tail)
+    tail += [x.name for x in model.layers if x.name not in known and not hasattr(x, "layers") and named_weights(x)]
     return layout + [(name, ours.get(name)) for name in tail]
 
 

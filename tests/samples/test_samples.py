@@ -131,6 +131,19 @@ def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
     assert Image.open(picture).size == (320, 200)
 
 
+def test_another_detector_is_remembered(capsys, default, tmp_path):
+    common = ["--logs", tmp_path / "logs"]
+    train = ["train", "--detector", "faster_rcnn", "--steps", "1", "--epochs", "1"]
+    code, out, _ = run(capsys, *train, *common, "--config", *SMALL)
+    assert code == 0 and "rpn_class_loss" in out and "mask_loss" not in out
+    code, out, _ = run(capsys, "evaluate", *common)
+    assert code == 0 and re.search(r"^box( +[\d.-]+){12}$", out, re.M) and not re.search(r"^mask ", out, re.M)
+    code, out, _ = run(capsys, "train", "--model", "last", "--epochs", "2", *common)
+    assert code == 0 and "from epoch 1 to 2" in out and "mask_loss" not in out
+    code, out, _ = run(capsys, "detect", "--output", tmp_path / "picture.png", *common)
+    assert code == 0 and (tmp_path / "picture.png").exists()
+
+
 def test_refine_is_for_large_masks():
     pytest.importorskip("cv2", reason="OpenCV does not import", exc_type=ImportError)
     image = np.zeros((200, 300, 3), "uint8")

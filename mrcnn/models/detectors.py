@@ -1,0 +1,30 @@
+"""The detectors by name, as the setting DETECTOR and `--detector` have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mrcnn.models.detector import Detector
+from mrcnn.models.faster_rcnn import FasterRCNN
+from mrcnn.models.mask_rcnn import MaskRCNN
+from mrcnn.settings import CONFIG, Config
+from mrcnn.weights.convert import h5_file
+
+# DETECTOR -> its class. What each may find is in `mrcnn.settings.checks.DETECTORS`.
+DETECTORS: dict[str, type[Detector]] = {cls.name: cls for cls in (MaskRCNN, FasterRCNN)}
+
+
+def build_detector(mode: str, config: Config, model_dir: Path | str) -> Detector:
+    """The detector that a config asks for; arguments as of `Network`."""
+    return DETECTORS[config.DETECTOR](mode, config, model_dir)
+
+
+def load_detector(
+    path: Path | str, model_dir: Path | str = "logs", mode: str = "inference", **settings: Any
+) -> Detector:
+    """The detector of a folder of `mrcnn.weights.convert` or of an `.h5` file of a run, whichever it is; see
+    `Network.from_pretrained`."""
+    path = h5_file(path, model_dir)
+    config = Config.from_json(path.parent / CONFIG)
+    return DETECTORS[config.DETECTOR].from_pretrained(path, model_dir, mode, **settings)

@@ -1,0 +1,79 @@
+"""Every detector trains, is saved, resumed, loaded by its config alone, detects and is evaluated."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from kites import Kites
+from quick import QuickConfig
+
+from mrcnn.evaluate import evaluate
+from mrcnn.models.detectors import DETECTORS, build_detector, load_detector
+from mrcnn.settings import SETTINGS, checks
+from mrcnn.weights.h5 import named_weights
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+def test_names():
+    assert set(DETECTORS) == set(checks.DETECTORS) == set(SETTINGS["DETECTOR"].choices)
+    assert QuickConfig().DETECTOR == "mask_rcnn"
+    with pytest.raises(ValueError, match="DETECTOR is 'mask'; choose one of mask_rcnn, faster_rcnn"):
+        QuickConfig().update(DETECTOR="mask")
+
+
+def test_what_they_find():
+    config = QuickConfig().update(NUM_KEYPOINTS=4)
+    assert config.finds == ("bbox", "segm", "keypoints")
+    assert config.update(USE_MASK=False).finds == ("bbox", "keypoints")
+    assert QuickConfig().update(NUM_KEYPOINTS=4, DETECTOR="faster_rcnn").finds == ("bbox",)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_run(name, tmp_path):
+    config = QuickConfig().update(DETECTOR=name)
+    model = build_detector("training", config, tmp_path)
+    kept = keras.callbacks.History()
+    model.train(Kites(), Kites(2), 0.001, 1, "all", custom_callbacks=[kept])
+    losses = {key: values[0] for key, values in kept.history.items() if key.endswith("_loss")}
+    assert losses and all(np.isfinite(value) and value > 0 for value in losses.values())
+    assert set(losses) == set(model.keras_model.loss_weights)
+    last = model.find_last()
+    assert json.loads((Path(last).parent / "config.json").read_text())["DETECTOR"] == name
+
+    resumed = load_detector(last, tmp_path, "training")
+    assert type(resumed) is DETECTORS[name] and resumed.epoch == 1
+    resumed.train(Kites(), None, 0.001, 2, "heads")
+    assert resumed.epoch == 2
+
+    detector = load_detector(resumed.find_last(), tmp_path)
+    assert type(detector) is DETECTORS[name] and not detector.load_report.left and not detector.load_report.unused
+    (result,) = detector.detect([Kites().load_image(1)])
+    count = len(result["rois"])
+    assert result["rois"].shape == (count, 4) and result["scores"].shape == result["class_ids"].shape == (count,)
+    assert ("masks" in result) == ("segm" in config.finds)
+    assert tuple(evaluate(detector, Kites(2), verbose=0)) == config.finds
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_weights_go_from_training_to_inference(name, tmp_path):
+    """Every weight of one graph is one of the other, and a file of either has them all."""
+    config = QuickConfig().update(DETECTOR=name)
+    learnt = build_detector("training", config, tmp_path)
+    learnt.save_weights(tmp_path / "weights.h5")
+    detector = build_detector("inference", config, tmp_path)
+    detector.load_weights(tmp_path / "weights.h5")
+    ours, theirs = (
+        {
+            (layer.name, key): weight
+            for layer in model.get_trainable_layers()
+            for key, weight in named_weights(layer).items()
+        }
+        for model in (detector, learnt)
+    )
+    assert ours.keys() == theirs.keys()
+    for key, weight in ours.items():
+        np.testing.assert_array_equal(weight.numpy(), theirs[key].numpy())
+    assert not detector.load_report.unused
