@@ -130,6 +130,12 @@ def parse_arguments(argv=None, sample=COCO):
         choices=SETTINGS["DETECTOR"].choices,
         help="train: what to train (default: mask_rcnn); its config remembers it",
     )
+    parser.add_argument(
+        "--recipe",
+        choices=["joint", "four-step"],
+        default="joint",
+        help="train: four-step alternates between the RPN and the box head of a faster_rcnn (Ren et al. 2015)",
+    )
     parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images to evaluate or detect")
     parser.add_argument("--epochs", type=int, metavar="N", help="train: epoch to stop at")
@@ -288,6 +294,13 @@ def train(args, model, train_set, val_set):
         stages = [(rate, epochs, args.layers or "all")]
     else:
         stages = [(rate, 40, "heads"), (rate, 120, "4+"), (rate / 10, 160, "all")]
+    if args.recipe == "four-step":
+        from mrcnn.models.four_step import train_four_step
+
+        (rate, epochs, _), *_ = stages
+        options = {"augmentation": args.augment, "augment": not args.augment}
+        train_four_step(model, train_set, val_set, rate, epochs, **options)
+        stages = []
     callbacks = []
     if args.eval_every and val_set is not None:
         callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)]
@@ -296,6 +309,16 @@ def train(args, model, train_set, val_set):
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it
         print(f"Weights are in {last}")
+
+
+def check_recipe(args):
+    """Raise ValueError where --recipe does not go with the rest; four-step names the detector that it trains."""
+    if args.recipe == "four-step":
+        if (args.detector or "faster_rcnn") != "faster_rcnn" or args.eval_every or args.machines or args.layers:
+            raise ValueError(
+                "--recipe four-step trains a faster_rcnn on one machine, without --eval-every and --layers."
+            )
+        args.detector = "faster_rcnn"
 
 
 def left(stages, record):
@@ -330,6 +353,7 @@ def main(argv=None, sample=COCO):
         args.image_only = args.command == "detect" and released and not args.dataset
         if args.machines and args.eval_every:
             raise ValueError("--eval-every does not go with --machines; evaluate the checkpoints afterwards.")
+        check_recipe(args)
         if args.machines:
             join_machines(args.machines)
         if args.image_only:

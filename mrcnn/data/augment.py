@@ -19,6 +19,7 @@ def augment(
     rng: np.random.Generator | None = None,
     points: ArrayLike | None = None,
     flip_pairs: Iterable[Sequence[int]] = (),
+    corners: ArrayLike | None = None,
 ) -> tuple[np.ndarray, ...]:
     """Change an image as training sees it, and its masks and keypoints along with it: their geometry alone.
 
@@ -31,10 +32,11 @@ def augment(
         points: keypoints [n, J, 3] of (x, y, v) in pixels, or None.
         flip_pairs: pairs (left, right) of keypoints, which are exchanged where the augmentation is a mirror. Whether it
             is, three points in the middle of the image tell.
+        corners: further points [m, k, 3], which no mirror exchanges, or None.
 
     Returns:
-        image and mask of the same shapes and dtypes; then, if points were given, float32 points, which may have left
-        the image; v is 0 for those that the augmenter lost.
+        image and mask of the same shapes and dtypes; then, if points or corners were given, float32 ones, which may
+        have left the image; v is 0 for those that the augmenter lost.
 
     Raises:
         ValueError: `check` refuses the augmentation, or it changed the size of the image.
@@ -42,20 +44,24 @@ def augment(
     apply = _way(augmentation)
     height, width = image.shape[:2]
     probe = np.array([[0.5, 0.5], [0.6, 0.5], [0.5, 0.6]]) * (width, height)
-    flat = np.concatenate([probe, np.reshape(points, (-1, 3))[:, :2]]) if points is not None else None
+    given = [np.array(x, "float32") for x in (points, corners) if x is not None]
+    flat = np.concatenate([probe, *(x.reshape(-1, 3)[:, :2] for x in given)]) if given else None
     new_image, new_mask, flat = apply(image, mask, flat, augmentation, rng)
     if new_image.shape != image.shape or new_mask.shape != mask.shape:
         raise ValueError(
             f"The augmentation changed the image from {image.shape} to {new_image.shape}; give it keep_size=True, or "
             "what else makes it keep the size."
         )
-    if points is None:
-        return new_image, new_mask
-    moved = np.array(points, "float32")
-    moved[..., :2] = flat[3:].reshape(*moved.shape[:-1], 2)
-    moved[~np.isfinite(moved).all(axis=-1)] = 0
-    (ax, ay), (bx, by) = flat[1] - flat[0], flat[2] - flat[0]  # a probe that was lost is no mirror
-    return new_image, new_mask, swap(moved, flip_pairs) if ax * by < ay * bx else moved
+    start = len(probe)
+    for moved in given:
+        end = start + moved[..., 0].size
+        moved[..., :2] = flat[start:end].reshape(*moved.shape[:-1], 2)
+        moved[~np.isfinite(moved).all(axis=-1)] = 0
+        start = end
+    if points is not None:
+        (ax, ay), (bx, by) = flat[1] - flat[0], flat[2] - flat[0]  # a probe that was lost is no mirror
+        given[0] = swap(given[0], flip_pairs) if ax * by < ay * bx else given[0]
+    return new_image, new_mask, *given
 
 
 def check(augmentation: Any) -> None:

@@ -185,6 +185,11 @@ class Dataset:
         """
         return None
 
+    def load_proposals(self, image_id: int) -> np.ndarray | None:
+        """Override it if boxes to look at come with the images: those of one, [n, 4] (y1, x1, y2, x2) in its pixels,
+        the best first. None, as here, has a detector that takes some search the image for them."""
+        return None
+
     def load_annotations(self, image_id: int) -> list[Annotation]:
         """The image's objects for evaluation; here those of `load_mask` and `load_keypoints`, numbered from 1."""
         masks, class_ids = self.load_mask(image_id)

@@ -45,6 +45,19 @@ class RandomRois:
         return {"input_rois": rois.astype("float32")}
 
 
+class GivenRois:
+    """Encoder of the proposals that come with an image: input_rois [count, 4] float32 pixels, zero-padded."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        rois = np.zeros((self.count, 4), "float32")
+        kept = sample.proposals[: self.count]
+        rois[: len(kept)] = kept
+        return {"input_rois": rois}
+
+
 def two_stage_encoders(config: Config, random_rois: int | None = None) -> list[Encoder]:
     """Those of a detector with an RPN; with USE_RPN_ROIS False it gets RoIs, as many as `random_rois` or
     POST_NMS_ROIS_TRAINING says."""

@@ -40,7 +40,7 @@ def remarks(dataset: Any, config: Config) -> Iterator[str]:
     if unseen:
         yield f"Of {len(unseen)} classes there is no object: {_listed(unseen)}."
     bare = sum(not annotation.has_mask() for annotation in objects)
-    if bare and config.USE_MASK:
+    if bare and "segm" in config.finds:
         yield f"{bare} of {len(objects)} objects have no mask and are left out; USE_MASK = False trains on their boxes."
     most = max(map(len, found))
     if most > config.MAX_GT_INSTANCES:

@@ -11,6 +11,7 @@ import numpy as np
 from mrcnn.data.annotations import check_size
 from mrcnn.data.augment import augment as apply_augmentation
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.proposals import as_points, from_points, load_proposals
 from mrcnn.data.resizing import resize_image
 from mrcnn.ops import images, keypoints, masks
 from mrcnn.ops.meta import compose_image_meta
@@ -28,6 +29,7 @@ class Sample(NamedTuple):
         masks: [H, W, n] bool, or [h, w, n] mini masks.
         points: [n, NUM_KEYPOINTS, 3] float32 of (x, y, v), zero where there is none.
         inside: [H, W] bool, where the image is image: neither padding nor what augmentation brought in from outside.
+        proposals: [m, 4] float32 pixels, where the detector takes some; else m is 0.
     """
 
     image: np.ndarray
@@ -37,6 +39,7 @@ class Sample(NamedTuple):
     masks: np.ndarray
     points: np.ndarray
     inside: np.ndarray
+    proposals: np.ndarray
 
 
 def load_image_gt(
@@ -84,6 +87,8 @@ def load_sample(
     rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
     image, mask, class_ids, points = _load(dataset, config, image_id)
     original_shape = image.shape
+    proposals = load_proposals(dataset, image_id, image) if config.takes_proposals else np.zeros((0, 4))
+    corners = as_points(proposals)
     image, (y1, x1, y2, x2), scale, padding, crop = resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
@@ -95,7 +100,7 @@ def load_sample(
         rounding=config.IMAGE_ROUNDING,
     )
     mask = masks.resize_mask(mask, scale, padding, crop)
-    points = keypoints.resize(points, original_shape, scale, padding, crop)
+    points, corners = (keypoints.resize(x, original_shape, scale, padding, crop) for x in (points, corners))
     inside = np.zeros(image.shape[:2], bool)
     inside[y1:y2, x1:x2] = True
     if config.IMAGE_PADDING == "mean" and not inside.all():
@@ -103,14 +108,15 @@ def load_sample(
     if augment and rng.random() < 0.5:
         image, mask, inside = np.fliplr(image), np.fliplr(mask), np.fliplr(inside)
         points = keypoints.mirror(points, image.shape[1], config.KEYPOINT_FLIP_PAIRS)
+        corners = keypoints.mirror(corners, image.shape[1], ())
     if augmentation is not None:
         # What is image moves as the masks do.
         planes = np.concatenate([np.moveaxis(mask, -1, 0), inside[None]])
         given = image, np.moveaxis(planes, 0, -1), augmentation, rng
-        if config.NUM_KEYPOINTS:
-            image, mask, points = apply_augmentation(*given, points, config.KEYPOINT_FLIP_PAIRS)
-        else:
-            image, mask = apply_augmentation(*given)
+        moving = points if config.NUM_KEYPOINTS else None, config.KEYPOINT_FLIP_PAIRS, corners if len(corners) else None
+        image, mask, *moved = apply_augmentation(*given, *moving)
+        points = moved.pop(0) if config.NUM_KEYPOINTS else points
+        corners = moved.pop() if moved else corners
         mask, inside = mask[..., :-1], mask[..., -1]
 
     present = mask.any(axis=(0, 1))
@@ -122,7 +128,7 @@ def load_sample(
     (window,) = masks.extract_bboxes(inside[..., None])
     active = _active_classes(dataset, image_id)
     meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
-    return Sample(image, meta, class_ids, boxes, mask, points, inside)
+    return Sample(image, meta, class_ids, boxes, mask, points, inside, from_points(corners, image.shape))
 
 
 def _load(dataset, config, image_id):
@@ -132,7 +138,7 @@ def _load(dataset, config, image_id):
         warnings.warn(f"{dataset.image_info[image_id].get('path')}: {words}", stacklevel=3)
     image = images.convert_channels(image, config.IMAGE_CHANNEL_COUNT)
     check_size(dataset.image_info[image_id], image.shape)
-    mask, class_ids = dataset.load_mask(image_id) if config.USE_MASK else dataset.load_box_masks(image_id)
+    mask, class_ids = dataset.load_mask(image_id) if "segm" in config.finds else dataset.load_box_masks(image_id)
     mask, size = np.asarray(mask, bool), image.shape[:2]
     if not mask.size and not len(class_ids):
         mask = np.zeros((*size, 0), bool)

@@ -12,6 +12,7 @@ from mrcnn.data.agreement import check_set
 from mrcnn.data.annotations import check_size
 from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.proposals import load_proposals
 from mrcnn.evaluate.coco import check_limit, coco_metrics
 from mrcnn.evaluate.results import Detections, own_results
 from mrcnn.evaluate.swaps import count_swaps
@@ -77,20 +78,31 @@ def _detect(model, dataset, image_ids, found, bad, verbose):
     ) as progress:
         for start in range(0, len(waiting), model.config.BATCH_SIZE):
             batch = waiting[start : start + model.config.BATCH_SIZE]
-            read = {}
+            read: dict[int, Any] = {}
             for i in batch:
                 try:
-                    image = dataset.load_image(i)
-                    check_size(dataset.image_info[i], image.shape)
+                    read[i] = _given(model, dataset, i)
                 except Exception as error:  # whatever a broken file or a user's class raises, the other images count
                     bad.add(i, error)
                     found.add(i, [])
                 else:
-                    read[i] = image
                     bad.good()
-            for i, result in zip(read, model.detect(list(read.values()), rle=True), strict=True):
+            for i, result in zip(read, _results(model, read.values()), strict=True):
                 found.add(i, own_results(i, result))
             progress.update(len(batch))
+
+
+def _given(model, dataset, image_id):
+    """An image, and proposals for a detector that takes some."""
+    image = dataset.load_image(image_id)
+    check_size(dataset.image_info[image_id], image.shape)
+    return image, load_proposals(dataset, image_id, image) if model.config.takes_proposals else None
+
+
+def _results(model, given):
+    images, proposals = [image for image, _ in given], [boxes for _, boxes in given]
+    options = {"proposals": proposals} if model.config.takes_proposals else {}
+    return model.detect(images, rle=True, **options)
 
 
 def _metrics(config, dataset, coco, results, image_ids, max_detections):

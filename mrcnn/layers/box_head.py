@@ -26,7 +26,8 @@ class WholeConv2D(layers.Conv2D):
 
 
 class BoxHead(RoiHead):
-    """Two dense layers (written as convolutions, as old weights hold them), then classes and deltas.
+    """Two dense layers (written as convolutions, as old weights hold them), then classes and deltas; or, as in
+    torchvision's v2 models, some 3x3 convolutions and one dense layer before these.
 
     Outputs, with K classes, background included: `{prefix}_class_logits` [B, N, K], `{prefix}_class` [B, N, K]
     probabilities, `{prefix}_bbox` [B, N, K, 4] deltas in units of BBOX_STD_DEV, or [B, N, 1, 4] if they are the same
@@ -37,9 +38,12 @@ class BoxHead(RoiHead):
         num_classes: K.
         train_bn: False uses stored BatchNorm statistics.
         channels: width of the dense layers.
-        norm: the layer between a dense layer and its ReLU, made with `frozen` and `name`; None for nothing.
+        norm: the layer between a convolution, or a dense layer where there are no convolutions, and its ReLU, made with
+            `frozen` and `name`; None for nothing.
         class_agnostic: one box for all classes (Cai and Vasconcelos 2018), not one for each.
         prefix, align: see `RoiHead`.
+        dense: number of dense layers.
+        convolutions, conv_channels: number and width of the convolutions.
     """
 
     def __init__(
@@ -51,16 +55,27 @@ class BoxHead(RoiHead):
         norm: Callable[..., Any] | None = BatchNorm,
         class_agnostic: bool = False,
         prefix: str = "mrcnn",
+        dense: int = 2,
+        convolutions: int = 0,
+        conv_channels: int = 256,
         **align: Any,
     ) -> None:
         super().__init__(prefix, "classifier", pool_size, **align)
         self.blocks = [
             (
-                WholeConv2D(channels, size, name=f"{prefix}_class_conv{i}"),
-                norm_layer(norm, f"{prefix}_class_bn{i}", train_bn),
+                layers.Conv2D(conv_channels, 3, padding="same", use_bias=norm is None, name=f"{prefix}_box_conv{i}"),
+                norm_layer(norm, f"{prefix}_box_bn{i}", train_bn),
                 layers.Activation("relu"),
             )
-            for i, size in enumerate((pool_size, 1), start=1)
+            for i in range(1, convolutions + 1)
+        ]
+        self.blocks += [
+            (
+                WholeConv2D(channels, pool_size if i == 1 else 1, name=f"{prefix}_class_conv{i}"),
+                norm_layer(None if convolutions else norm, f"{prefix}_class_bn{i}", train_bn),
+                layers.Activation("relu"),
+            )
+            for i in range(1, dense + 1)
         ]
         self.squeeze = layers.Reshape((channels,), name="pool_squeeze" if prefix == "mrcnn" else f"{prefix}_squeeze")
         self.boxes = 1 if class_agnostic else num_classes
@@ -73,8 +88,8 @@ class BoxHead(RoiHead):
 
     def outputs(self, pooled: Tensor, unflatten: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         x = pooled
-        for dense, norm, relu in self.blocks:
-            x = relu(norm(dense(x)))
+        for convolution, norm, relu in self.blocks:
+            x = relu(norm(convolution(x)))
         shared = self.squeeze(x)
         logits = self.logits(unflatten(self.classify(shared)))
         deltas = layers.Reshape((self.boxes, 4))(self.refine(shared))

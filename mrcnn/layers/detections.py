@@ -58,7 +58,8 @@ def refine_detections(
 
     rois = ops.take_along_axis(rois, index[..., None], axis=1)
     flat = ops.reshape(deltas, (-1, deltas.shape[1] * deltas.shape[2], 4))
-    deltas = ops.take_along_axis(flat, (index * deltas.shape[2] + class_ids)[..., None], axis=1)
+    own = class_ids if deltas.shape[2] > 1 else 0  # one box for all classes
+    deltas = ops.take_along_axis(flat, (index * deltas.shape[2] + own)[..., None], axis=1)
     refined = boxes.decode(rois, deltas * ops.convert_to_tensor(std_dev, dtype="float32"))
     refined = boxes.clip(refined, window[:, None, :])
 
@@ -83,7 +84,8 @@ class DetectionLayer(layers.Layer):
         suppression: among those of one "class", among "all", or "none".
         normalization: of the boxes, as `boxes.normalize` takes it.
 
-    Inputs: [rois [B, N, 4] normalised, probabilities [B, N, K], deltas [B, N, K, 4], image_meta [B, 12 + K]].
+    Inputs: [rois [B, N, 4] normalised, probabilities [B, N, K], deltas [B, N, K, 4], or [B, N, 1, 4] if they are the
+    same for all classes, image_meta [B, 12 + K]].
     Output: [B, D, 6] of (y1, x1, y2, x2 normalised, class id, score), highest score first, zero-padded.
     """
 

@@ -1,6 +1,7 @@
 """Feature Pyramid Network (Lin et al. 2017): maps of a backbone become levels that all have as many channels."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from keras import layers
 
@@ -33,7 +34,11 @@ TopBlock = Callable[[int, Tensor, Tensor, int], list[Tensor]]
 
 
 def build_fpn(
-    feature_maps: Sequence[Tensor], channels: int, first: int = 2, top: TopBlock | None = pooled_top
+    feature_maps: Sequence[Tensor],
+    channels: int,
+    first: int = 2,
+    top: TopBlock | None = pooled_top,
+    norm: Callable[..., Any] | None = None,
 ) -> list[Tensor]:
     """Top-down pyramid with lateral connections, and a top block of still coarser levels.
 
@@ -43,21 +48,25 @@ def build_fpn(
         first: number of the finest map: 2 for [C2, C3, C4, C5], 3 for [C3, C4, C5].
         top: function(last, top_map, top_level, channels) that gives the levels above the last, from the backbone's last
             map and the level made of it; None for none.
+        norm: the layer behind each convolution, made with `name`, as in torchvision's v2 models; None for nothing.
 
     Returns:
         the levels, finest first: by default [P2, P3, P4, P5, P6]. Layers are named fpn_c{level}p{level} (lateral) and
-        fpn_p{level}.
+        fpn_p{level}, norms as what they follow with _bn behind.
     """
+
+    def convolve(x, size, name):
+        x = layers.Conv2D(channels, size, padding="same", use_bias=norm is None, name=name)(x)
+        return norm(name=f"{name}_bn")(x) if norm else x
+
     last = first + len(feature_maps) - 1
-    merged = layers.Conv2D(channels, 1, name=f"fpn_c{last}p{last}")(feature_maps[-1])
+    merged = convolve(feature_maps[-1], 1, f"fpn_c{last}p{last}")
     pyramid = [merged]
     for level in range(last - 1, first - 1, -1):
         up = layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(merged)
-        lateral = layers.Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(feature_maps[level - first])
+        lateral = convolve(feature_maps[level - first], 1, f"fpn_c{level}p{level}")
         merged = layers.Add(name=f"fpn_p{level}add")([up, lateral])
         pyramid.insert(0, merged)
     # A 3x3 convolution takes the aliasing of the upsampling away.
-    levels = [
-        layers.Conv2D(channels, 3, padding="same", name=f"fpn_p{level}")(x) for level, x in enumerate(pyramid, first)
-    ]
+    levels = [convolve(x, 3, f"fpn_p{level}") for level, x in enumerate(pyramid, first)]
     return levels + (top(last, feature_maps[-1], levels[-1], channels) if top else [])

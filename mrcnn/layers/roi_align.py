@@ -1,4 +1,4 @@
-"""RoIAlign over the pyramid: a fixed grid of bilinear samples from the level that suits each box."""
+"""RoIAlign, or RoI pooling, over the pyramid: a fixed grid of values from the level that suits each box."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,15 +9,16 @@ from keras import layers, ops
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.meta import parse_image_meta
 from mrcnn.ops.roi_align import crop_and_resize, pyramid_level
+from mrcnn.ops.roi_pool import roi_pool
 
 
 @keras.saving.register_keras_serializable("mrcnn")
 class PyramidROIAlign(layers.Layer):
-    """RoIAlign on all levels of the pyramid at once.
+    """RoIAlign (bilinear samples), or RoI pooling (the highest values), on all levels of the pyramid at once.
 
     Args:
         pool_shape: (rows, columns) of cells per box.
-        sampling: where in the cells the maps are read, a key of `SAMPLINGS`.
+        sampling: where in the cells the maps are read, a key of `SAMPLINGS`, or "pool" for RoI pooling.
         rounding: how levels become whole, a key of `ROUNDINGS`.
         first_level: number of the finest of the maps.
 
@@ -46,6 +47,8 @@ class PyramidROIAlign(layers.Layer):
         image_shape = ops.cast(parse_image_meta(image_meta)["image_shape"], "float32")
         area, first = image_shape[:, 0:1] * image_shape[:, 1:2], self.first_level
         level = pyramid_level(boxes, area, self.rounding, first, first + len(maps) - 1) - first
+        if self.sampling == "pool":
+            return roi_pool(maps, level, boxes, self.pool_shape)
         sizes = [ops.shape(x)[1:3] for x in maps]
         starts = [0]
         for height, width in sizes[:-1]:

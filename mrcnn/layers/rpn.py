@@ -15,7 +15,12 @@ from mrcnn.ops.nms import nms_indices
 
 
 def rpn_graph(
-    feature_map: Tensor, anchors_per_location: int, anchor_stride: int, channels: int = 512, score: str = "softmax"
+    feature_map: Tensor,
+    anchors_per_location: int,
+    anchor_stride: int,
+    channels: int = 512,
+    score: str = "softmax",
+    convolutions: int = 1,
 ) -> list[Tensor]:
     """RPN head on one level.
 
@@ -23,8 +28,9 @@ def rpn_graph(
         feature_map: [B, h, w, depth].
         anchors_per_location: anchors in each cell.
         anchor_stride: 1 for anchors in every cell, 2 for every second one.
-        channels: width of the shared 3x3 convolution.
+        channels: width of the shared 3x3 convolutions.
         score: "softmax" for two values an anchor, background and foreground; "sigmoid" for foreground alone.
+        convolutions: how many of these there are.
 
     Returns:
         logits [B, a, 2 or 1], probabilities alike and deltas [B, a, 4], with
@@ -33,6 +39,8 @@ def rpn_graph(
     shared = layers.Conv2D(
         channels, 3, padding="same", activation="relu", strides=anchor_stride, name="rpn_conv_shared"
     )(feature_map)
+    for i in range(2, convolutions + 1):
+        shared = layers.Conv2D(channels, 3, padding="same", activation="relu", name=f"rpn_conv_shared{i}")(shared)
     values = {"softmax": 2, "sigmoid": 1}[score]
     x = layers.Conv2D(values * anchors_per_location, 1, name="rpn_class_raw")(shared)
     logits = layers.Reshape((-1, values))(x)
@@ -42,11 +50,16 @@ def rpn_graph(
 
 
 def build_rpn_model(
-    anchor_stride: int, anchors_per_location: int, depth: int, channels: int = 512, score: str = "softmax"
+    anchor_stride: int,
+    anchors_per_location: int,
+    depth: int,
+    channels: int = 512,
+    score: str = "softmax",
+    convolutions: int = 1,
 ) -> keras.Model:
     """The RPN head as a model of its own, so that all levels share its weights. See `rpn_graph`."""
     feature_map = keras.Input((None, None, depth), name="input_rpn_feature_map")
-    outputs = rpn_graph(feature_map, anchors_per_location, anchor_stride, channels, score)
+    outputs = rpn_graph(feature_map, anchors_per_location, anchor_stride, channels, score, convolutions)
     return keras.Model(feature_map, outputs, name="rpn_model")
 
 

@@ -53,8 +53,8 @@ def bbox_loss(
     Args:
         target_bbox: [B, T, 4].
         target_class_ids: [B, T] int; positive RoIs are above 0, padding below.
-        pred_bbox: [B, T, K, 4].
+        pred_bbox: [B, T, K, 4], or [B, T, 1, 4] if they are the same for all classes.
         mean, beta: as in `rpn_bbox_loss`; the sample are all RoIs.
     """
-    pred = of_class(pred_bbox, target_class_ids, axis=2)
+    pred = of_class(pred_bbox, target_class_ids, axis=2) if pred_bbox.shape[2] > 1 else pred_bbox[:, :, 0]
     return _box_loss(target_bbox, pred, target_class_ids > 0, target_class_ids >= 0, mean, beta)

@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 from mrcnn import evaluate
 from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.proposals import search
 from mrcnn.data.resizing import mold, plan, resize_image
 from mrcnn.models import inspection
 from mrcnn.models.images import image_list
 from mrcnn.models.inspection import log
 from mrcnn.models.network import Network
-from mrcnn.models.results import Place
+from mrcnn.models.results import Place, mold_boxes
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.images import convert_channels
@@ -51,16 +52,18 @@ class Detector(Network):
 
     # What a system gives
 
-    def inputs(self, molded: np.ndarray, metas: np.ndarray) -> list[np.ndarray]:
-        """Inputs of the inference graph for molded images [B, H, W, C] and their metas [B, 12 + K]."""
-        return [molded, metas]
+    def inputs(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> list[np.ndarray]:
+        """Inputs of the inference graph for molded images [B, H, W, C], their metas [B, 12 + K] and, where they come
+        with the images, their proposals [B, N, 4] normalised, zero-padded."""
+        return [molded, metas, *given]
 
-    def predict(self, molded: np.ndarray, metas: np.ndarray) -> Found:
+    def predict(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> Found:
         """Run the network.
 
         Args:
             molded: [B, H, W, C] float32.
             metas: [B, 12 + K] float32.
+            given: as of `inputs`.
 
         Returns:
             outputs by name, [B, ...] each: "detections" [B, D, 6], and what else `result` reads.
@@ -106,7 +109,13 @@ class Detector(Network):
             )
         return np.stack(molded), np.stack(metas), np.stack(windows)
 
-    def detect(self, images: Sequence[np.ndarray], verbose: int = 0, rle: bool = False) -> list[dict[str, Any]]:
+    def detect(
+        self,
+        images: Sequence[np.ndarray],
+        verbose: int = 0,
+        rle: bool = False,
+        proposals: Sequence[np.ndarray] | None = None,
+    ) -> list[dict[str, Any]]:
         """Find the instances in images, batch by batch.
 
         Args:
@@ -114,6 +123,8 @@ class Detector(Network):
                 warning.
             verbose: 1 prints shapes.
             rle: True gives masks as COCO's run lengths, which need little memory where images are large.
+            proposals: for a detector that takes some, boxes to look at in each image, [n, 4] pixels, the best first;
+                None for those of a selective search.
 
         Returns:
             For each image a dict of rois [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n]
@@ -131,11 +142,14 @@ class Detector(Network):
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
+        if proposals is not None and not self.config.takes_proposals:
+            raise ValueError(f"A {self.config.DETECTOR} takes no proposals: it finds what to look at itself.")
+        if self.config.takes_proposals and proposals is None:
+            proposals = [search(np.asarray(image)) for image in images]
         results: list[Any] = [None] * len(images)
-        for members in _batches([self._molded_shape(image) for image in images], self.config.BATCH_SIZE):
-            molded, metas, windows = self.mold_inputs([images[i] for i in members])
-            shapes = [np.shape(images[i]) for i in members]
-            for i, result in zip(members, self._detect_batch(molded, metas, shapes, windows, rle), strict=True):
+        for members, molded, metas, shapes, windows in self._molded(images):
+            given = [proposals[i] for i in members] if proposals is not None else None
+            for i, result in zip(members, self._detect_batch(molded, metas, shapes, windows, rle, given), strict=True):
                 results[i] = result
         return results
 
@@ -157,14 +171,27 @@ class Detector(Network):
         shape = molded.shape[1:]
         return self._detect_batch(molded, np.asarray(image_metas), [shape] * count, [(0, 0, *shape[:2])] * count)
 
-    def _detect_batch(self, molded, metas, original_shapes, windows, rle=False):
-        keep_freed_memory()
-        found = self.predict(molded, metas.astype("float32"))
+    def _molded(self, images):
+        """Batches of images of equal molded shape: their indices, what `mold_inputs` gives but with the shapes of the
+        images before the windows."""
+        for members in _batches([self._molded_shape(image) for image in images], self.config.BATCH_SIZE):
+            molded, metas, windows = self.mold_inputs([images[i] for i in members])
+            yield members, molded, metas, [np.shape(images[i]) for i in members], windows
+
+    def _places(self, molded, original_shapes, windows):
         how = self.config.BOX_NORMALIZATION
         return [
-            self.result({name: x[i] for name, x in found.items()}, Place(shape, molded.shape[1:], window, how), rle)
-            for i, (shape, window) in enumerate(zip(original_shapes, windows, strict=True))
+            Place(shape, molded.shape[1:], window, how) for shape, window in zip(original_shapes, windows, strict=True)
         ]
+
+    def _detect_batch(self, molded, metas, original_shapes, windows, rle=False, proposals=None):
+        keep_freed_memory()
+        places, given = self._places(molded, original_shapes, windows), []
+        if proposals is not None:
+            count = self.config.POST_NMS_ROIS_INFERENCE
+            given = [np.stack([mold_boxes(x, place, count) for x, place in zip(proposals, places, strict=True)])]
+        found = self.predict(molded, metas.astype("float32"), *given)
+        return [self.result({name: x[i] for name, x in found.items()}, place, rle) for i, place in enumerate(places)]
 
     def _molded_shape(self, image):
         config, (height, width) = self.config, np.shape(image)[:2]

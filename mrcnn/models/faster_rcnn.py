@@ -5,6 +5,7 @@ By default it stands on a pyramid (Lin et al. 2017); BACKBONE_STRIDES of one num
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,9 +16,9 @@ from mrcnn.data.encoders import Encoder, two_stage_encoders
 from mrcnn.layers.roi_head import RoiHead
 from mrcnn.models import parts
 from mrcnn.models.detector import Detector, Found
-from mrcnn.models.graph import InferenceGraph, TrainingGraph
-from mrcnn.models.results import Place, place_boxes
-from mrcnn.ops.boxes import Tensor
+from mrcnn.models.graph import Compiled, InferenceGraph, TrainingGraph
+from mrcnn.models.results import Place, place_boxes, to_original
+from mrcnn.ops.boxes import Tensor, to_pixels
 from mrcnn.ops.meta import parse_image_meta
 from mrcnn.settings import Config
 
@@ -60,13 +61,13 @@ class FasterRCNN(Detector):
         """The graph of training, whose outputs are predictions beside targets."""
         more, outputs, rois = self.propose(config, image, meta, maps, "training")
         truth = parts.truth_inputs(config)
-        candidates = parts.normalized(config, truth["input_rois"]) if "input_rois" in truth else rois
-        sampled = parts.sampled_rois(config, candidates, truth)
+        sampled = parts.sampled_rois(config, rois, truth)
         outputs |= self.learn(config, sampled, truth, levels, meta)
         outputs["active_class_ids"] = parse_image_meta(meta)["active_class_ids"]
         for (name, head), target in zip(heads.items(), sampled.shapes, strict=True):
             outputs |= {**head(sampled.positive, levels, meta), name.replace("mrcnn", "target"): target}
-        graph = TrainingGraph([image, meta, *more.values(), *truth.values()], outputs, name=self.name)
+        last = [more.pop("input_rois")] if "input_rois" in more else []  # in the original's order
+        graph = TrainingGraph([image, meta, *more.values(), *truth.values(), *last], outputs, name=self.name)
         function, arguments, names = self.criterion(config)
         weights = parts.loss_weights(config, [*names, *heads])
         graph.set_losses(function, arguments, weights, parts.decay_in_loss(config))
@@ -89,7 +90,11 @@ class FasterRCNN(Detector):
         anchors, inputs = parts.constant_anchors(config, image), parts.rpn_inputs(config)
         rpn, rois = parts.region_proposals(config, maps, meta, anchors, config.POST_NMS_ROIS_TRAINING)
         targets = {name.replace("input", "target"): x for name, x in inputs.items()}
-        return inputs, {**rpn, "rpn_rois": rois, **targets}, rois
+        outputs = {**rpn, "rpn_rois": rois, **targets}
+        if not config.USE_RPN_ROIS:
+            inputs["input_rois"] = parts.roi_input(config, mode)
+            rois = parts.normalized(config, inputs["input_rois"])
+        return inputs, outputs, rois
 
     def find(self, config: Config, rois: Tensor, levels: list[Tensor], meta: Tensor) -> dict[str, Tensor]:
         """Detections of the regions: "detections" [B, D, 6], "mrcnn_class" [B, N, K], "mrcnn_bbox" [B, N, K, 4]."""
@@ -125,14 +130,14 @@ class FasterRCNN(Detector):
     def encoders(self, config: Config) -> list[Encoder]:
         return two_stage_encoders(config)
 
-    def inputs(self, molded: np.ndarray, metas: np.ndarray) -> list[np.ndarray]:
+    def inputs(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> list[np.ndarray]:
         anchors = self.normalized_anchors(molded.shape[1:])
         return [molded, metas, np.broadcast_to(anchors, (len(molded), *anchors.shape))]
 
-    def predict(self, molded: np.ndarray, metas: np.ndarray) -> Found:
+    def predict(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> Found:
         detector, heads = self.compiled
         # The maps stay on the device: the heads read them there.
-        detections, *levels = detector(self.inputs(molded, metas))
+        detections, *levels = detector(self.inputs(molded, metas, *given))
         rows = keras.ops.convert_to_numpy(detections)
         found = {"detections": rows}
         if heads is None:
@@ -144,6 +149,19 @@ class FasterRCNN(Detector):
             return found | empty
         outputs = heads([detections[:, :slots, :4], metas, *levels])
         return found | {name: keras.ops.convert_to_numpy(x) for name, x in outputs.items()}
+
+    def regions(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the RPN proposes in images: of each [n, 4] float32 in its pixels, the best first."""
+        self._need("inference")
+        graph = self.keras_model
+        network = Compiled(keras.Model(graph.inputs, graph.get_layer("ROI").output))
+        results: list[Any] = [None] * len(images)
+        for members, molded, metas, shapes, windows in self._molded(images):
+            found = keras.ops.convert_to_numpy(network(self.inputs(molded, metas)))
+            for i, rows, place in zip(members, found, self._places(molded, shapes, windows), strict=True):
+                rows = to_original(rows[rows.any(axis=1)], place)
+                results[i] = to_pixels(rows, place.original[:2], place.normalization).astype("float32")
+        return results
 
     def boxes(self, found: Found, place: Place) -> tuple[dict[str, Any], np.ndarray]:
         """The boxes of `detect`'s result, and which of the detections [D, 6] these are, [n]."""
@@ -171,10 +189,22 @@ def faster_rcnn_losses(outputs: dict[str, Tensor], mean: str = "positives", beta
         outputs: predictions and targets by name.
         mean, beta: of the box losses, see LOSS_MEAN and SMOOTH_L1_BETA in `Config`.
     """
-    y, rpn_match, class_ids = outputs, outputs["target_rpn_match"], outputs["target_class_ids"]
+    y, rpn_match = outputs, outputs["target_rpn_match"]
     return {
         "rpn_class_loss": losses.rpn_class_loss(rpn_match, y["rpn_class_logits"]),
         "rpn_bbox_loss": losses.rpn_bbox_loss(y["target_rpn_bbox"], rpn_match, y["rpn_bbox"], mean, beta),
-        "mrcnn_class_loss": losses.class_loss(class_ids, y["mrcnn_class_logits"], y["active_class_ids"]),
-        "mrcnn_bbox_loss": losses.bbox_loss(y["target_bbox"], class_ids, y["mrcnn_bbox"], mean, beta),
+        **box_losses(y, mean, beta),
+    }
+
+
+def box_losses(
+    outputs: dict[str, Tensor], mean: str = "positives", beta: float = 1.0, stage: int = 0
+) -> dict[str, Tensor]:
+    """The losses of the box head, of one stage of a cascade; arguments as of `faster_rcnn_losses`."""
+    y, prefix = outputs, parts.stage_prefix(stage)
+    target = prefix.replace("mrcnn", "target")
+    class_ids = y[f"{target}_class_ids"]
+    return {
+        f"{prefix}_class_loss": losses.class_loss(class_ids, y[f"{prefix}_class_logits"], y["active_class_ids"]),
+        f"{prefix}_bbox_loss": losses.bbox_loss(y[f"{target}_bbox"], class_ids, y[f"{prefix}_bbox"], mean, beta),
     }

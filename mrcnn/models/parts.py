@@ -77,7 +77,7 @@ def rpn_inputs(config: Config) -> dict[str, Tensor]:
 
 
 def truth_inputs(config: Config) -> dict[str, Tensor]:
-    """Inputs of the ground truth, by name, in the original's order, and perhaps of RoIs. Boxes are in pixels."""
+    """Inputs of the ground truth, by name, in the original's order. Boxes are in pixels."""
     limit = config.MAX_GT_INSTANCES
     mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else image_shape(config, "training")[:2]
     shapes: dict[str, tuple[Sequence[int], str]] = {
@@ -88,9 +88,14 @@ def truth_inputs(config: Config) -> dict[str, Tensor]:
         shapes["input_gt_masks"] = (*mask_shape, limit), "bool"
     if "keypoints" in config.finds:
         shapes["input_gt_keypoints"] = (limit, config.NUM_KEYPOINTS, 3), "float32"
-    if not config.USE_RPN_ROIS:
-        shapes["input_rois"] = ((config.POST_NMS_ROIS_TRAINING, 4), "float32")
     return _inputs(config, shapes)
+
+
+def roi_input(config: Config, mode: str) -> Tensor:
+    """The input of RoIs that come with an image: in training [B, N, 4] in pixels of it, else normalised."""
+    if mode == "inference":
+        return keras.Input((config.POST_NMS_ROIS_INFERENCE, 4), name="input_rois")
+    return _inputs(config, {"input_rois": ((config.POST_NMS_ROIS_TRAINING, 4), "float32")})["input_rois"]
 
 
 def backbone(config: Config, image: Tensor) -> Sequence[Tensor]:
@@ -113,7 +118,8 @@ def feature_maps(config: Config, image: Tensor) -> list[Tensor]:
     _, *maps = backbone(config, image)
     if len(config.BACKBONE_STRIDES) == 1:
         return [maps[MAP_STRIDES.index(config.BACKBONE_STRIDES[0])]]
-    return build_fpn(maps, config.TOP_DOWN_PYRAMID_SIZE)
+    norm = _norm(config, config.FPN_BN)
+    return build_fpn(maps, config.TOP_DOWN_PYRAMID_SIZE, norm=norm and partial(norm, frozen=config.TRAIN_BN is False))
 
 
 def roi_maps(maps: Sequence[Tensor]) -> list[Tensor]:
@@ -149,18 +155,21 @@ def region_proposals(
         maps[0].shape[-1],
         config.RPN_CHANNELS,
         config.RPN_SCORE,
+        config.RPN_CONVOLUTIONS,
     )
     logits, probs, deltas = zip(*(rpn(x) for x in maps), strict=True)
     levels = {"rpn_class_logits": list(logits), "rpn_class": list(probs), "rpn_bbox": list(deltas)}
     outputs = {name: layers.Concatenate(axis=1, name=name, dtype="float32")(x) for name, x in levels.items()}
     each = levels if config.PROPOSAL_NMS == "level" else outputs
-    scored = [each["rpn_class"], each["rpn_bbox"], anchors]
-    if config.PROPOSAL_WINDOW == "image":
-        scored.append(image_window(image_meta, config.BOX_NORMALIZATION))
     proposals = ProposalLayer(
         count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI"
-    )(scored)
+    )([each["rpn_class"], each["rpn_bbox"], anchors, *proposal_windows(config, image_meta)])
     return outputs, proposals
+
+
+def proposal_windows(config: Config, image_meta: Tensor) -> list[Tensor]:
+    """What regions are cut to, [B, 4] in a list, or nothing where that is the padded image."""
+    return [image_window(image_meta, config.BOX_NORMALIZATION)] if config.PROPOSAL_WINDOW == "image" else []
 
 
 def normalized(config: Config, pixels: Tensor) -> Tensor:
@@ -184,13 +193,10 @@ class SampledRois(NamedTuple):
     positive: Tensor
     shapes: list[Tensor]
 
-    def outputs(self, stage: str = "") -> dict[str, Tensor]:
-        """The RoIs and their targets by name; `stage` is "_2" for the second one of a cascade."""
-        return {
-            f"output{stage}_rois": self.rois,
-            f"target{stage}_class_ids": self.class_ids,
-            f"target{stage}_bbox": self.deltas,
-        }
+    def outputs(self, stage: int = 0) -> dict[str, Tensor]:
+        """The RoIs and their targets by name; `stage` counts those of a cascade."""
+        names = (f"output{_number(stage)}_rois", f"target{_number(stage)}_class_ids", f"target{_number(stage)}_bbox")
+        return dict(zip(names, (self.rois, self.class_ids, self.deltas), strict=True))
 
 
 def sampled_rois(config: Config, candidates: Tensor, truth: dict[str, Tensor]) -> SampledRois:
@@ -208,7 +214,7 @@ def sampled_rois(config: Config, candidates: Tensor, truth: dict[str, Tensor]) -
         keypoint_classes=config.KEYPOINT_CLASSES,
         roi_expand=config.KEYPOINT_ROI_EXPAND,
         append_gt=config.APPEND_GT_ROIS,
-        sampling=config.ROI_ALIGN,
+        sampling="aligned" if config.ROI_ALIGN == "pool" else config.ROI_ALIGN,  # masks cannot be pooled
         normalization=config.BOX_NORMALIZATION,
         name="proposal_targets",
     )
@@ -219,6 +225,38 @@ def sampled_rois(config: Config, candidates: Tensor, truth: dict[str, Tensor]) -
     return SampledRois(rois, class_ids, deltas, rois[:, : sampler.positive_slots], shapes)
 
 
+def _number(stage):
+    """What the names of a stage's layers and outputs have behind "mrcnn"."""
+    return f"_{stage + 1}" if stage else ""
+
+
+def stage_prefix(stage: int) -> str:
+    """The beginning of the names of a stage's layers and outputs: mrcnn, mrcnn_2, ..."""
+    return f"mrcnn{_number(stage)}"
+
+
+def stage_std_dev(config: Config, stage: int) -> np.ndarray:
+    """The four numbers by which a stage's deltas are divided: those of later stages are smaller, as their regions are
+    better."""
+    return np.asarray(config.BBOX_STD_DEV) / (stage + 1)
+
+
+def relabelled_rois(config: Config, stage: int, rois: Tensor, truth: dict[str, Tensor]) -> SampledRois:
+    """All of the RoIs [B, T, 4] with what a later stage of a cascade should say of them, positives first."""
+    layer = DetectionTargetLayer(
+        config.TRAIN_ROIS_PER_IMAGE,
+        positive_ratio=1.0,
+        mask_shape=None,
+        std_dev=stage_std_dev(config, stage),
+        normalization=config.BOX_NORMALIZATION,
+        iou_threshold=config.CASCADE_IOUS[stage - 1],
+        name=f"{stage_prefix(stage)}_targets",
+    )
+    gt_boxes = normalized(config, truth["input_gt_boxes"])
+    rois, class_ids, deltas = layer([rois, truth["input_gt_class_ids"], gt_boxes])
+    return SampledRois(rois, class_ids, deltas, rois, [])
+
+
 def _norm(config, wanted):
     return partial(BatchNorm, epsilon=config.BATCH_NORM_EPSILON) if wanted else None
 
@@ -227,14 +265,19 @@ def _align(config):
     return {"sampling": config.ROI_ALIGN, "rounding": config.ROI_LEVEL}
 
 
-def box_head(config: Config) -> BoxHead:
-    """The head that every RoI goes through."""
+def box_head(config: Config, stage: int = 0, class_agnostic: bool = False) -> BoxHead:
+    """The head that every RoI goes through; `stage` counts those of a cascade."""
     return BoxHead(
         config.POOL_SIZE,
         config.NUM_CLASSES,
         config.TRAIN_BN,
         config.FPN_CLASSIF_FC_LAYERS_SIZE,
         _norm(config, config.BOX_HEAD_BN),
+        class_agnostic=class_agnostic,
+        prefix=stage_prefix(stage),
+        dense=config.BOX_DENSE_LAYERS,
+        convolutions=config.BOX_CONVOLUTIONS,
+        conv_channels=config.BOX_CHANNELS,
         **_align(config),
     )
 
@@ -264,13 +307,13 @@ def instance_heads(config: Config, mode: str) -> dict[str, RoiHead]:
     return heads
 
 
-def detection_layer(config: Config) -> DetectionLayer:
-    """The layer that picks detections [B, D, 6] of classified RoIs."""
+def detection_layer(config: Config, stage: int = 0) -> DetectionLayer:
+    """The layer that picks detections [B, D, 6] of RoIs that a stage has classified."""
     return DetectionLayer(
         config.DETECTION_MAX_INSTANCES,
         config.DETECTION_MIN_CONFIDENCE,
         config.DETECTION_NMS_THRESHOLD,
-        config.BBOX_STD_DEV,
+        stage_std_dev(config, stage),
         config.DETECTION_CLASSES,
         config.DETECTION_NMS,
         config.BOX_NORMALIZATION,

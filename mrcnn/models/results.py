@@ -28,6 +28,24 @@ class Place:
     normalization: str = "pixels"
 
 
+def mold_boxes(pixels: np.ndarray, place: Place, count: int) -> np.ndarray:
+    """Boxes [n, 4] in pixels of the original image as the network reads them: the first `count` of them, normalised to
+    the molded image, zero-padded, [count, 4] float32."""
+    y1, x1, y2, x2 = place.window
+    scale = np.array([(y2 - y1) / place.original[0], (x2 - x1) / place.original[1]] * 2)
+    kept = np.asarray(pixels, "float32").reshape(-1, 4)[:count]
+    molded = np.zeros((count, 4), "float32")
+    molded[: len(kept)] = boxes.normalize(kept * scale + (y1, x1, y1, x1), place.molded[:2], place.normalization)
+    return molded
+
+
+def to_original(normalized: np.ndarray, place: Place) -> np.ndarray:
+    """Boxes [n, 4] that are normalised to the molded image, normalised to the original one."""
+    wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(place.window), place.molded[:2], place.normalization)
+    scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
+    return (normalized - np.array([wy1, wx1, wy1, wx1])) / scale
+
+
 def place_boxes(detections: np.ndarray, place: Place, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Detections in pixels of the original image.
 
@@ -39,14 +57,12 @@ def place_boxes(detections: np.ndarray, place: Place, whole: bool = True) -> tup
     Returns:
         kept [n], rows of the detections that cover pixels of the image; and their boxes [n, 4], int32 or float32.
     """
-    count, how = int(np.argmin(np.append(detections[:, 4], 0) != 0)), place.normalization
-    wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(place.window), place.molded[:2], how)
-    scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
-    normalized = (detections[:count, :4] - np.array([wy1, wx1, wy1, wx1])) / scale
+    count = int(np.argmin(np.append(detections[:, 4], 0) != 0))
+    normalized = to_original(detections[:count, :4], place)
     if whole:
-        rois = boxes.denormalize(normalized, place.original[:2], how)
+        rois = boxes.denormalize(normalized, place.original[:2], place.normalization)
     else:
-        rois = boxes.to_pixels(normalized, place.original[:2], how).astype("float32")
+        rois = boxes.to_pixels(normalized, place.original[:2], place.normalization).astype("float32")
     kept = np.nonzero(boxes.area(rois) > 0)[0]
     return kept, rois[kept]
 

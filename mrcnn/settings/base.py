@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.settings.checks import DETECTORS, SETTINGS, problems
+from mrcnn.settings.checks import DETECTORS, PROPOSALS_GIVEN, SETTINGS, problems
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in typing from Python 3.11 on
@@ -58,6 +58,12 @@ class Settings:
         c: Any = self
         wanted = {"bbox": True, "segm": c.USE_MASK, "keypoints": c.NUM_KEYPOINTS}
         return tuple(kind for kind in DETECTORS[c.DETECTOR] if wanted[kind])
+
+    @property
+    def takes_proposals(self) -> bool:
+        """Whether the detector looks at boxes that come with the images."""
+        c: Any = self
+        return c.DETECTOR in PROPOSALS_GIVEN
 
     def validate(self) -> None:
         """Raise ValueError with one sentence if a setting is impossible."""

@@ -20,11 +20,19 @@ LOSSES = (
     "mrcnn_keypoint_loss",
 )
 
+# Those of other detectors, which LOSS_WEIGHTS may have too.
+MORE_LOSSES = tuple(f"mrcnn_{stage}_{kind}_loss" for stage in (2, 3) for kind in ("class", "bbox"))
+
 # DETECTOR -> what it may find, as COCO calls it; masks and keypoints where it is given the heads for them.
 DETECTORS = {
     "mask_rcnn": ("bbox", "segm", "keypoints"),
     "faster_rcnn": ("bbox",),
+    "cascade_rcnn": ("bbox", "segm", "keypoints"),
+    "fast_rcnn": ("bbox",),
 }
+
+# Those of them that look at boxes which come with the images.
+PROPOSALS_GIVEN = ("fast_rcnn",)
 
 # Strides of a backbone's maps C2..C5.
 MAP_STRIDES = (4, 8, 16, 32)
@@ -175,9 +183,14 @@ SETTINGS: dict[str, Kind | Choice] = {
     "BACKBONE_STRIDES": _sequence(ABOVE_0),
     "FPN_CLASSIF_FC_LAYERS_SIZE": _whole(1),
     "TOP_DOWN_PYRAMID_SIZE": _whole(1),
+    "BOX_DENSE_LAYERS": _whole(1),
+    "BOX_CONVOLUTIONS": _whole(),
+    "BOX_CHANNELS": _whole(1),
+    "FPN_BN": _flag,
     "BOX_HEAD_BN": _flag,
     "MASK_HEAD_BN": _flag,
     "RPN_CHANNELS": _whole(1),
+    "RPN_CONVOLUTIONS": _whole(1),
     "MASK_CHANNELS": _whole(1),
     "NUM_CLASSES": Kind("a whole number", _is_whole, convert=int),  # `_classes` has a better word on its range
     "RPN_ANCHOR_SCALES": Kind("a sequence of numbers, or of as many for each level", _is_scales, ABOVE_0),
@@ -210,8 +223,9 @@ SETTINGS: dict[str, Kind | Choice] = {
     "TRAIN_ROIS_PER_IMAGE": _whole(1),
     "ROI_POSITIVE_RATIO": _number(SHARE),
     "APPEND_GT_ROIS": _flag,
+    "CASCADE_IOUS": _sequence(SHARE),
     "ROI_LEVEL": _choice("round", "floor"),
-    "ROI_ALIGN": _choice("corners", "bins", "aligned"),
+    "ROI_ALIGN": _choice("corners", "bins", "aligned", "pool"),
     "POOL_SIZE": _whole(1),
     "MASK_POOL_SIZE": _whole(1),
     "MASK_SHAPE": _shape,
@@ -276,9 +290,10 @@ def _sides(c):
 
 
 def _losses(c):
-    unknown = sorted(set(c.LOSS_WEIGHTS) - set(LOSSES))
+    known = LOSSES + MORE_LOSSES
+    unknown = sorted(set(c.LOSS_WEIGHTS) - set(known))
     if unknown:
-        yield f"LOSS_WEIGHTS has {', '.join(unknown)}; the losses are {', '.join(LOSSES)}."
+        yield f"LOSS_WEIGHTS has {', '.join(unknown)}; the losses are {', '.join(known)}."
 
 
 def _levels(c):

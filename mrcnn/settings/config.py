@@ -31,7 +31,8 @@ class Config(Settings):
     # Name of the experiment: the prefix of its log folder.
     NAME: str | None = None
 
-    # What is built, trained and run: "mask_rcnn"; "faster_rcnn", which has no masks. mrcnn/models has a file for each.
+    # What is built, trained and run: "mask_rcnn"; "cascade_rcnn", also with masks; "faster_rcnn" and "fast_rcnn", which
+    # find boxes alone. In mrcnn/models is a file for each.
     DETECTOR = "mask_rcnn"
 
     # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
@@ -78,13 +79,22 @@ class Config(Settings):
     # Channels of every pyramid level.
     TOP_DOWN_PYRAMID_SIZE = 256
 
-    # Whether the box head's dense layers and the mask head's convolutions have BatchNorm behind them. It needs larger
-    # batches of RoIs than of images, but published heads of other packages have none.
+    # The box head's dense layers, and 3x3 convolutions before them with their width: 1, 4 and 256 in torchvision's v2
+    # models (Wu and He 2018).
+    BOX_DENSE_LAYERS = 2
+    BOX_CONVOLUTIONS = 0
+    BOX_CHANNELS = 256
+
+    # Whether there is BatchNorm behind the convolutions of the pyramid, of the box head (its dense layers, where it has
+    # none) and of the mask head. It needs larger batches of RoIs than of images, but published heads of other packages
+    # have none, torchvision's v2 models aside.
+    FPN_BN = False
     BOX_HEAD_BN = True
     MASK_HEAD_BN = True
 
-    # Channels of the RPN's shared convolution and of the mask head's convolutions.
+    # Channels of the RPN's shared convolution, how many of these follow each other, and channels of the mask head's.
     RPN_CHANNELS = 512
+    RPN_CONVOLUTIONS = 1
     MASK_CHANNELS = 256
 
     # Classes including the background, which is class 0.
@@ -174,12 +184,17 @@ class Config(Settings):
     # True: the ground truth boxes are among the proposals, so that the heads have positives from the first step on.
     APPEND_GT_ROIS = False
 
+    # DETECTOR "cascade_rcnn": the IoU from which on an RoI is positive in each stage behind the first, where it is 0.5.
+    # The deltas of the second are divided by a half of BBOX_STD_DEV, of the third by a third, and so on.
+    CASCADE_IOUS: Numbers = (0.6, 0.7)
+
     # The pyramid level of an RoI: 4 + log2(side / 224), "round"ed, or rounded down as in the paper ("floor").
     ROI_LEVEL = "round"
 
     # RoIAlign. "corners": one sample a cell, the outer ones on the box's edges, as tf.image.crop_and_resize. "bins":
     # the mean of 2 x 2 samples spread evenly in each cell, with pixels of the map at whole coordinates (torchvision).
-    # "aligned": the same with pixels at halves, where they are (Detectron2's ROIAlignV2).
+    # "aligned": the same with pixels at halves, where they are (Detectron2's ROIAlignV2). "pool": no RoIAlign, but the
+    # RoI pooling before it, the highest value of each cell in whole pixels of the map (Girshick 2015).
     ROI_ALIGN = "corners"
 
     # Side in cells of the RoIs that the box and the mask head see, and shape of the mask that comes out: twice

@@ -45,7 +45,8 @@ class Case:
         ]
         self.metas = np.stack(metas).astype("float32")
         graph = self.model.keras_model
-        wanted = {f"P{n}": graph.get_layer(f"fpn_p{n}").output for n in (2, 3, 4, 5, 6)}
+        norm = "_bn" if self.model.config.FPN_BN else ""
+        wanted = {f"P{n}": graph.get_layer(f"fpn_p{n}{norm if n < 6 else ''}").output for n in (2, 3, 4, 5, 6)}
         wanted |= {name: graph.get_layer(name).output for name in ("rpn_class", "rpn_bbox", "ROI", "mrcnn_class")}
         wanted |= {name: graph.get_layer(name).output for name in ("mrcnn_bbox", "mrcnn_detection")}
         anchors = np.repeat(self.model.get_anchors(self.shape), 2, axis=0)
@@ -72,7 +73,7 @@ def cases(tmp_path_factory):
     return functools.cache(lambda kind: Case(kind, tmp_path_factory.mktemp(kind)))
 
 
-@pytest.fixture(params=["mask", "keypoint"])
+@pytest.fixture(params=["mask", "keypoint", "mask_v2"])
 def case(request, cases):
     return cases(request.param)
 
@@ -84,7 +85,8 @@ def check(result, expected, tolerance=1e-3):
 
 @pytest.mark.parametrize("level", ["P2", "P3", "P4", "P5", "P6"])
 def test_pyramid(level, case):
-    check(case.found[level][..., :16], case.gold[level].transpose(0, 2, 3, 1))
+    theirs = level if level in case.gold else {"P6": "feature_pool"}.get(level, f"feature_{int(level[1]) - 2}")
+    check(case.found[level][..., :16], case.gold[theirs].transpose(0, 2, 3, 1))
 
 
 def test_rpn(case):
@@ -106,7 +108,9 @@ def test_proposals(case):
         assert same >= 0.99, same
 
 
-def test_pooled(case):
+@pytest.mark.parametrize("kind", ["mask", "keypoint"])
+def test_pooled(kind, cases):
+    case = cases(kind)
     theirs = case.gold["proposals_0"][:40, [1, 0, 3, 2]]
     rois = boxes.normalize(theirs, case.shape, "edges")[None]
     maps = [case.found[f"P{n}"][:1] for n in (2, 3, 4, 5)]
@@ -118,15 +122,16 @@ def test_pooled(case):
 def test_box_head(case):
     """The class probabilities and deltas of torchvision's own first proposals, at ours that are these."""
     ours = boxes.to_pixels(case.found["ROI"][0], case.shape, "edges")
-    theirs = case.gold["proposals_0"][:200, [1, 0, 3, 2]]
+    count = len(case.gold["box_deltas"])
+    theirs = case.gold["proposals_0"][:count, [1, 0, 3, 2]]
     overlaps = boxes.overlaps(ours, theirs)
     row, same = overlaps.argmax(axis=0), overlaps.max(axis=0) > 0.9999
     assert same.mean() > 0.95
-    logits = case.gold["class_logits"][:200].astype("float32")
+    logits = case.gold["class_logits"][:count].astype("float32")
     probs = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs /= probs.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(case.found["mrcnn_class"][0][row[same]], probs[same], atol=2e-3)  # float16 logits
-    deltas = case.gold["box_deltas"].reshape(200, -1, 4)[..., [1, 0, 3, 2]]
+    deltas = case.gold["box_deltas"].reshape(count, -1, 4)[..., [1, 0, 3, 2]]
     check(case.found["mrcnn_bbox"][0][row[same]], deltas[same], 1e-4)
 
 
@@ -138,8 +143,9 @@ def test_detections(case):
         assert sum(close) >= 98, sum(close)
 
 
-def test_masks(cases):
-    case = cases("mask")
+@pytest.mark.parametrize("kind", ["mask", "mask_v2"])
+def test_masks(kind, cases):
+    case = cases(kind)
     for i, image in enumerate(case.images):
         height, width = image.shape[:2]
         theirs = np.unpackbits(case.gold[f"result_{i}_masks_bits"])[: 100 * height * width]

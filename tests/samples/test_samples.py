@@ -54,6 +54,7 @@ def run(capsys, *words):
         (["train", "--config", "IMAGE_MAX_DIM=100"], "IMAGE_MAX_DIM is 100; it must be a multiple of 64"),
         (["train", "--config", "BACKBONE=resnet99"], "resnet99.*resnet50"),
         (["train", "--classes", "disc"], "disc.*disk"),
+        (["train", "--recipe", "four-step", "--detector", "mask_rcnn"], "four-step trains a faster_rcnn"),
         (["detect", "--model", "none", "--image", "no.jpg"], "There is no image or folder no.jpg"),
         (["evaluate", "--model", "no.h5"], "Weights file not found: no.h5"),
         (["evaluate", "--logs", "empty"], "No checkpoint of 'shapes' under empty"),

@@ -87,13 +87,17 @@ def test_derived_values():
         ({"LEARNING_RATE": "1e-3"}, "LEARNING_RATE is '1e-3'; it must be a number."),
         ({"USE_MINI_MASK": 1}, "USE_MINI_MASK is 1; it must be True or False."),
         ({"TRAIN_BN": "no"}, "TRAIN_BN is 'no'; it must be True, False or None."),
-        ({"RPN_ANCHOR_SCALES": 32}, "RPN_ANCHOR_SCALES is 32; it must be a sequence of numbers."),
+        (
+            {"RPN_ANCHOR_SCALES": 32},
+            "RPN_ANCHOR_SCALES is 32; it must be a sequence of numbers, or of as many for each level.",
+        ),
         ({"MEAN_PIXEL": "123"}, "MEAN_PIXEL is '123'; it must be a sequence of numbers."),
         ({"LOSS_WEIGHTS": [1, 1]}, "LOSS_WEIGHTS is [1, 1]; it must be a dict of numbers."),
         (
             {"LOSS_WEIGHTS": {"mask_loss": 1.0}},
             "LOSS_WEIGHTS has mask_loss; the losses are rpn_class_loss, rpn_bbox_loss, mrcnn_class_loss, "
-            "mrcnn_bbox_loss, mrcnn_mask_loss, mrcnn_keypoint_loss.",
+            "mrcnn_bbox_loss, mrcnn_mask_loss, mrcnn_keypoint_loss, mrcnn_2_class_loss, mrcnn_2_bbox_loss, "
+            "mrcnn_3_class_loss, mrcnn_3_bbox_loss.",
         ),
         ({"BACKBONE": 50}, "BACKBONE is 50; it must be the name of a backbone or a function."),
         ({"LEARNING_RATE": float("nan")}, "LEARNING_RATE is nan; it must be a number."),

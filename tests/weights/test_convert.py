@@ -141,6 +141,33 @@ def test_objectness_is_one_number(torchvision):
     np.testing.assert_array_equal(found["rpn_class_raw"]["bias"], state["rpn.head.cls_logits.bias"])
 
 
+def test_the_v2_models_of_torchvision():
+    """BatchNorm in pyramid and heads, whose convolutions have no bias; two convolutions in the RPN, four in the box
+    head and one dense layer."""
+    state = torchvision_state(v2=True)
+    config, found = convert.translate(state)
+    assert changed(config) == {
+        **{key: value for key, value in SMALL.items() if key != "IMAGE_SHAPE"},
+        **{"IMAGE_SHAPE": [1344, 1344, 3], "NAME": "torchvision", "BACKBONE": "resnet50", "MASK_CHANNELS": 4},
+        **{"ROI_ALIGN": "bins", "MASK_PASTE": "torchvision"},
+        **{"FPN_BN": True, "BOX_HEAD_BN": True, "MASK_HEAD_BN": True, "RPN_CONVOLUTIONS": 2},
+        **{"BOX_DENSE_LAYERS": 1, "BOX_CONVOLUTIONS": 4, "BOX_CHANNELS": 4},
+    }
+    assert list(found["fpn_c3p3"]) == list(found["mrcnn_mask_conv4"]) == list(found["mrcnn_box_conv1"]) == ["kernel"]
+    for ours, theirs in {
+        "fpn_c3p3_bn": "backbone.fpn.inner_blocks.1.1",
+        "fpn_p5_bn": "backbone.fpn.layer_blocks.3.1",
+        "mrcnn_mask_bn2": "roi_heads.mask_head.1.1",
+        "mrcnn_box_bn4": "roi_heads.box_head.3.1",
+    }.items():
+        np.testing.assert_array_equal(found[ours]["gamma"], state[f"{theirs}.weight"])
+        np.testing.assert_array_equal(found[ours]["moving_variance"], state[f"{theirs}.running_var"])
+    kernel = state["roi_heads.box_head.2.0.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(found["mrcnn_box_conv3"]["kernel"], kernel)
+    np.testing.assert_array_equal(found["rpn_conv_shared2"]["bias"], state["rpn.head.conv.1.0.bias"])
+    assert found["mrcnn_class_conv1"]["kernel"].shape == (7, 7, 4, 5) and "mrcnn_class_conv2" not in found
+
+
 def test_both_spellings_of_torchvision():
     new, old = (torchvision_state(old=old) for old in (False, True))
     assert "roi_heads.mask_head.mask_fcn4.bias" in old and "rpn.head.conv.bias" in old
@@ -149,6 +176,24 @@ def test_both_spellings_of_torchvision():
     for layer, arrays in a.items():
         for name, array in arrays.items():
             np.testing.assert_array_equal(array, b[layer][name])
+
+
+def test_a_cascade_of_detectron2():
+    """Three box heads, whose boxes are the same for all classes."""
+    state = detectron2_state(cascade=True)
+    config, found = convert.translate(state)
+    assert config.DETECTOR == "cascade_rcnn" and config.NUM_CLASSES == 3 and config.USE_MASK
+    for stage, prefix in enumerate(("mrcnn", "mrcnn_2", "mrcnn_3")):
+        key = f"roi_heads.box_predictor.{stage}"
+        np.testing.assert_array_equal(found[f"{prefix}_bbox_fc"]["bias"], state[f"{key}.bbox_pred.bias"][[1, 0, 3, 2]])
+        np.testing.assert_array_equal(
+            found[f"{prefix}_class_logits"]["bias"], state[f"{key}.cls_score.bias"][[2, 0, 1]]
+        )
+        assert found[f"{prefix}_class_conv1"]["kernel"].shape == (7, 7, 4, 5)
+        np.testing.assert_array_equal(
+            found[f"{prefix}_class_conv2"]["kernel"][0, 0], state[f"roi_heads.box_head.{stage}.fc2.weight"].T
+        )
+    assert not found["mrcnn_mask"]["kernel"][..., 0].any() and found["mrcnn_mask"]["kernel"].shape[-1] == 3
 
 
 # Classes
@@ -287,12 +332,19 @@ def without(state, *parts):
         ),
         ({**torchvision_state(), "mood": np.ones(1)}, r"^1 keys are unknown \(mood\)\. Convert a Mask, "),
         (
-            {**without(torchvision_state(), "fc6"), "roi_heads.box_head.0.0.weight": np.ones(1)},
-            r"2 keys are missing .* and 1 keys are unknown .*not _v2",
+            {**without(torchvision_state(v2=True), "box_head.2"), "roi_heads.box_head.fc6.bias": np.ones(1)},
+            r"5 keys are missing \(roi_heads.box_head.2.0.weight.* and 1 keys are unknown .*box_head.fc6",
         ),
         (torchvision_state(blocks=(3, 8, 36, 3)), r"The backbone, with \(3, 8, 36, 3\) bottlenecks"),
         (torchvision_state(kernel=(128, 128)), r"first 3x3 kernel of \(128, 128, 3, 3\)"),
         (without(detectron2_state(), "res5"), r"The backbone, with \(3, 4, 6, 0\) bottlenecks .*not C4"),
+        ({"backbone.res2.0.x": np.ones(1), "roi_heads.res5.0.x": np.ones(1)}, "^This is one of Detectron2's C4 models"),
+        ({"backbone.res2.0.x": np.ones(1), "roi_heads.box_head.fc1.x": np.ones(1)}, "Detectron2's DC5 models"),
+        (without(detectron2_state(cascade=True), "box_predictor.2"), "4 keys are missing .*box_predictor.2.bbox_pred"),
+        (
+            {**detectron2_state(cascade=True), "roi_heads.box_predictor.1.bbox_pred.bias": np.ones(8)},
+            "mrcnn_2_bbox_fc would get 8 outputs instead of 4",
+        ),
         ({"fc.weight": np.ones(1)}, r"^The keys \(fc.weight\) are those of no detector that is known"),
         ({}, r"The keys \(none\)"),
         (

@@ -94,7 +94,7 @@ def test_from_pretrained_takes_files_of_a_run_too(tmp_path):
 # torchvision's models in full
 
 
-@pytest.fixture(scope="module", params=["mask", "keypoint"])
+@pytest.fixture(scope="module", params=["mask", "keypoint", "mask_v2"])
 def golden_state(request):
     if not GOLDEN.exists():
         pytest.skip("torchvision's own numbers are not in ../shared/golden/torchvision")
@@ -113,7 +113,7 @@ def test_every_tensor_of_torchvision_lands(golden_state):
     assert sum(x.size for arrays in found.values() for x in arrays.values()) == sum(x.size for x in state.values())
     sums = sorted(float(np.sum(x, dtype="float64")) for arrays in found.values() for x in arrays.values())
     np.testing.assert_allclose(sums, sorted(float(np.sum(x, dtype="float64")) for x in state.values()), atol=1e-9)
-    expected = {"mask": (91, 0, True), "keypoint": (2, 17, False)}[kind]
+    expected = {"mask": (91, 0, True), "keypoint": (2, 17, False), "mask_v2": (91, 0, True)}[kind]
     assert expected == (config.NUM_CLASSES, config.NUM_KEYPOINTS, config.USE_MASK)
     assert found["mrcnn_class_conv1"]["kernel"].shape == (7, 7, 256, 1024)
 
@@ -123,8 +123,9 @@ def test_the_model_takes_every_tensor(golden_state):
     with tempfile.TemporaryDirectory() as folder:
         convert.convert(state, folder)
         model = MaskRCNN.from_pretrained(folder, folder, IMAGE_MAX_DIM=64, IMAGE_MIN_DIM=64)
-    assert not model.load_report.left and len(model.load_report.loaded) == {"mask": 127, "keypoint": 130}[kind]
-    assert {"mask": 81, "keypoint": 2}[kind] == model.config.NUM_CLASSES
+    loaded = {"mask": 127, "keypoint": 130, "mask_v2": 147}
+    assert not model.load_report.left and len(model.load_report.loaded) == loaded[kind]
+    assert {"mask": 81, "keypoint": 2, "mask_v2": 81}[kind] == model.config.NUM_CLASSES
 
 
 def test_weights_as_samples_take_them(tmp_path, capsys):

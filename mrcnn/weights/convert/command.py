@@ -6,9 +6,10 @@ import sys
 
 from mrcnn.weights.convert.files import convert_file
 
-ABOUT = """SOURCE is a `.pth`, `.safetensors` or `.pkl` file of a Mask, Keypoint or Faster R-CNN with a ResNet-50 or
--101 or a ResNeXt of 32 groups and a feature pyramid. OUT becomes a folder of `weights.h5` and of a `config.json` whose
-settings compute what the source's package does; `MaskRCNN.from_pretrained(OUT)` is that model."""
+ABOUT = """SOURCE is a `.pth`, `.safetensors` or `.pkl` file of a Mask, Keypoint, Faster or Cascade R-CNN with a
+ResNet-50 or -101 or a ResNeXt of 32 groups and a feature pyramid. OUT becomes a folder of `weights.h5` and of a
+`config.json` whose settings compute what the source's package does; `mrcnn.models.detectors.load_detector(OUT)` is that
+model."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
     heads = ["boxes", *["masks"] * config.USE_MASK, *["keypoints"] * bool(config.NUM_KEYPOINTS)]
     print(
         f"{args.out}: {config.BACKBONE}, {config.NUM_CLASSES} classes with the background, {', '.join(heads)}. "
-        f"Use it as MaskRCNN.from_pretrained({os.fspath(args.out)!r})."
+        f"Use it as mrcnn.models.detectors.load_detector({os.fspath(args.out)!r})."
     )
     return 0

@@ -3,14 +3,30 @@
 import numpy as np
 
 from mrcnn.settings import ModernConfig
-from mrcnn.weights.convert.package import Package, each_class, pyramid
+from mrcnn.weights.convert.package import PER_CLASS, Package, each_class, pyramid
+
+
+def _box_head(prefix, stage=""):
+    """A box head; `stage` is part of the keys of a cascade."""
+    return {
+        f"{prefix}_class_conv1": f"roi_heads.box_head{stage}.fc1",
+        f"{prefix}_class_conv2": f"roi_heads.box_head{stage}.fc2",
+        f"{prefix}_class_logits": f"roi_heads.box_predictor{stage}.cls_score",
+        f"{prefix}_bbox_fc": f"roi_heads.box_predictor{stage}.bbox_pred",
+    }
 
 
 def _background_first(found):
-    """It has the background's score last, and no boxes and masks for it: zeros."""
-    scores = {weight: np.roll(x, 1, axis=0) for weight, x in found["mrcnn_class_logits"].items()}
-    each_class(found, lambda rows: np.concatenate([np.zeros_like(rows[:1]), rows]))
-    found["mrcnn_class_logits"] = scores
+    """It has the background's score last, and no boxes and masks for it: zeros. A cascade's boxes are of no class."""
+    for layer, arrays in found.items():
+        if layer.endswith("class_logits"):
+            arrays.update({weight: np.roll(x, 1, axis=0) for weight, x in arrays.items()})
+    layers = {"mrcnn_mask"} if "mrcnn_2_bbox_fc" in found else {"mrcnn_mask", "mrcnn_bbox_fc"}
+    each_class(
+        found,
+        lambda rows: np.concatenate([np.zeros_like(rows[:1]), rows]),
+        {layer: PER_CLASS[layer] for layer in layers},
+    )
 
 
 def _settings(state, backbone):
@@ -43,16 +59,18 @@ DETECTRON2 = Package(
         "rpn_conv_shared": "proposal_generator.rpn_head.conv",
         "rpn_class_raw": "proposal_generator.rpn_head.objectness_logits",
         "rpn_bbox_pred": "proposal_generator.rpn_head.anchor_deltas",
-        "mrcnn_class_conv1": "roi_heads.box_head.fc1",
-        "mrcnn_class_conv2": "roi_heads.box_head.fc2",
-        "mrcnn_class_logits": "roi_heads.box_predictor.cls_score",
-        "mrcnn_bbox_fc": "roi_heads.box_predictor.bbox_pred",
     },
-    mask_layers={
-        **{f"mrcnn_mask_conv{i}": f"roi_heads.mask_head.mask_fcn{i}" for i in range(1, 5)},
-        "mrcnn_mask_deconv": "roi_heads.mask_head.deconv",
-        "mrcnn_mask": "roi_heads.mask_head.predictor",
-    },
+    box_heads=(
+        _box_head("mrcnn"),
+        {**_box_head("mrcnn", ".0"), **_box_head("mrcnn_2", ".1"), **_box_head("mrcnn_3", ".2")},
+    ),
+    parts=(
+        {
+            **{f"mrcnn_mask_conv{i}": f"roi_heads.mask_head.mask_fcn{i}" for i in range(1, 5)},
+            "mrcnn_mask_deconv": "roi_heads.mask_head.deconv",
+            "mrcnn_mask": "roi_heads.mask_head.predictor",
+        },
+    ),
     keypoint_layer=lambda i: f"roi_heads.keypoint_head.conv_fcn{i}",
     keypoint_deconv="roi_heads.keypoint_head.score_lowres",
     settings=_settings,

@@ -26,8 +26,9 @@ class Package:
     stages: tuple[str, ...]
     convolutions: tuple[str, ...]  # of a bottleneck: 1x1, 3x3, 1x1, and the shortcut's
     norms: tuple[str, ...]  # their BatchNorms
-    layers: dict[str, str]  # pyramid, RPN and box head
-    mask_layers: dict[str, str]
+    layers: dict[str, str]  # pyramid and RPN
+    box_heads: tuple[dict[str, str], ...]  # the ways to a box head, the usual first
+    parts: tuple[dict[str, str], ...]  # what a model has whole or not at all
     keypoint_layer: Callable[[int], str]  # of a convolution's number from 1 on
     keypoint_deconv: str
     settings: Callable[[Mapping[str, np.ndarray], str], dict[str, Any]]
@@ -45,13 +46,22 @@ def pyramid(lateral: Callable[[int], str], output: Callable[[int], str]) -> dict
     }
 
 
+def norms(layers: dict[str, str], ours: Callable[[str], str], theirs: Callable[[str], str]) -> dict[str, str]:
+    """The BatchNorm of each of `layers`, by functions from a layer's name and key to those of its BatchNorm."""
+    return {ours(name): theirs(key) for name, key in layers.items()}
+
+
 def outputs(found: Found, layer: str) -> int:
-    """How many outputs a layer has."""
-    return len(found[layer]["bias"])
+    """How many outputs a layer of the source has, none of them transposed unless it has a bias."""
+    return len(found[layer]["bias" if "bias" in found[layer] else "kernel"])
 
 
-def each_class(found: Found, change: Callable[[np.ndarray], np.ndarray]) -> None:
+# Layers that have outputs for each class, and how many.
+PER_CLASS = {"mrcnn_class_logits": 1, "mrcnn_bbox_fc": 4, "mrcnn_mask": 1}
+
+
+def each_class(found: Found, change: Callable[[np.ndarray], np.ndarray], layers: Mapping[str, int] = PER_CLASS) -> None:
     """Change the outputs of the layers that have some for each class; `change` gets and gives [K, ...]."""
-    for layer, each in {"mrcnn_class_logits": 1, "mrcnn_bbox_fc": 4, "mrcnn_mask": 1}.items():
+    for layer, each in layers.items():
         for weight, x in found.get(layer, {}).items():
             found[layer][weight] = change(x.reshape(-1, each, *x.shape[1:])).reshape(-1, *x.shape[1:])

@@ -1,6 +1,6 @@
 """torchvision's detectors: its keys, classes and settings."""
 
-from mrcnn.weights.convert.package import Package, pyramid
+from mrcnn.weights.convert.package import Package, norms, pyramid
 
 # Of its 91 outputs for COCO those that have no class.
 COCO_UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -11,6 +11,24 @@ EPSILON_0 = (
     "keypointrcnn_resnet50_fpn_coco-fc266e95",
     "fasterrcnn_resnet50_fpn_coco-258fb6c6",
 )
+
+
+_PYRAMID = pyramid("backbone.fpn.inner_blocks.{}.0".format, "backbone.fpn.layer_blocks.{}.0".format)
+_BOX = {f"mrcnn_box_conv{i}": f"roi_heads.box_head.{i - 1}.0" for i in range(1, 5)}
+_PREDICTOR = {
+    "mrcnn_class_logits": "roi_heads.box_predictor.cls_score",
+    "mrcnn_bbox_fc": "roi_heads.box_predictor.bbox_pred",
+}
+_MASK = {f"mrcnn_mask_conv{i}": f"roi_heads.mask_head.{i - 1}.0" for i in range(1, 5)}
+
+
+def _norms(layers, ours):
+    """Of v2 models: a convolution's key ends in 0, its BatchNorm's in 1."""
+    return norms(layers, ours, lambda key: key[:-1] + "1")
+
+
+def _head_norm(name):
+    return name.replace("conv", "bn")
 
 
 def _settings(state, backbone):
@@ -25,20 +43,25 @@ TORCHVISION = Package(
     convolutions=("conv1", "conv2", "conv3", "downsample.0"),
     norms=("bn1", "bn2", "bn3", "downsample.1"),
     layers={
-        **pyramid("backbone.fpn.inner_blocks.{}.0".format, "backbone.fpn.layer_blocks.{}.0".format),
+        **_PYRAMID,
         "rpn_conv_shared": "rpn.head.conv.0.0",
         "rpn_class_raw": "rpn.head.cls_logits",
         "rpn_bbox_pred": "rpn.head.bbox_pred",
-        "mrcnn_class_conv1": "roi_heads.box_head.fc6",
-        "mrcnn_class_conv2": "roi_heads.box_head.fc7",
-        "mrcnn_class_logits": "roi_heads.box_predictor.cls_score",
-        "mrcnn_bbox_fc": "roi_heads.box_predictor.bbox_pred",
     },
-    mask_layers={
-        **{f"mrcnn_mask_conv{i}": f"roi_heads.mask_head.{i - 1}.0" for i in range(1, 5)},
-        "mrcnn_mask_deconv": "roi_heads.mask_predictor.conv5_mask",
-        "mrcnn_mask": "roi_heads.mask_predictor.mask_fcn_logits",
-    },
+    box_heads=(
+        {"mrcnn_class_conv1": "roi_heads.box_head.fc6", "mrcnn_class_conv2": "roi_heads.box_head.fc7", **_PREDICTOR},
+        {**_BOX, **_norms(_BOX, _head_norm), "mrcnn_class_conv1": "roi_heads.box_head.5", **_PREDICTOR},
+    ),
+    parts=(
+        {
+            **_MASK,
+            "mrcnn_mask_deconv": "roi_heads.mask_predictor.conv5_mask",
+            "mrcnn_mask": "roi_heads.mask_predictor.mask_fcn_logits",
+        },
+        {"rpn_conv_shared2": "rpn.head.conv.1.0"},
+        _norms(_PYRAMID, "{}_bn".format),
+        _norms(_MASK, _head_norm),
+    ),
     keypoint_layer=lambda i: f"roi_heads.keypoint_head.{2 * i - 2}",
     keypoint_deconv="roi_heads.keypoint_predictor.kps_score_lowres",
     # The published files are older than the modules between; see torchvision's FeaturePyramidNetwork.

@@ -26,8 +26,8 @@ BACKBONES = {
 IGNORED = r".*num_batches_tracked|pixel_(mean|std)|.*anchor_generator\.cell_anchors\.\d+"
 
 CAN = (
-    "Convert a Mask, Keypoint or Faster R-CNN with a ResNet-50, ResNet-101 or ResNeXt (32x4d, 32x8d) and FPN, such as "
-    "torchvision's maskrcnn_resnet50_fpn (not _v2) or Detectron2's mask_rcnn_R_50_FPN_3x (not C4, DC5 or Cascade)."
+    "Convert a Mask, Keypoint, Faster or Cascade R-CNN with a ResNet-50, ResNet-101 or ResNeXt (32x4d, 32x8d) and FPN, "
+    "such as torchvision's maskrcnn_resnet50_fpn, also _v2, or Detectron2's mask_rcnn_R_50_FPN_3x (not C4 or DC5)."
 )
 
 
@@ -44,7 +44,9 @@ def translate(
     backbone, names = _names(state, package)
     _check_keys(state, names)
     found = {
-        layer: {ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False) for ours, theirs in _weights(layer)}
+        layer: {
+            ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False) for ours, theirs in _weights(layer, names)
+        }
         for layer, prefix in names.items()
     }
     package.background(found)
@@ -52,25 +54,28 @@ def translate(
     if not keep_all:
         unused = package.unused.get(outputs(found, "mrcnn_class_logits"), ())
         each_class(found, lambda rows: np.delete(rows, unused, axis=0))
-    channels = outputs(found, "fpn_p2")
+    config = _config(package, backbone, state, found, epsilon)
     for layer, arrays in found.items():
         for weight, x in arrays.items():
-            if layer in ("rpn_bbox_pred", "mrcnn_bbox_fc"):
+            if layer.endswith(("bbox_pred", "bbox_fc")):
                 # (dx, dy, dw, dh) -> (dy, dx, dh, dw)
                 x = x.reshape(-1, 4, *x.shape[1:])[:, [1, 0, 3, 2]].reshape(x.shape)
             if weight == "kernel":
-                x = _kernel(layer, x, channels)
+                x = _kernel(layer, x, config.POOL_SIZE)
             if weight == "moving_variance" and epsilon == 0:
                 # TensorFlow takes what is smaller for zero, which it cannot divide by.
                 x = np.maximum(x, np.finfo("float32").tiny)
             arrays[weight] = x
-    return _config(package, backbone, state, found, epsilon), found
+    return config, found
 
 
 def _package(state_dict):
     for package in (TORCHVISION, DETECTRON2):
         if any(key.startswith(package.body) for key in state_dict):
             return package
+    if any(key.startswith("backbone.res2.") for key in state_dict):
+        kind = "C4" if any(key.startswith("roi_heads.res5.") for key in state_dict) else "DC5"
+        raise ValueError(f"This is one of Detectron2's {kind} models, which have no pyramid. {CAN}")
     raise ValueError(f"The keys ({some(list(state_dict), 3) or 'none'}) are those of no detector that is known. {CAN}")
 
 
@@ -97,8 +102,10 @@ def _names(state, package):
                 names[f"res{name}"] = f"{body}{theirs}.{index}.{convolution}"
                 names[f"bn{name}"] = f"{body}{theirs}.{index}.{norm}"
     names.update(package.layers)
-    if any(f"{prefix}.weight" in state for prefix in package.mask_layers.values()):
-        names.update(package.mask_layers)
+    names.update(max(package.box_heads, key=lambda part: _present(part, state)))
+    for part in package.parts:
+        if _present(part, state):
+            names.update(part)
     if f"{package.keypoint_deconv}.weight" in state:
         convolutions = sum(f"{package.keypoint_layer(i)}.weight" in state for i in range(1, 100))
         names.update({f"mrcnn_keypoint_conv{i}": package.keypoint_layer(i) for i in range(1, convolutions + 1)})
@@ -106,22 +113,28 @@ def _names(state, package):
     return backbone, names
 
 
-def _weights(layer):
-    """(our weight, theirs) of a layer."""
-    if layer.startswith("bn"):
+def _present(part, state):
+    """How many of a part's layers a state has."""
+    return sum(f"{prefix}.weight" in state for prefix in part.values())
+
+
+def _weights(layer, layers):
+    """(our weight, theirs) of one of `layers`."""
+    if "bn" in layer:
         return (
             ("gamma", "weight"),
             ("beta", "bias"),
             ("moving_mean", "running_mean"),
             ("moving_variance", "running_var"),
         )
-    if layer.startswith(("conv1", "res")):
+    normed = {f"{layer}_bn", layer.replace("conv", "bn")} & (layers.keys() - {layer})
+    if normed or layer.startswith(("conv1", "res")):
         return (("kernel", "weight"),)
     return ("kernel", "weight"), ("bias", "bias")
 
 
 def _check_keys(state, names):
-    wanted = {f"{prefix}.{theirs}" for layer, prefix in names.items() for _, theirs in _weights(layer)}
+    wanted = {f"{prefix}.{theirs}" for layer, prefix in names.items() for _, theirs in _weights(layer, names)}
     unknown = {key for key in state.keys() - wanted if not re.fullmatch(IGNORED, key)}
     problems = [
         f"{len(keys)} keys are {what} ({some(sorted(keys), 3)})"
@@ -135,6 +148,9 @@ def _check_keys(state, names):
 def _check_shapes(found):
     classes = outputs(found, "mrcnn_class_logits")
     expected = {"rpn_class_raw": 3, "rpn_bbox_pred": 3 * 4, "mrcnn_bbox_fc": classes * 4, "mrcnn_mask": classes}
+    if "mrcnn_2_bbox_fc" in found:
+        expected.update({layer: 4 for layer in found if layer.endswith("bbox_fc")})
+        expected.update({layer: classes for layer in found if layer.endswith("class_logits")})
     for layer, count in expected.items():
         if layer in found and outputs(found, layer) != count:
             raise ValueError(
@@ -143,23 +159,27 @@ def _check_shapes(found):
             )
 
 
-def _kernel(layer, weight, channels):
-    """A kernel in the order of Keras; `channels` are those of the pyramid.
+def _kernel(layer, weight, side):
+    """A kernel in the order of Keras; `side` are the cells along a pooled RoI.
 
     Convolutions [out, in, h, w] become [h, w, in, out], transposed ones [in, out, h, w] become [h, w, out, in]. The box
     head's first dense layer sees [channels, h, w] in a row, and is a convolution here.
     """
-    if layer == "mrcnn_class_conv1":
-        side = math.isqrt(weight.shape[1] // channels)
-        weight = weight.reshape(-1, channels, side, side)
-    elif layer == "mrcnn_class_conv2":
+    if layer.endswith("class_conv1"):
+        weight = weight.reshape(len(weight), -1, side, side)
+    elif layer.endswith("class_conv2"):
         weight = weight[:, :, None, None]
     return weight.T if weight.ndim == 2 else weight.transpose(2, 3, 1, 0)
 
 
 def _config(package, backbone, state, found, epsilon):
     """The settings that compute what the package does."""
+    convolutions = [layer for layer in found if layer.startswith("mrcnn_box_conv")]
+    pooled = outputs(found, convolutions[-1] if convolutions else "fpn_p2")
+    finds_more = "mrcnn_mask" in found or "mrcnn_keypoint_deconv" in found
+    plain = "mask_rcnn" if finds_more else "faster_rcnn"
     settings = {
+        "DETECTOR": "cascade_rcnn" if "mrcnn_2_bbox_fc" in found else plain,
         "NUM_CLASSES": outputs(found, "mrcnn_class_logits"),
         "NAME": package.name.lower(),
         "BACKBONE": backbone,
@@ -169,13 +189,21 @@ def _config(package, backbone, state, found, epsilon):
         "RPN_BBOX_STD_DEV": (1.0, 1.0, 1.0, 1.0),
         "RPN_ANCHOR_RATIOS": [2, 1, 0.5],  # width / height of 0.5, 1, 2, which are height / width
         "FPN_CLASSIF_FC_LAYERS_SIZE": outputs(found, "mrcnn_class_conv1"),
-        "POOL_SIZE": len(found["mrcnn_class_conv1"]["kernel"]),
+        "POOL_SIZE": math.isqrt(found["mrcnn_class_conv1"]["kernel"].shape[1] // pooled),
+        "BOX_DENSE_LAYERS": 1 + ("mrcnn_class_conv2" in found),
+        "BOX_CONVOLUTIONS": len(convolutions),
+        "FPN_BN": "fpn_p2_bn" in found,
+        "BOX_HEAD_BN": "mrcnn_box_bn1" in found,
+        "MASK_HEAD_BN": "mrcnn_mask_bn1" in found,
+        "RPN_CONVOLUTIONS": 1 + ("rpn_conv_shared2" in found),
         "USE_MASK": "mrcnn_mask" in found,
         "IMAGE_RESIZE_MODE": "shortest",
         "IMAGE_MIN_DIM": 800,
         "IMAGE_MAX_DIM": 1344,  # 1333 in multiples of 64
         **package.settings(state, backbone),
     }
+    if convolutions:
+        settings["BOX_CHANNELS"] = pooled
     if settings["USE_MASK"]:
         settings["MASK_CHANNELS"] = outputs(found, "mrcnn_mask_conv1")
     if "mrcnn_keypoint_deconv" in found:

@@ -1,0 +1,122 @@
+"""Proposals: boxes that come with an image, for detectors that find none themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.selective_search import MODES, selective_search
+
+# Part of the cache folder's name: raise it with every change that alters what is found.
+VERSION = 1
+
+
+class WithProposals:
+    """A data set with proposals of one's own; in all else it is as before.
+
+    Args:
+        dataset: a prepared `Dataset`.
+        proposals: {image id: [n, 4] pixels, the best first}.
+    """
+
+    def __init__(self, dataset: Dataset, proposals: Mapping[int, np.ndarray]) -> None:
+        self._dataset, self._proposals = dataset, proposals
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dataset, name)
+
+    def load_proposals(self, image_id: int) -> np.ndarray | None:
+        """As of `Dataset`."""
+        return self._proposals.get(image_id)
+
+
+def load_proposals(dataset: Dataset, image_id: int, image: np.ndarray) -> np.ndarray:
+    """The boxes [n, 4] float32 in pixels of an image of a data set: its own, or those of a selective search.
+
+    Raises:
+        ValueError: those of the data set are no [n, 4].
+    """
+    given = dataset.load_proposals(image_id)
+    if given is None:
+        return search(image)
+    boxes = np.asarray(given, "float32")
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        path = dataset.image_info[image_id].get("path")
+        raise ValueError(f"{path}: its proposals are {boxes.shape}; they must be [n, 4], (y1, x1, y2, x2) in pixels.")
+    return boxes
+
+
+def search(image: np.ndarray) -> np.ndarray:
+    """What `selective_search` finds in an image, [n, 4] float32; it is searched once, and then kept in the cache."""
+    path = _path(image)
+    if not path.exists():
+        _keep(path, selective_search(image))
+    return np.load(path).astype("float32")
+
+
+def prepare(dataset: Dataset, workers: int | None = None) -> None:
+    """Search the images of a data set that have no proposals, in several processes; the rest then finds them.
+
+    An image that cannot be read is left for those who need it.
+    """
+    waiting = {}
+    for image_id in dataset.image_ids:
+        if dataset.load_proposals(image_id) is None:
+            try:
+                image = dataset.load_image(image_id)
+            except Exception:  # whatever a broken file or a user's class raises
+                continue
+            if not _path(image).exists():
+                waiting[_path(image)] = image_id
+    if not waiting:
+        return
+    # Not forked: TensorFlow's threads would be lost in the child.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn) as pool, tqdm(total=len(waiting), desc="Proposals", unit="image") as bar:
+        images = (dataset.load_image(image_id) for image_id in waiting.values())
+        for path, boxes in zip(waiting, pool.map(selective_search, images), strict=True):
+            _keep(path, boxes)
+            bar.update()
+
+
+def _path(image):
+    root = Path(os.environ.get("MRCNN_CACHE") or Path.home() / ".cache" / "mrcnn")
+    image = np.ascontiguousarray(image)
+    name = hashlib.sha1(repr((image.shape, image.dtype.str, MODES["fast"])).encode() + image.tobytes()).hexdigest()
+    return root / f"selective-search-v{VERSION}" / name[:2] / f"{name}.npy"
+
+
+def _keep(path, boxes):
+    """Write an array, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with open(part, "wb") as file:
+        np.save(file, boxes)
+    os.replace(part, path)
+
+
+def as_points(boxes: np.ndarray) -> np.ndarray:
+    """The corners of boxes [n, 4] as points [n, 4, 3] of (x, y, 2), which move along with an image as keypoints do."""
+    y1, x1, y2, x2 = np.moveaxis(np.asarray(boxes, "float32") - 0.5, -1, 0)
+    x, y = np.stack([x1, x2, x2, x1], axis=-1), np.stack([y1, y1, y2, y2], axis=-1)
+    return np.stack([x, y, np.full_like(x, 2)], axis=-1)
+
+
+def from_points(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The boxes [n, 4] around points of `as_points`, cut to an image of `shape`, without those that are not in it or
+    lost a corner."""
+    points = points[(points[..., 2] > 0).all(axis=1)]
+    low, high = points[..., :2].min(axis=1) + 0.5, points[..., :2].max(axis=1) + 0.5
+    boxes = np.concatenate([low[:, ::-1], high[:, ::-1]], axis=1)
+    height, width = shape[:2]
+    boxes = np.clip(boxes, 0, [height, width, height, width])
+    return boxes[((boxes[:, 2:] - boxes[:, :2]) >= 1).all(axis=1)].astype("float32")

@@ -1,0 +1,69 @@
+"""Proposals that come with images: they move along with them, and are searched where there are none."""
+
+import numpy as np
+import pytest
+from kites import Kites
+from toy_data import config, shapes
+
+from mrcnn.data import proposals
+from mrcnn.data.samples import load_sample
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRCNN_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_corners():
+    boxes = np.array([[1, 2, 5, 9.5], [0, 0, 10, 20]])
+    points = proposals.as_points(boxes)
+    np.testing.assert_allclose(points[0], [[1.5, 0.5, 2], [9, 0.5, 2], [9, 4.5, 2], [1.5, 4.5, 2]])
+    np.testing.assert_allclose(proposals.from_points(points, (10, 20)), boxes)
+    np.testing.assert_allclose(proposals.from_points(points, (4, 6)), [[1, 2, 4, 6], [0, 0, 4, 6]])
+    assert proposals.from_points(points - [30, 0, 0], (10, 20)).shape == (0, 4)  # left the image
+    points[0, 2] = 0  # a corner that was lost
+    np.testing.assert_allclose(proposals.from_points(points, (10, 20)), boxes[1:])
+    assert proposals.from_points(proposals.as_points(np.zeros((0, 4))), (10, 20)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("augmentation", [None, "flip", "turn", "scale", "flip,turn,scale"])
+@pytest.mark.parametrize("size", [(64, 64), (48, 96)])
+def test_they_move_along_with_the_objects(augmentation, size):
+    """The objects' own boxes as proposals stay their boxes."""
+    data = shapes(size=size)
+    truth = {i: [box[1:] for box in data.instances[i]] for i in range(5)}
+    fast = config(DETECTOR="fast_rcnn", IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=128)
+    for i in range(5):
+        sample = load_sample(
+            proposals.WithProposals(data, truth), fast, i, augmentation=augmentation, rng=np.random.default_rng(i)
+        )
+        assert sample.proposals.dtype == np.float32 and len(sample.proposals) == len(sample.boxes) == 1
+        np.testing.assert_allclose(sample.proposals, sample.boxes, atol=1.01)  # masks are of whole pixels
+    assert load_sample(data, config(), 0).proposals.shape == (0, 4)
+
+
+def test_what_a_data_set_gives_is_checked():
+    with pytest.raises(ValueError, match=r"its proposals are \(4,\); they must be \[n, 4\]"):
+        data = proposals.WithProposals(Kites(), {0: np.zeros(4)})
+        proposals.load_proposals(data, 0, data.load_image(0))
+
+
+def test_they_are_searched_once(cache, monkeypatch):
+    kites = Kites(2)
+    image = kites.load_image(0)
+    found = proposals.load_proposals(kites, 0, image)
+    assert len(found) and found.dtype == np.float32
+    monkeypatch.setattr(proposals, "selective_search", None)
+    np.testing.assert_array_equal(proposals.load_proposals(kites, 0, image), found)
+    with pytest.raises(TypeError):
+        proposals.load_proposals(kites, 1, kites.load_image(1))
+
+
+def test_a_set_is_searched_in_processes(cache, monkeypatch, capsys):
+    kites = Kites(3)
+    kites.load_image = lambda image_id: 1 / 0 if image_id == 1 else Kites.load_image(kites, image_id)
+    proposals.prepare(proposals.WithProposals(kites, {2: np.zeros((1, 4))}), workers=1)
+    monkeypatch.setattr(proposals, "selective_search", None)
+    assert len(proposals.search(kites.load_image(0)))
+    assert len(list(cache.rglob("*.npy"))) == 1 and not list(cache.rglob("*.part"))
