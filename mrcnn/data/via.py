@@ -7,14 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.data.annotations import Annotation
 from mrcnn.data.dataset import Dataset, read_json
 from mrcnn.data.problems import Problem
 from mrcnn.data.reading import path_within
-from mrcnn.data.via_regions import Region, draw, read_region
+from mrcnn.data.via_regions import Region, draw, outline, read_region
 
 
 class ViaDataset(Dataset):
-    """Images annotated with the VGG Image Annotator (https://www.robots.ox.ac.uk/~vgg/software/via), 1.x or 2.x."""
+    """Images annotated with the VGG Image Annotator (https://www.robots.ox.ac.uk/~vgg/software/via), 1.x or 2.x.
+
+    An image's regions are in its `image_info`: "polygons" as the annotator has them, from which masks are drawn, and
+    "annotations", records with their outlines.
+    """
 
     def load_via(
         self,
@@ -55,6 +60,7 @@ class ViaDataset(Dataset):
             raise ValueError(
                 f"{file}: no region has {attribute} = {' or '.join(classes)}; they have {', '.join(values)}."
             )
+        ids = {entry["name"]: i for i, entry in enumerate(self.class_info) if entry["source"] == source}
         images = []
         for path, (name, own) in found.items():
             names = [region.value(attribute) if attribute else classes[0] for region in own]
@@ -67,6 +73,10 @@ class ViaDataset(Dataset):
                     "path": path,
                     "polygons": [region.shape for region, _ in kept],  # the original's samples call it so
                     "names": [value for _, value in kept],
+                    "annotations": [
+                        Annotation(k, name, value, (outline(region.shape),), class_id=ids[value])
+                        for k, (region, value) in enumerate(kept, 1)
+                    ],
                 }
             )
         self.add_files(source, images)

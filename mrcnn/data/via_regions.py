@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -63,6 +64,23 @@ def read_region(entry: Any) -> Region:
         raise ValueError(f"{kind!r} has no area")
     attributes = entry.get("region_attributes")
     return Region({"name": kind, **checked}, dict(attributes) if isinstance(attributes, Mapping) else {})
+
+
+def outline(shape: Mapping[str, Any]) -> array[float]:
+    """The outline x1, y1, x2, y2 ... of a checked shape, in pixels; of a round one 24 points."""
+    kind = shape["name"]
+    if kind in OUTLINES:
+        x, y = shape["all_points_x"], shape["all_points_y"]
+    elif kind == "rect":
+        x1, y1 = shape["x"], shape["y"]
+        x2, y2 = x1 + shape["width"], y1 + shape["height"]
+        x, y = (x1, x2, x2, x1), (y1, y1, y2, y2)
+    else:
+        angle, turn = np.arange(24) * np.pi / 12, shape.get("theta", 0)
+        right, down = (shape.get(name, shape.get("r")) * f(angle) for name, f in (("rx", np.cos), ("ry", np.sin)))
+        x = shape["cx"] + right * np.cos(turn) - down * np.sin(turn)
+        y = shape["cy"] + right * np.sin(turn) + down * np.cos(turn)
+    return array("d", np.stack([x, y], axis=1).ravel().tolist())
 
 
 def draw(shape: Mapping[str, Any], size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from PIL import Image
 from real_data import real_data
 
 from mrcnn.data.batches import DataGenerator
+from mrcnn.data.remarks import remarks
 from mrcnn.data.via import ViaDataset
 from mrcnn.evaluate import evaluate
 from mrcnn.ops.masks import encode_rle, extract_bboxes
@@ -63,6 +64,25 @@ def test_via_shapes(tmp_path, project, as_list):
     np.testing.assert_array_equal(masks[..., 2], (x - 38) ** 2 + (y - 28) ** 2 < 36)  # cut by the border
     assert masks[15, 9, 3] and not masks[9, 20, 3]
     assert dataset.load_image(0).shape == (30, 40, 3)
+
+
+def test_records_are_as_large_as_the_masks(tmp_path):
+    shapes = [RECT, POLYGON, {**CIRCLE, "cx": 20, "cy": 15}, {**ELLIPSE, "theta": 0.7}]
+    dataset = load(via(tmp_path, [region(shape) for shape in shapes]))
+    masks, _ = dataset.load_mask(0)
+    for k, record in enumerate(dataset.image_info[0]["annotations"]):
+        assert record.class_id == 1
+        drawn = masks[..., k]
+        apart = np.count_nonzero(record.mask(30, 40) ^ drawn)
+        assert apart <= np.ptp(np.argwhere(drawn), axis=0).sum() + 1  # a row and a column: polygons have both borders
+
+
+def test_what_a_set_cannot_teach_is_said(tmp_path):
+    dataset = load(via(tmp_path, [region({**RECT, "width": 1}, kind="cat")]), attribute="kind", classes=["cat", "dog"])
+    unseen, small = remarks(dataset, toy_data.config(NUM_CLASSES=3))
+    assert unseen == "Of 1 classes there is no object: dog." and small.startswith("1 of 1 objects are under 8 pixels")
+    (empty,) = remarks(load(via(tmp_path, [])), toy_data.config(NUM_CLASSES=2))
+    assert empty == "The set has no object in its 1 images: there is nothing to learn."
 
 
 def test_via_ellipse_turned(tmp_path):
