@@ -1,9 +1,12 @@
-"""Losses of boxes: smooth L1 of the RPN's deltas and of the box head's."""
+"""Losses of boxes: smooth L1 of deltas, of the RPN's, the box head's and a dense head's; and GIoU of boxes."""
+
+from collections.abc import Sequence
 
 from keras import ops
 
+from mrcnn.losses.focal import binary_cross_entropy, per_positive
 from mrcnn.losses.means import masked_mean, of_class
-from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.boxes import Tensor, centerness, decode, decode_sides, encode, encode_sides, giou
 
 
 def smooth_l1_loss(y_true: Tensor, y_pred: Tensor, beta: float = 1.0) -> Tensor:
@@ -12,6 +15,11 @@ def smooth_l1_loss(y_true: Tensor, y_pred: Tensor, beta: float = 1.0) -> Tensor:
     if not beta:
         return difference
     return ops.where(difference < beta, 0.5 / beta * difference**2, difference - 0.5 * beta)
+
+
+def giou_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """1 - GIoU [...] of boxes [..., 4] (Rezatofighi et al. 2019), 0..2: with a slope where boxes do not touch, too."""
+    return 1 - giou(y_true, y_pred)
 
 
 def _box_loss(target, pred, positive, sample, mean, beta):
@@ -58,3 +66,52 @@ def bbox_loss(
     """
     pred = of_class(pred_bbox, target_class_ids, axis=2) if pred_bbox.shape[2] > 1 else pred_bbox[:, :, 0]
     return _box_loss(target_bbox, pred, target_class_ids > 0, target_class_ids >= 0, mean, beta)
+
+
+def dense_bbox_loss(
+    target_class_ids: Tensor,
+    target_boxes: Tensor,
+    anchors: Tensor,
+    deltas: Tensor,
+    std_dev: Sequence[float],
+    kind: str = "smooth_l1",
+    beta: float = 1.0,
+) -> Tensor:
+    """The loss of the boxes of positive anchors, over their number.
+
+    Args:
+        target_class_ids: [B, A] int; positive anchors are above 0.
+        target_boxes: [B, A, 4], of the instance of each.
+        anchors: [B, A, 4] in the same unit.
+        deltas: [B, A, 4] in units of `std_dev`.
+        std_dev: the four numbers by which deltas are divided.
+        kind: "smooth_l1", the sum of the four deltas' losses, or "giou" of the boxes that they lead to.
+        beta: where smooth L1 turns linear; 0 for L1.
+    """
+    positive, std = target_class_ids > 0, ops.convert_to_tensor(std_dev, dtype="float32")
+    if kind == "giou":
+        loss = giou_loss(target_boxes, decode(anchors, deltas * std))
+    else:
+        loss = ops.sum(smooth_l1_loss(encode(anchors, target_boxes) / std, deltas, beta), axis=-1)
+    return per_positive(ops.where(positive, loss, 0.0), positive)
+
+
+def side_loss(target_class_ids: Tensor, target_boxes: Tensor, cells: Tensor, sides: Tensor) -> Tensor:
+    """The GIoU loss of the boxes of positive places, over their number (Tian et al. 2019, equation 2).
+
+    Args:
+        target_class_ids: [B, A] int; positive places are above 0.
+        target_boxes: [B, A, 4], of the instance of each.
+        cells: [B, A, 4], squares about the places, in the same unit.
+        sides: [B, A, 4] distances from the places in cells.
+    """
+    positive = target_class_ids > 0
+    return per_positive(ops.where(positive, giou_loss(target_boxes, decode_sides(cells, sides)), 0.0), positive)
+
+
+def centerness_loss(target_class_ids: Tensor, target_boxes: Tensor, cells: Tensor, logits: Tensor) -> Tensor:
+    """Binary cross-entropy of the centre-ness [B, A, 1] of positive places, over their number; else as `side_loss`."""
+    positive = target_class_ids > 0
+    sides = ops.where(positive[..., None], encode_sides(cells, target_boxes), 1.0)
+    loss = binary_cross_entropy(centerness(sides), logits[..., 0])
+    return per_positive(ops.where(positive, loss, 0.0), positive)

@@ -54,6 +54,40 @@ def generate_pyramid_anchors(
     )
 
 
+def default_boxes(
+    image_shape: Sequence[int],
+    feature_shapes: Iterable[Iterable[int]],
+    feature_strides: Iterable[float],
+    scales: Sequence[float] | np.ndarray,
+    ratios: Iterable[ArrayLike],
+) -> np.ndarray:
+    """The default boxes of SSD (Liu et al. 2016, section 2.2): at the middle of every cell of every map a square, one
+    between its size and the next map's, and for each ratio a flat and a tall box.
+
+    Args:
+        image_shape: (H, W, ...) pixels.
+        feature_shapes: (height, width) of each map.
+        feature_strides: pixels of the image per cell, of each map.
+        scales: sides of the squares as shares of the image's, of each map and one more.
+        ratios: of each map, the ratios above 1.
+
+    Returns:
+        [A, 4] float64 pixel boxes (y1, x1, y2, x2), maps behind each other. Sides end at the image's.
+    """
+    size, found = np.array(image_shape[:2], float), []
+    for shape, stride, scale, larger, more in zip(
+        feature_shapes, feature_strides, scales, scales[1:], ratios, strict=False
+    ):
+        sides = [(scale, scale), (np.sqrt(scale * larger),) * 2]
+        for root in np.sqrt(more):
+            sides += [(scale / root, scale * root), (scale * root, scale / root)]
+        half = np.minimum(sides, 1) * size / 2
+        rows, columns = ((np.arange(n) + 0.5) * stride for n in shape)
+        centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[:, :, None]
+        found.append(np.concatenate([centres - half, centres + half], axis=-1).reshape(-1, 4))
+    return np.concatenate(found)
+
+
 def count_anchors(
     scales: Iterable[ArrayLike],
     ratios: ArrayLike,

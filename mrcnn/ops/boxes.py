@@ -19,6 +19,9 @@ Tensor = Any
 # Larger exponents than this would blow a 16 pixel box up past 1000 pixels: exp() is never given more (as in Detectron).
 MAX_LOG_SCALE = math.log(1000.0 / 16)
 
+# Added to areas that are divided by; those of normalised boxes are small.
+TINY = 1e-9
+
 
 def namespace(*arrays: Tensor) -> ModuleType:
     """`numpy` if every argument is a NumPy array, number or sequence of numbers, else `keras.ops`."""
@@ -63,6 +66,18 @@ def overlaps(boxes1: Tensor, boxes2: Tensor, over: Literal["union", "first"] = "
     return intersection / xp.where(total > 0, total, 1)  # where it is not, nothing intersects
 
 
+def giou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Generalised IoU [...] of pairs of boxes [..., 4] (Rezatofighi et al. 2019), -1..1: the IoU less the share of the
+    smallest box around both that neither covers."""
+    xp = namespace(boxes1, boxes2)
+    low, high = xp.minimum(boxes1, boxes2), xp.maximum(boxes1, boxes2)
+    sides = xp.maximum(low[..., 2:] - high[..., :2], 0)
+    around = high[..., 2:] - low[..., :2]
+    shared, whole = sides[..., 0] * sides[..., 1], around[..., 0] * around[..., 1]
+    union = area(boxes1) + area(boxes2) - shared
+    return shared / (union + TINY) - (whole - union) / (whole + TINY)
+
+
 def encode(boxes: Tensor, targets: Tensor) -> Tensor:
     """Deltas (dy, dx, log dh, log dw) that take `boxes` to `targets`, both [..., 4] with positive sides.
 
@@ -98,6 +113,29 @@ def decode(boxes: Tensor, deltas: Tensor) -> Tensor:
     width = width * xp.exp(xp.minimum(dw, MAX_LOG_SCALE))
     y1, x1 = centre_y - 0.5 * height, centre_x - 0.5 * width
     return xp.stack([y1, x1, y1 + height, x1 + width], axis=-1)
+
+
+def encode_sides(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Distances (top, left, bottom, right) from the centres of `boxes` to the sides of `targets`, both [..., 4], in
+    units of the boxes' sides (Tian et al. 2019); negative where a centre lies outside."""
+    xp = namespace(boxes, targets)
+    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    return xp.concatenate([(centre - targets[..., :2]) / size, (targets[..., 2:] - centre) / size], axis=-1)
+
+
+def decode_sides(boxes: Tensor, sides: Tensor) -> Tensor:
+    """The boxes [..., 4] whose sides lie so far from the centres of `boxes`; the inverse of `encode_sides`."""
+    xp = namespace(boxes, sides)
+    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    return xp.concatenate([centre - sides[..., :2] * size, centre + sides[..., 2:] * size], axis=-1)
+
+
+def centerness(sides: Tensor) -> Tensor:
+    """How near places are to the centres of boxes, [...] of 0..1, of their distances [..., 4] to the sides, all above
+    0: 1 in the middle (Tian et al. 2019, equation 3)."""
+    xp = namespace(sides)
+    low, high = (pick(sides[..., :2], sides[..., 2:]) for pick in (xp.minimum, xp.maximum))
+    return xp.sqrt(low[..., 0] / high[..., 0] * (low[..., 1] / high[..., 1]))
 
 
 def clip(boxes: Tensor, window: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Matching: which ground truth each candidate box (an anchor, a proposal) stands for, or that it stands for none.
 
-One rule for the RPN (0.3 and 0.7, forced), RetinaNet (0.4 and 0.5) and the stages of a cascade (0.5 and 0.5, 0.6 and
-0.6, ...), in two forms: `match` for arrays and tensors, `match_anchors` for hundreds of thousands of anchors.
+One rule for the RPN (0.3 and 0.7, forced), RetinaNet (0.4 and 0.5), SSD (0.5 and 0.5, forced) and the stages of a
+cascade (0.5 and 0.5, 0.6 and 0.6, ...), in two forms: `match` for arrays and tensors, `match_anchors` for hundreds of
+thousands of anchors. FCOS has no anchors, and another rule: `match_points`.
 """
 
 import numpy as np
@@ -148,3 +149,42 @@ def match_anchors(
         note(i, rows, overlaps(anchors[rows], gt_boxes[i])[:, 0])
     labels[chosen] = 1
     return labels[: blocks.count], best[: blocks.count]
+
+
+def match_points(
+    places: np.ndarray,
+    radius: float,
+    bounds: np.ndarray,
+    class_ids: np.ndarray,
+    gt_boxes: np.ndarray,
+    crowd_overlap: float = CROWD_OVERLAP,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match places without looking at overlaps (Tian et al. 2019, section 3): a place is positive that lies inside an
+    instance, near its centre, on the level for its size; of several such instances the smallest counts.
+
+    Args:
+        places: [A, 4], squares about the places, as large as a cell of their level.
+        radius: how near, in sides of the square along both axes.
+        bounds: [A, 2]; the farthest side of the instance is farther away than the first and not as far as the second.
+        class_ids: [G] int; above 0 instances, below 0 crowds.
+        gt_boxes: [G, 4] in the places' unit.
+        crowd_overlap: share of a square's area inside a crowd from which on it lies in it.
+
+    Returns:
+        labels [A] int8, 1 positive, -1 negative, 0 in a crowd; and the index [A] int64 into G of the instance.
+    """
+    places, gt_boxes = np.asarray(places, "float64"), np.asarray(gt_boxes, "float64").reshape(-1, 4)
+    centres, side = (places[:, :2] + places[:, 2:]) / 2, places[:, 3] - places[:, 1]
+    smallest, best = np.full(len(places), np.inf), np.zeros(len(places), int)
+    labels = np.full(len(places), -1, "int8")
+    for i in np.flatnonzero(class_ids > 0):
+        box, size = gt_boxes[i], area(gt_boxes[i])
+        distances = np.concatenate([centres - box[:2], box[2:] - centres], axis=-1)
+        farthest, off = distances.max(axis=1), np.abs(centres - (box[:2] + box[2:]) / 2).max(axis=1)
+        fits = (distances.min(axis=1) > 0) & (off < radius * side) & (size < smallest)
+        fits &= (farthest > bounds[:, 0]) & (farthest < bounds[:, 1])
+        labels[fits], best[fits], smallest[fits] = 1, i, size
+    for i in np.flatnonzero(class_ids < 0):
+        inside = overlaps(places, gt_boxes[i : i + 1], over="first")[:, 0] >= crowd_overlap
+        labels[inside & (labels < 0)] = 0
+    return labels, best

@@ -57,3 +57,28 @@ def test_rounded():
     # Half sides of 11.31, 22.63; 16, 16; 22.63, 11.31.
     expected = np.array([[-11, -23, 11, 23], [-16, -16, 16, 16], [-23, -11, 23, 11]])
     np.testing.assert_array_equal(result, [*expected, *(expected + [0, 5, 0, 5])])
+
+
+def test_retinanets_are_torchvisions(golden):
+    strides = [8, 16, 32, 64, 128]
+    shapes = anchors.backbone_shapes((300, 400), strides)
+    scales = [[int(2 ** (i + octave / 3)) for octave in range(3)] for i in range(5, 10)]
+    real = [(300 // rows, 400 // columns) for rows, columns in shapes]
+    result = anchors.generate_pyramid_anchors(scales, [2, 1, 0.5], shapes, real, 1, rounded=True)
+    expected = golden("torchvision_dense.npz")["retinanet_anchors_300x400"][:, [1, 0, 3, 2]]
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_default_boxes_are_torchvisions(golden):
+    strides = [8, 16, 32, 64, 100, 300]
+    shapes = anchors.backbone_shapes((300, 300), strides)
+    scales, ratios = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05], [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
+    result = anchors.default_boxes((300, 300), shapes, strides, scales, ratios)
+    expected = golden("torchvision_dense.npz")["ssd300_boxes"][:, [1, 0, 3, 2]]
+    np.testing.assert_allclose(result, expected, atol=1e-3)
+
+
+def test_default_boxes_by_hand():
+    result = anchors.default_boxes((100, 200), [(1, 1)], [60], [0.2, 0.8, 9], [[4]])
+    centre, halves = np.array([30, 30]), np.array([[10, 20], [20, 40], [5, 40], [20, 10]])
+    np.testing.assert_allclose(result, np.concatenate([centre - halves, centre + halves], axis=-1))

@@ -103,3 +103,35 @@ def test_cover():
     given = np.array([[1.2, 3.0, 4.0, 5.1], [-0.5, 0, 2, 2]])
     np.testing.assert_array_equal(boxes.cover(given), [[1, 3, 4, 6], [-1, 0, 2, 2]])
     assert boxes.cover(np.zeros((0, 4), "int32")).shape == (0, 4)
+
+
+# One-stage detectors
+
+
+def test_giou_is_torchvisions(golden):
+    gold = golden("torchvision_dense.npz")
+    found = gold["boxes_x1y1x2y2"][:, [1, 0, 3, 2]]
+    pairs = boxes.giou(found[:, None], found[None])
+    np.testing.assert_allclose(pairs, gold["giou"], atol=1e-5)
+    tensors = [ops.convert_to_tensor(x) for x in (found[:30], found[30:])]
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(boxes.giou(*tensors)), gold["giou"][np.arange(30), np.arange(30, 60)], atol=1e-5
+    )
+
+
+def test_giou_of_nothing_is_finite():
+    assert boxes.giou(np.zeros(4), np.zeros(4)) == 0
+    assert boxes.giou(np.array([0, 0, 1, 1.0]), np.array([1, 1, 2, 2.0])) == pytest.approx(-0.5)
+
+
+def test_sides():
+    cells = np.array([[0, 0, 4, 4], [6, 6, 8, 8]], "float32")
+    instances = np.array([[1, 1, 3, 7], [3, 8, 9, 10]], "float32")
+    sides = boxes.encode_sides(cells, instances)
+    np.testing.assert_allclose(sides, [[0.25, 0.25, 0.25, 1.25], [2, -0.5, 1, 1.5]])
+    np.testing.assert_allclose(boxes.decode_sides(cells, sides), instances)
+    both = [ops.convert_to_tensor(x) for x in (cells, instances)]
+    np.testing.assert_allclose(ops.convert_to_numpy(boxes.encode_sides(*both)), sides, rtol=1e-6)
+    np.testing.assert_allclose(
+        boxes.centerness(np.array([[1, 1, 1, 1], [1, 2, 3, 2.0], [1, 1, 2, 3]])), [1, 3**-0.5, 6**-0.5]
+    )

@@ -6,7 +6,7 @@ from keras import ops
 
 from mrcnn.ops import matching
 from mrcnn.ops.anchors import backbone_shapes, generate_pyramid_anchors
-from mrcnn.ops.matching import AnchorBlocks, match, match_anchors
+from mrcnn.ops.matching import AnchorBlocks, match, match_anchors, match_points
 
 # Of the ten columns of the instance these candidates have 10, 8, 5, 4 and none.
 CANDIDATES = np.array([[0, left, 10, left + 10] for left in (0, 2, 5, 6, 30)], "float32")
@@ -176,3 +176,50 @@ def test_few_are_compared(monkeypatch):
     labels, _ = match_anchors(blocks, np.ones(20, int), boxes, 0.3, 0.7, True)
     assert (labels == 1).sum() > 20
     assert sum(compared) < 0.05 * 20 * len(anchors)
+
+
+# FCOS: places
+
+
+def places(side, *centres):
+    return np.array([[y - side / 2, x - side / 2, y + side / 2, x + side / 2] for y, x in centres])
+
+
+def test_places_near_the_centre_of_an_instance():
+    """Of cells of 8 pixels at most 1.5 away from (40, 40), and inside."""
+    found = places(8, (40, 40), (40, 51), (40, 53), (29, 29), (40, 70), (80, 40))
+    labels, best = match_points(found, 1.5, np.array([[0, 64.0]] * 6), np.array([3]), np.array([[20, 20, 60, 60]]))
+    assert labels.dtype == np.int8 and labels.tolist() == [1, 1, -1, 1, -1, -1]
+    # Near, but outside of a narrow instance; its edge is outside too.
+    narrow = np.array([[20, 38, 60, 42]])
+    labels, _ = match_points(found[:2], 1.5, np.array([[0, 64.0]] * 2), np.array([3]), narrow)
+    assert labels.tolist() == [1, -1]
+    edge, _ = match_points(places(8, (40, 38), (40, 39)), 1.5, np.array([[0, 64.0]] * 2), np.array([3]), narrow)
+    assert edge.tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("low, high, label", [(0, 20, -1), (0, 21, 1), (19, 64, 1), (20, 64, -1)])
+def test_places_of_the_level_for_the_size(low, high, label):
+    """The farthest side is 20 away."""
+    labels, _ = match_points(
+        places(8, (40, 40)), 1.5, np.array([[low, high]]), np.array([1]), np.array([[20, 30, 60, 50]])
+    )
+    assert labels.tolist() == [label]
+
+
+def test_the_smallest_of_several_instances_counts():
+    instances = np.array([[0, 0, 80, 80], [30, 30, 50, 50], [20, 20, 60, 60]])
+    labels, best = match_points(
+        places(8, (40, 40), (40, 51)), 1.5, np.array([[0, 64.0]] * 2), np.array([1, 2, 3]), instances
+    )
+    assert labels.tolist() == [1, 1] and best.tolist() == [1, 2]  # the second place lies outside of the smallest
+
+
+def test_places_in_a_crowd_are_neither():
+    both = np.array([[20, 20, 60, 60], [30, 30, 100, 100]])
+    labels, _ = match_points(
+        places(8, (40, 40), (90, 90), (10, 10)), 1.5, np.array([[0, 64.0]] * 3), np.array([1, -1]), both
+    )
+    assert labels.tolist() == [1, 0, -1]
+    labels, best = match_points(places(8, (40, 40)), 1.5, np.array([[0, 64.0]]), np.zeros(0, int), np.zeros((0, 4)))
+    assert labels.tolist() == [-1] and best.tolist() == [0]
