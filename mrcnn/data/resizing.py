@@ -15,14 +15,14 @@ class Plan(NamedTuple):
     """The geometry of a resized image, in pixels.
 
     Attributes:
-        scale: the factor by which the image is resized.
+        scale: the factor by which the image is resized, or in mode "stretch" two: (down, across).
         size: (height, width) after that.
         padding: [(top, bottom), (left, right), (0, 0)] around it.
         window: (y1, x1, y2, x2), the part of the result that is image.
         shape: (height, width) of the result.
     """
 
-    scale: float
+    scale: float | tuple[float, float]
     size: tuple[int, int]
     padding: list[tuple[int, int]]
     window: tuple[int, int, int, int]
@@ -49,6 +49,9 @@ def plan(
     """
     bounded = mode in ("square", "rect", "shortest")
     side = _side(mode, min_dim, max_dim)
+    if mode == "stretch":
+        both = (side, side)
+        return Plan((side / height, side / width), both, [(0, 0)] * 3, (0, 0, *both), both)
     scale: float = 1
     if min_dim and mode != "none":
         scale = min_dim / min(height, width)
@@ -77,9 +80,14 @@ def _side(mode, min_dim, max_dim):
     """The side that a mode goes by; 0 for none."""
     if mode == "none":
         return 0
-    names = {"square": "max_dim", "rect": "max_dim", "shortest": "max_dim", "pad64": "min_dim", "crop": "min_dim"}
+    names = dict.fromkeys(("square", "rect", "shortest", "stretch"), "max_dim") | {
+        "pad64": "min_dim",
+        "crop": "min_dim",
+    }
     if mode not in names:
-        raise ValueError(f"Resize mode {mode!r} is unknown; choose square, rect, shortest, pad64, crop or none.")
+        raise ValueError(
+            f"Resize mode {mode!r} is unknown; choose square, rect, shortest, pad64, crop, stretch or none."
+        )
     side = max_dim if names[mode] == "max_dim" else min_dim
     if not side:
         raise ValueError(f"Resize mode {mode!r} needs {names[mode]}.")
@@ -99,14 +107,14 @@ def resize_image(
     rng: random.Random | ModuleType = random,
     square: bool = False,
     rounding: str = "truncate",
-) -> tuple[np.ndarray, tuple[int, ...], float, list[tuple[int, int]], tuple[int, ...] | None]:
-    """Bring an image to the size the network wants, keeping its aspect ratio.
+) -> tuple[np.ndarray, tuple[int, ...], Any, list[tuple[int, int]], tuple[int, ...] | None]:
+    """Bring an image to the size the network wants, keeping its aspect ratio unless the mode is "stretch".
 
     Args:
         image: [H, W, C].
         min_dim: the shorter side is scaled up to this many pixels; larger images are not scaled down to it. In mode
             "crop" it is the side of the crop.
-        max_dim: in modes "square", "rect" and "shortest", the longer side is at most this.
+        max_dim: in modes "square", "rect" and "shortest", the longer side is at most this; in "stretch", both are it.
         min_scale: scale up at least by this factor, even if min_dim asks for less.
         mode: "none": as it is; whether the network can take it is for the model to say.
             "square": scaled, then padded with zeros to a square of side max_dim.
@@ -114,6 +122,7 @@ def resize_image(
             "shortest": as "rect", but larger images are scaled down to min_dim too.
             "pad64": scaled without regard to max_dim, then padded with zeros to multiples of 64.
             "crop": scaled, then a square cut out at random; for training only.
+            "stretch": to a square of side max_dim, whatever becomes of the aspect ratio.
         rng: `random.Random` for the place of the crop; default is Python's global state.
         square: pad to a square of side max_dim in modes "rect" and "shortest" too.
         rounding: what becomes of interpolated values of whole-number images: "truncate" cuts them, half a gray level
@@ -122,7 +131,7 @@ def resize_image(
     Returns:
         image: [H', W', C] of the same dtype.
         window: (y1, x1, y2, x2) in pixels, the part of the result that is not padding.
-        scale: the factor by which the image was resized.
+        scale: the factor by which the image was resized; in mode "stretch" two, (down, across).
         padding: [(top, bottom), (left, right), (0, 0)] pixels.
         crop: (y, x, height, width) in the scaled image, or None.
 

@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mrcnn.layers import applications
-from mrcnn.layers.resnet import BACKBONES, resnet_graph
+from mrcnn.layers import applications, resnet, vgg
+from mrcnn.layers.resnet import resnet_graph
 from mrcnn.ops.boxes import Tensor
+
+BACKBONES = (*resnet.BACKBONES, *vgg.BACKBONES)
 
 
 def _unknown(name):
@@ -30,11 +32,11 @@ def build_backbone(
     """Feature maps [C1..C5] of strides 2 or 4, 4, 8, 16, 32.
 
     Args:
-        backbone: a ResNet of `resnet.BACKBONES`, a network of keras.applications, or a function
+        backbone: a name in `BACKBONES`, a network of keras.applications, or a function
             `f(image, stage5=True, train_bn=...)` that gives the five maps.
         input_image: [B, H, W, C], sides divisible by 32.
         train_bn: False uses stored BatchNorm statistics.
-        width, variant: of a ResNet, as of `resnet_graph`.
+        width, variant: as of `resnet_graph`; VGG has the width alone.
 
     Raises:
         ValueError: unknown name, a network that lacks a stride, or a function that does not return five maps.
@@ -48,6 +50,8 @@ def build_backbone(
         return maps
     if backbone in applications.names():
         return applications.applications_graph(input_image, backbone, train_bn)
+    if backbone in vgg.BACKBONES:
+        return vgg.vgg_graph(input_image, backbone, width)
     if backbone not in BACKBONES:
         raise _unknown(backbone)
     return resnet_graph(input_image, backbone, stage5=True, train_bn=train_bn, width=width, **variant)

@@ -123,7 +123,7 @@ RESIZES = {"cells": _divide_cells, "pixels": _box_pixels}
 def resize(
     points: ArrayLike,
     shape: Sequence[int],
-    scale: float,
+    scale: ArrayLike,
     padding: Sequence[Sequence[int]],
     crop: Sequence[int] | None = None,
 ) -> np.ndarray:
@@ -139,8 +139,9 @@ def resize(
     """
     points = np.array(points, "float32")
     start = (crop[1], crop[0]) if crop is not None else (-padding[1][0], -padding[0][0])
-    for axis, size in enumerate((shape[1], shape[0])):
-        factor = max(1, round(size * scale)) / size
+    down, across = np.broadcast_to(scale, 2)
+    for axis, (size, wanted) in enumerate(((shape[1], across), (shape[0], down))):
+        factor = max(1, round(size * wanted)) / size
         points[..., axis] = (points[..., axis] + 0.5) * factor - 0.5 - start[axis]
     return points
 

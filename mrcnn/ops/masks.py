@@ -174,7 +174,7 @@ PASTES = {"integer": _paste_integer, "exact": _paste_exact, "torchvision": _past
 
 
 def resize_mask(
-    mask: np.ndarray, scale: float, padding: Sequence[Sequence[int]], crop: Sequence[int] | None = None
+    mask: np.ndarray, scale: ArrayLike, padding: Sequence[Sequence[int]], crop: Sequence[int] | None = None
 ) -> np.ndarray:
     """Give masks the size that `images.resize_image` gave their image.
 
@@ -185,9 +185,9 @@ def resize_mask(
     Returns:
         [H', W', N] of the same dtype, nearest neighbours with corners aligned, as `scipy.ndimage.zoom(order=0)`.
     """
-    planes = np.moveaxis(mask, -1, 0)
+    planes, factors = np.moveaxis(mask, -1, 0), np.broadcast_to(scale, 2)
     for axis, size in enumerate(mask.shape[:2]):
-        count = max(1, round(size * scale))
+        count = max(1, round(size * factors[axis]))
         part = slice(0, count) if crop is None else slice(crop[axis], crop[axis] + crop[axis + 2])
         if count != size:
             nearest = np.floor(np.arange(count) * ((size - 1) / max(count - 1, 1)) + 0.5).astype(int)

@@ -21,7 +21,7 @@ def compose_image_meta(
     original_image_shape: ArrayLike,
     image_shape: ArrayLike,
     window: ArrayLike,
-    scale: float,
+    scale: ArrayLike,
     active_class_ids: ArrayLike,
 ) -> np.ndarray:
     """Pack what the network must know of an image into one vector.
@@ -31,12 +31,14 @@ def compose_image_meta(
         original_image_shape: (H, W, C) before resizing.
         image_shape: (H, W, C) after it.
         window: (y1, x1, y2, x2) in pixels, the part that is not padding.
-        scale: the factor of the resizing.
+        scale: the factor of the resizing; of two, their geometric mean is kept.
         active_class_ids: [K] 1 for every class that the image's data set knows, else 0.
 
     Returns:
         [12 + K] float32.
     """
+    if np.ndim(scale):
+        scale = np.sqrt(np.prod(np.asarray(scale, float)))
     parts = [[image_id], original_image_shape, image_shape, window, [scale], active_class_ids]
     return np.concatenate([np.asarray(part, dtype="float32").ravel() for part in parts])
 

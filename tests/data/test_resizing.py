@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from mrcnn.data.resizing import mold, plan, resize_image, unmold
+from mrcnn.ops import keypoints
 from mrcnn.ops.images import mold_image, resize
 from mrcnn.ops.masks import resize_mask
+from mrcnn.ops.meta import compose_image_meta
 from mrcnn.settings import Config, ModernConfig
 
 CASES = ["none", "square_up", "square_limited", "square_down", "square_scale_1", "square_min_scale", "square_no_min"]
@@ -155,3 +157,22 @@ def test_rounding():
 
 def test_old_weights_see_cut_images_and_modern_ones_rounded():
     assert (Config.IMAGE_ROUNDING, ModernConfig.IMAGE_ROUNDING) == ("truncate", "nearest")
+
+
+def test_stretching():
+    """Both sides come to max_dim; masks, points and meta go with the image."""
+    image = np.repeat(np.arange(4, dtype="uint8")[:, None] * 60, 8, axis=1)[..., None]
+    result, window, scale, padding, crop = resize_image(image, max_dim=12, mode="stretch")
+    assert result.shape == (12, 12, 1) and window == (0, 0, 12, 12) and scale == (3, 1.5)
+    assert padding == [(0, 0)] * 3 and crop is None
+    assert result[1, 6, 0] == 0 and result[4, 6, 0] == 60 and result[10, 6, 0] == 180
+    mask = np.zeros((4, 8, 1), bool)
+    mask[1:3, 2:6] = True
+    resized = resize_mask(mask, scale, padding)[..., 0]
+    assert resized.shape == (12, 12) and resized[6, 6] and not resized[0].any() and not resized[:, 0].any()
+    point = keypoints.resize([[3.5, 1.5, 2]], image.shape, scale, padding)
+    np.testing.assert_allclose(point, [[5.5, 5.5, 2]])
+    assert compose_image_meta(0, image.shape, result.shape, window, scale, [1])[11] == np.float32(4.5**0.5)
+    assert resize_image(image[:, :4], max_dim=4, mode="stretch")[0].shape == (4, 4, 1)
+    with pytest.raises(ValueError, match="Resize mode 'stretch' needs max_dim"):
+        resize_image(image, mode="stretch")
