@@ -1,6 +1,4 @@
-"""Train, evaluate and run Mask R-CNN on COCO, on your own folder in COCO's format, or on a small generated set.
-
-Other detectors go the same way: --detector names one to train, and its config remembers it.
+"""Train, evaluate and run Mask R-CNN, or another --detector, on COCO, on a folder in its format, or on a generated set.
 
 A folder holds annotations/instances_<subset><year>.json and the images in <subset><year>/. Classes and their number
 follow the annotation file. Without --dataset a set of coloured shapes is generated and used.
@@ -8,7 +6,6 @@ follow the annotation file. Without --dataset a set of coloured shapes is genera
     python samples/coco.py train                                              # the generated set, from scratch
     python samples/coco.py evaluate
     python samples/coco.py detect
-
     python samples/coco.py validate --dataset my/set                          # what is wrong with it
     python samples/coco.py train --dataset path/to/coco --model imagenet
     python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10
@@ -45,6 +42,7 @@ from mrcnn.config import Config  # noqa: E402
 from mrcnn.data.coco import CocoDataset  # noqa: E402
 from mrcnn.evaluate.during_training import stored_record  # noqa: E402
 from mrcnn.settings import CONFIG, SETTINGS  # noqa: E402
+from mrcnn.settings.detectors import practice  # noqa: E402
 from mrcnn.weights import convert  # noqa: E402
 
 DEFAULT_LOGS_DIR = ROOT / "logs"
@@ -220,8 +218,8 @@ def make_config(args, num_classes):
     named = args.model in ("coco", "imagenet", "none")
     config = config_class() if named else stored_config(args.model, config_class)
     changes = {"NUM_CLASSES": num_classes, **parse_settings(args.config)}
-    if args.detector:
-        changes["DETECTOR"] = args.detector
+    if args.detector and args.detector != config.DETECTOR:
+        changes = {**practice(args.detector, {**config.to_dict(), **changes}), **changes}
     if args.steps:
         # A short epoch is not followed by a long validation.
         changes = {"VALIDATION_STEPS": min(args.steps, config.VALIDATION_STEPS), **changes}

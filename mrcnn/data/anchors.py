@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.ops import anchors
+from mrcnn.settings.checks import ONE_STAGE
 from mrcnn.settings.config import Config
 
 
@@ -31,12 +32,12 @@ def pyramid_anchors(config: Config, image_shape: Sequence[int]) -> np.ndarray:
 
 
 def compute_backbone_shapes(config: Config, image_shape: Sequence[int]) -> np.ndarray:
-    """Heights and widths [levels, 2] of the pyramid's maps for an image of `image_shape`.
+    """Heights and widths [levels, 2] of the maps that have anchors for an image of `image_shape`.
 
     Raises:
         ValueError: BACKBONE is a function and COMPUTE_BACKBONE_SHAPE is not.
     """
-    if callable(config.BACKBONE):
+    if callable(config.BACKBONE) and config.DETECTOR not in ONE_STAGE:  # these halve a backbone's maps themselves
         if not callable(config.COMPUTE_BACKBONE_SHAPE):
             raise ValueError("BACKBONE is a function: set COMPUTE_BACKBONE_SHAPE to a function(image_shape) as well.")
         return np.asarray(plain_function(config.COMPUTE_BACKBONE_SHAPE)(image_shape))

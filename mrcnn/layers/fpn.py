@@ -30,6 +30,9 @@ def convolved_level_top(last: int, top_map: Tensor, top_level: Tensor, channels:
     return _convolved(last, top_level, channels)
 
 
+# DENSE_TOP -> how levels above the last come about.
+CONVOLVED_TOPS = {"level": convolved_level_top, "map": convolved_map_top}
+
 TopBlock = Callable[[int, Tensor, Tensor, int], list[Tensor]]
 
 

@@ -76,6 +76,10 @@ class Detector(Network):
 
     # Detection
 
+    def pixel_anchors(self, config: Config, image_shape: Sequence[int]) -> np.ndarray:
+        """Anchors [A, 4] of an image shape, in pixels."""
+        return pyramid_anchors(config, image_shape)
+
     def get_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
         """Anchors [1, A, 4] of an image shape, normalised; in pixels they are left in `self.anchors`."""
         return self.normalized_anchors(image_shape)[None]
@@ -84,7 +88,7 @@ class Detector(Network):
         """Anchors [A, 4] of an image shape, normalised; in pixels they are left in `self.anchors`."""
         key = tuple(image_shape[:2])
         if key not in self._anchors:
-            pixels = pyramid_anchors(self.config, image_shape)
+            pixels = self.pixel_anchors(self.config, image_shape)
             self._anchors[key] = pixels, boxes.normalize(pixels, key, self.config.BOX_NORMALIZATION)
         self.anchors, normalized = self._anchors[key]
         return normalized
@@ -211,7 +215,7 @@ class Detector(Network):
             mode=config.IMAGE_RESIZE_MODE,
             rounding=config.IMAGE_ROUNDING,
         )
-        if molded.shape[0] % 64 or molded.shape[1] % 64:
+        if config.IMAGE_RESIZE_MODE != "stretch" and (molded.shape[0] % 64 or molded.shape[1] % 64):
             raise ValueError(
                 f"The image is {molded.shape[1]}x{molded.shape[0]} after resizing; the network wants multiples of 64. "
                 "Use IMAGE_RESIZE_MODE 'square' or 'rect'."

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.settings.checks import DETECTORS, PROPOSALS_GIVEN, SETTINGS, problems
+from mrcnn.settings.checks import DETECTORS, PROPOSALS_GIVEN, SETTINGS
+from mrcnn.settings.rules import problems
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in typing from Python 3.11 on

@@ -1,10 +1,10 @@
-"""What a setting may be: one table of types and ranges, and the rules that hold between settings."""
+"""What a setting may be: one table of types and ranges."""
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,10 @@ LOSSES = (
 )
 
 # Those of other detectors, which LOSS_WEIGHTS may have too.
-MORE_LOSSES = tuple(f"mrcnn_{stage}_{kind}_loss" for stage in (2, 3) for kind in ("class", "bbox"))
+MORE_LOSSES = (
+    *(f"mrcnn_{stage}_{kind}_loss" for stage in (2, 3) for kind in ("class", "bbox")),
+    *(f"dense_{kind}_loss" for kind in ("class", "bbox", "centerness")),
+)
 
 # DETECTOR -> what it may find, as COCO calls it; masks and keypoints where it is given the heads for them.
 DETECTORS = {
@@ -29,7 +32,14 @@ DETECTORS = {
     "faster_rcnn": ("bbox",),
     "cascade_rcnn": ("bbox", "segm", "keypoints"),
     "fast_rcnn": ("bbox",),
+    "retinanet": ("bbox",),
+    "fcos": ("bbox",),
+    "ssd": ("bbox",),
 }
+
+# Those of one stage on a pyramid, and all of one stage.
+PYRAMIDS = ("retinanet", "fcos")
+ONE_STAGE = (*PYRAMIDS, "ssd")
 
 # Those of them that look at boxes which come with the images.
 PROPOSALS_GIVEN = ("fast_rcnn",)
@@ -54,12 +64,13 @@ def _is_flag(x):
     return isinstance(x, (bool, np.bool_))
 
 
-def _is_number(x):
+def is_number(x: Any) -> bool:
+    """Whether a setting is a finite number."""
     return isinstance(x, numbers.Real) and not _is_flag(x) and math.isfinite(x)
 
 
 def _is_whole(x):
-    return _is_number(x) and float(x).is_integer()
+    return is_number(x) and float(x).is_integer()
 
 
 def _is_sequence_of(fits, count=None):
@@ -128,17 +139,17 @@ def _whole(low=0):
 
 
 def _number(limit=None):
-    return Kind("a number", _is_number, limit)
+    return Kind("a number", is_number, limit)
 
 
 def _sequence(limit=None):
-    return Kind("a sequence of numbers", _is_sequence_of(_is_number), limit)
+    return Kind("a sequence of numbers", _is_sequence_of(is_number), limit)
 
 
 def _array(limit=None, count=None):
     """Settings that were NumPy arrays in the original; a config made from JSON has them too."""
     words = f"a sequence of {count} numbers" if count else "a sequence of numbers"
-    return Kind(words, _is_sequence_of(_is_number, count), limit, lambda x: np.asarray(x, float))
+    return Kind(words, _is_sequence_of(is_number, count), limit, lambda x: np.asarray(x, float))
 
 
 def _or_none(kind):
@@ -153,8 +164,8 @@ def _or_none(kind):
 
 def _is_scales(x):
     """Numbers, or as many for each entry."""
-    several = _is_sequence_of(_is_sequence_of(_is_number))(x) and len({len(level) for level in x}) == 1
-    return several or _is_sequence_of(_is_number)(x)
+    several = _is_sequence_of(_is_sequence_of(is_number))(x) and len({len(level) for level in x}) == 1
+    return several or _is_sequence_of(is_number)(x)
 
 
 _text = Kind("text", _is_text)
@@ -163,6 +174,7 @@ _function = Kind("a function", is_function)
 _texts = Kind("a sequence of texts", _is_sequence_of(_is_text))
 _pairs = Kind("a sequence of pairs of indices", _is_sequence_of(_is_sequence_of(_is_whole, 2)))
 _ids = Kind("a sequence of class ids", _is_sequence_of(_is_whole))
+_bounds = Kind("two numbers, the lower one first", lambda x: _is_sequence_of(is_number, 2)(x) and x[0] <= x[1], SHARE)
 _shape = Kind("two whole numbers", _is_sequence_of(_is_whole, 2), _at_least(1))
 
 # Every setting of `Config`.
@@ -208,14 +220,14 @@ SETTINGS: dict[str, Kind | Choice] = {
     "POST_NMS_ROIS_INFERENCE": _whole(1),
     "USE_MINI_MASK": _flag,
     "MINI_MASK_SHAPE": _shape,
-    "IMAGE_RESIZE_MODE": _choice("square", "rect", "shortest", "pad64", "crop", "none"),
+    "IMAGE_RESIZE_MODE": _choice("square", "rect", "shortest", "pad64", "crop", "stretch", "none"),
     "IMAGE_MIN_DIM": _or_none(_whole()),
     "IMAGE_MAX_DIM": _or_none(_whole()),
     "IMAGE_MIN_SCALE": _or_none(_number(_at_least(0))),
     "IMAGE_CHANNEL_COUNT": _whole(1),
     "MEAN_PIXEL": _array(),
     "PIXEL_STD": Kind(
-        "a number or a sequence of numbers", lambda x: _is_number(x) or _is_sequence_of(_is_number)(x), ABOVE_0
+        "a number or a sequence of numbers", lambda x: is_number(x) or _is_sequence_of(is_number)(x), ABOVE_0
     ),
     "CHANNEL_ORDER": _choice("rgb", "bgr"),
     "IMAGE_PADDING": _choice("black", "mean"),
@@ -242,6 +254,18 @@ SETTINGS: dict[str, Kind | Choice] = {
     "KEYPOINT_MASK_SHAPE": _shape,
     "KEYPOINT_DECODE": _choice("cells", "pixels"),
     "KEYPOINT_ROI_EXPAND": _number(_at_least(1)),  # less, and points leave their RoI
+    "DENSE_TOP": _choice("level", "map"),
+    "DENSE_CONVOLUTIONS": _whole(),
+    "DENSE_NORM": _choice("none", "group"),
+    "DENSE_IOU": _bounds,
+    "DENSE_BOX_LOSS": _choice("smooth_l1", "giou"),
+    "DENSE_CANDIDATES": _whole(1),
+    "FOCAL_ALPHA": _or_none(_number(SHARE)),
+    "FOCAL_GAMMA": _number(_at_least(0)),
+    "FCOS_RADIUS": _number(ABOVE_0),
+    "SSD_SCALES": _sequence(ABOVE_0),
+    "SSD_RATIOS": Kind("a sequence of sequences of numbers", _is_sequence_of(_is_sequence_of(is_number))),
+    "SSD_NEGATIVES": _number(_at_least(0)),
     "MAX_GT_INSTANCES": _whole(1),
     "RPN_BBOX_STD_DEV": _array(ABOVE_0, 4),
     "BBOX_STD_DEV": _array(ABOVE_0, 4),
@@ -259,7 +283,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "LEARNING_RATE_SCHEDULE": _choice("constant", "step", "cosine"),
     "WARMUP_STEPS": _whole(),
     "LOSS_WEIGHTS": Kind(
-        "a dict of numbers", lambda x: isinstance(x, dict) and all(map(_is_number, x.values())), _at_least(0)
+        "a dict of numbers", lambda x: isinstance(x, dict) and all(map(is_number, x.values())), _at_least(0)
     ),
     "LOSS_MEAN": _choice("positives", "sample"),
     "SMOOTH_L1_BETA": _number(_at_least(0)),
@@ -269,107 +293,3 @@ SETTINGS: dict[str, Kind | Choice] = {
     "GRADIENT_CLIP_NORM": _number(ABOVE_0),
     "PRECISION": _choice("float32", "bfloat16", "float16"),
 }
-
-
-# Rules between settings: each yields a sentence for what is wrong. They see values of the right type alone.
-
-
-def _classes(c):
-    if c.NUM_CLASSES < 2:
-        yield f"NUM_CLASSES is {c.NUM_CLASSES}; set it to 1 (the background) plus the number of your classes."
-
-
-def _sides(c):
-    if c.IMAGE_RESIZE_MODE == "none":
-        return
-    name = "IMAGE_MIN_DIM" if c.IMAGE_RESIZE_MODE in ("crop", "pad64") else "IMAGE_MAX_DIM"
-    side = getattr(c, name)
-    if not side or side % 64:
-        near = 64 * max(1, math.ceil((side or 64) / 64))
-        yield f"{name} is {side}; it must be a multiple of 64 in mode {c.IMAGE_RESIZE_MODE!r}, for instance {near}."
-
-
-def _losses(c):
-    known = LOSSES + MORE_LOSSES
-    unknown = sorted(set(c.LOSS_WEIGHTS) - set(known))
-    if unknown:
-        yield f"LOSS_WEIGHTS has {', '.join(unknown)}; the losses are {', '.join(known)}."
-
-
-def _levels(c):
-    scales, levels = len(c.RPN_ANCHOR_SCALES), len(c.BACKBONE_STRIDES)
-    if scales != levels:
-        yield (
-            f"RPN_ANCHOR_SCALES has {scales} values for {levels} pyramid levels; give one scale for each entry of "
-            "BACKBONE_STRIDES."
-        )
-    if levels == 1 and c.BACKBONE_STRIDES[0] not in MAP_STRIDES:
-        yield (
-            f"BACKBONE_STRIDES is {list(c.BACKBONE_STRIDES)}; a backbone's single map has a stride of "
-            f"{', '.join(map(str, MAP_STRIDES))}."
-        )
-
-
-def _channels(c):
-    for name in ("MEAN_PIXEL", "PIXEL_STD"):
-        given, wanted = np.size(getattr(c, name)), c.IMAGE_CHANNEL_COUNT
-        if given != wanted and not (name == "PIXEL_STD" and _is_number(c.PIXEL_STD)):
-            yield f"{name} has {given} values for IMAGE_CHANNEL_COUNT = {wanted}; give one value for each channel."
-
-
-def _mask_shape(c):
-    shape = (2 * c.MASK_POOL_SIZE,) * 2
-    if tuple(c.MASK_SHAPE) != shape:
-        yield (
-            f"MASK_SHAPE is {tuple(c.MASK_SHAPE)}; the mask head doubles MASK_POOL_SIZE = {c.MASK_POOL_SIZE}, so it "
-            f"must be {shape}."
-        )
-
-
-def _positives(c):
-    if c.TRAIN_ROIS_PER_IMAGE * c.ROI_POSITIVE_RATIO < 1:
-        yield (
-            f"TRAIN_ROIS_PER_IMAGE = {c.TRAIN_ROIS_PER_IMAGE} with ROI_POSITIVE_RATIO = {c.ROI_POSITIVE_RATIO} leaves "
-            "no room for a positive RoI; raise one of them."
-        )
-
-
-def _keypoints(c):
-    count = c.NUM_KEYPOINTS
-    for name in ("KEYPOINT_NAMES", "KEYPOINT_SIGMAS"):
-        given = len(getattr(c, name))
-        if given not in (0, count):
-            yield f"{name} has {given} entries for NUM_KEYPOINTS = {count}; give {count} or none."
-    for name in ("KEYPOINT_FLIP_PAIRS", "KEYPOINT_SKELETON"):
-        wrong = [pair for pair in getattr(c, name) if not all(0 <= i < count for i in pair)]
-        if wrong:
-            yield f"{name} has {wrong}; the indices of {count} keypoints are 0 to {count - 1}."
-    if c.KEYPOINT_CLASSES is not None:
-        if len(c.KEYPOINT_CLASSES) == 0:
-            yield "KEYPOINT_CLASSES is empty; None stands for all classes."
-        wrong = [i for i in c.KEYPOINT_CLASSES if not 0 < i < c.NUM_CLASSES]
-        if wrong:
-            yield f"KEYPOINT_CLASSES has {wrong}; the ids of the classes are 1 to {c.NUM_CLASSES - 1}."
-    shape = (4 * c.KEYPOINT_POOL_SIZE,) * 2
-    if tuple(c.KEYPOINT_MASK_SHAPE) != shape:
-        yield (
-            f"KEYPOINT_MASK_SHAPE is {tuple(c.KEYPOINT_MASK_SHAPE)}; it is four times KEYPOINT_POOL_SIZE = "
-            f"{c.KEYPOINT_POOL_SIZE}, so it must be {shape}."
-        )
-
-
-RULES = (_classes, _sides, _losses, _levels, _channels, _mask_shape, _positives, _keypoints)
-
-
-def problems(config: Any) -> Iterator[str]:
-    """A sentence for each impossible value of a config; rules between settings count where every type is right."""
-    values = {name: getattr(config, name) for name in SETTINGS}
-    found = [
-        f"{name} is {values[name]!r}; {remedy}"
-        for name, kind in SETTINGS.items()
-        if (remedy := kind.remedy(values[name]))
-    ]
-    yield from found
-    if not found:
-        for rule in RULES:
-            yield from rule(config)

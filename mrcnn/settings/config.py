@@ -31,8 +31,9 @@ class Config(Settings):
     # Name of the experiment: the prefix of its log folder.
     NAME: str | None = None
 
-    # What is built, trained and run: "mask_rcnn"; "cascade_rcnn", also with masks; "faster_rcnn" and "fast_rcnn", which
-    # find boxes alone. In mrcnn/models is a file for each.
+    # What is built, trained and run: "mask_rcnn"; "cascade_rcnn", also with masks; "faster_rcnn", "fast_rcnn",
+    # "retinanet", "fcos" and "ssd", which find boxes alone. In mrcnn/models is a file for each;
+    # mrcnn.settings.detectors.practice has what one has by its paper.
     DETECTOR = "mask_rcnn"
 
     # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
@@ -62,7 +63,7 @@ class Config(Settings):
     # Added to the variances of BatchNorm: a part of the weights, which were trained with it.
     BATCH_NORM_EPSILON = 0.001
 
-    # Only with a callable BACKBONE: function(image_shape) -> [5, 2] heights and widths of P2..P6.
+    # Only with a callable BACKBONE and an RPN: function(image_shape) -> [5, 2] heights and widths of P2..P6.
     COMPUTE_BACKBONE_SHAPE: Callable[..., Any] | None = None
 
     # Width of the first stage of "resnet18" and "resnet34"; later stages double it. Narrow networks train in minutes on
@@ -153,6 +154,7 @@ class Config(Settings):
     # shortest: as rect, but larger images are scaled down to IMAGE_MIN_DIM too (torchvision, Detectron2).
     # pad64:  scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE alone, pad the sides to multiples of 64.
     # crop:   the same scale, then a random square of side IMAGE_MIN_DIM; training only.
+    # stretch: to a square of side IMAGE_MAX_DIM, whatever becomes of the aspect ratio (SSD).
     # none:   neither scale nor pad; the sides must be multiples of 64.
     IMAGE_RESIZE_MODE = "square"
     IMAGE_MIN_DIM: int | None = 800
@@ -236,6 +238,36 @@ class Config(Settings):
     # How many times as long as the box's the sides of the keypoint head's RoI are: with more of their surroundings,
     # left and right are told apart better (Degawa, Lu, Kimura 2019).
     KEYPOINT_ROI_EXPAND = 1.0
+
+    # One-stage detectors: where their levels above C5 come from, of the pyramid's last "level" or the backbone's last
+    # "map"; the convolutions before what their head says, and whether each has GroupNorm ("group") or "none".
+    DENSE_TOP = "level"
+    DENSE_CONVOLUTIONS = 4
+    DENSE_NORM = "none"
+
+    # An anchor stands for an instance with an IoU of at least the second of these, and for none with less than the
+    # first.
+    DENSE_IOU: Numbers = (0.4, 0.5)
+
+    # "smooth_l1" of deltas, or "giou" of boxes (Rezatofighi et al. 2019).
+    DENSE_BOX_LOSS = "smooth_l1"
+
+    # Candidates by score of every level, or of every class for SSD, that enter the NMS.
+    DENSE_CANDIDATES = 1000
+
+    # The focal loss (Lin et al. 2017): the weight of objects, None for 1, against one minus it of everything else, and
+    # how little counts what is right already; 0 for cross-entropy.
+    FOCAL_ALPHA: float | None = 0.25
+    FOCAL_GAMMA = 2.0
+
+    # FCOS: how near an instance's centre a place must be to stand for it, in cells of its level along both axes.
+    FCOS_RADIUS = 1.5
+
+    # SSD: sides of its square default boxes as shares of the image's, of each map of BACKBONE_STRIDES and one more; for
+    # each map the ratios above 1 of the others; and the negatives for each positive in the loss of the classes.
+    SSD_SCALES: Numbers = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
+    SSD_RATIOS: Sequence[Numbers] = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
+    SSD_NEGATIVES = 3.0
 
     # Ground-truth instances used per image; a random choice of them where there are more.
     MAX_GT_INSTANCES = 100

@@ -12,9 +12,15 @@ from quick import QuickConfig
 from mrcnn.evaluate import evaluate
 from mrcnn.models.detectors import DETECTORS, build_detector, load_detector
 from mrcnn.settings import SETTINGS, checks
+from mrcnn.settings.detectors import practice
 from mrcnn.weights.h5 import named_weights
 
 pytestmark = pytest.mark.usefixtures("eager")
+
+
+def config_of(name):
+    config = QuickConfig()
+    return config.update(**practice(name, config.to_dict()))
 
 
 def test_names():
@@ -35,7 +41,7 @@ def test_what_they_find():
 def test_a_run(name, tmp_path):
     # Functions are not stored with a config.
     by_name = {"BACKBONE": "resnet18", "COMPUTE_BACKBONE_SHAPE": None}
-    config = QuickConfig().update(DETECTOR=name, APPEND_GT_ROIS=True, **by_name)
+    config = config_of(name).update(APPEND_GT_ROIS=True, **by_name)
     model = build_detector("training", config, tmp_path)
     kept = keras.callbacks.History()
     model.train(Kites(), Kites(2), 0.001, 1, "all", custom_callbacks=[kept])
@@ -63,7 +69,7 @@ def test_a_run(name, tmp_path):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_weights_go_from_training_to_inference(name, tmp_path):
     """Every weight of one graph is one of the other, and a file of either has them all."""
-    config = QuickConfig().update(DETECTOR=name)
+    config = config_of(name)
     learnt = build_detector("training", config, tmp_path)
     learnt.save_weights(tmp_path / "weights.h5")
     detector = build_detector("inference", config, tmp_path)

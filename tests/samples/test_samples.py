@@ -132,11 +132,12 @@ def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
     assert Image.open(picture).size == (320, 200)
 
 
-def test_another_detector_is_remembered(capsys, default, tmp_path):
+@pytest.mark.parametrize("name, loss", [("faster_rcnn", "rpn_class_loss"), ("retinanet", "dense_class_loss")])
+def test_another_detector_is_remembered(name, loss, capsys, default, tmp_path):
     common = ["--logs", tmp_path / "logs"]
-    train = ["train", "--detector", "faster_rcnn", "--steps", "1", "--epochs", "1"]
+    train = ["train", "--detector", name, "--steps", "1", "--epochs", "1"]
     code, out, _ = run(capsys, *train, *common, "--config", *SMALL)
-    assert code == 0 and "rpn_class_loss" in out and "mask_loss" not in out
+    assert code == 0 and loss in out and "mask_loss" not in out
     code, out, _ = run(capsys, "evaluate", *common)
     assert code == 0 and re.search(r"^box( +[\d.-]+){12}$", out, re.M) and not re.search(r"^mask ", out, re.M)
     code, out, _ = run(capsys, "train", "--model", "last", "--epochs", "2", *common)

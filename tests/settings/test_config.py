@@ -44,7 +44,7 @@ def test_derived_values():
         ),
         (
             {"IMAGE_RESIZE_MODE": "sqare"},
-            "IMAGE_RESIZE_MODE is 'sqare'; choose one of square, rect, shortest, pad64, crop, none.",
+            "IMAGE_RESIZE_MODE is 'sqare'; choose one of square, rect, shortest, pad64, crop, stretch, none.",
         ),
         (
             {"IMAGE_MAX_DIM": 1000},
@@ -97,7 +97,7 @@ def test_derived_values():
             {"LOSS_WEIGHTS": {"mask_loss": 1.0}},
             "LOSS_WEIGHTS has mask_loss; the losses are rpn_class_loss, rpn_bbox_loss, mrcnn_class_loss, "
             "mrcnn_bbox_loss, mrcnn_mask_loss, mrcnn_keypoint_loss, mrcnn_2_class_loss, mrcnn_2_bbox_loss, "
-            "mrcnn_3_class_loss, mrcnn_3_bbox_loss.",
+            "mrcnn_3_class_loss, mrcnn_3_bbox_loss, dense_class_loss, dense_bbox_loss, dense_centerness_loss.",
         ),
         ({"BACKBONE": 50}, "BACKBONE is 50; it must be the name of a backbone or a function."),
         ({"LEARNING_RATE": float("nan")}, "LEARNING_RATE is nan; it must be a number."),

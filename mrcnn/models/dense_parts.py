@@ -1,0 +1,69 @@
+"""The parts of one-stage detectors as a `Config` asks for them; those that others have too are in parts.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from mrcnn.layers.dense_detections import DenseDetectionLayer
+from mrcnn.layers.dense_head import Tower
+from mrcnn.layers.fpn import CONVOLVED_TOPS, build_fpn
+from mrcnn.models.parts import backbone, batch_size
+from mrcnn.ops.boxes import Tensor
+from mrcnn.settings import Config
+
+
+def pyramid(config: Config, image: Tensor) -> list[Tensor]:
+    """The levels of BACKBONE_STRIDES: those above 32 by convolutions of stride 2."""
+    first, maps = round(math.log2(config.BACKBONE_STRIDES[0])), backbone(config, image)
+    levels = build_fpn(maps[first - 1 :], config.TOP_DOWN_PYRAMID_SIZE, first, CONVOLVED_TOPS[config.DENSE_TOP])
+    return levels[: len(config.BACKBONE_STRIDES)]
+
+
+def anchors_per_place(config: Config) -> int:
+    """Anchors at every place of a level."""
+    return np.size(config.RPN_ANCHOR_SCALES[0]) * len(config.RPN_ANCHOR_RATIOS)
+
+
+def tower(config: Config, name: str) -> Tower:
+    """The convolutions before what the head says of `name`."""
+    return Tower(name, config.DENSE_CONVOLUTIONS, config.TOP_DOWN_PYRAMID_SIZE, config.DENSE_NORM == "group")
+
+
+def target_inputs(config: Config, count: int) -> dict[str, Tensor]:
+    """Inputs of a training graph of what `DenseTargets` gives, for `count` anchors, by name. Boxes are in
+    pixels."""
+    batch = batch_size(config, "training")
+    return {
+        "input_dense_class_ids": keras.Input((count,), batch, dtype="int32", name="input_dense_class_ids"),
+        "input_dense_boxes": keras.Input((count, 4), batch, name="input_dense_boxes"),
+    }
+
+
+def detection_layer(config: Config, limit: str, coding: str) -> DenseDetectionLayer:
+    """The layer that picks detections [B, D, 6] of what a head says."""
+    return DenseDetectionLayer(
+        config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE,
+        config.DETECTION_NMS_THRESHOLD,
+        config.DENSE_CANDIDATES,
+        limit,
+        coding,
+        config.BBOX_STD_DEV,
+        config.BOX_NORMALIZATION,
+        name="dense_detection",
+    )
+
+
+def focal_settings(config: Config) -> dict[str, Any]:
+    """Arguments of the focal loss."""
+    return {"alpha": config.FOCAL_ALPHA, "gamma": config.FOCAL_GAMMA}
+
+
+def box_loss_settings(config: Config) -> dict[str, Any]:
+    """Arguments of the loss of the boxes that anchors become."""
+    std_dev = [float(x) for x in config.BBOX_STD_DEV]
+    return {"std_dev": std_dev, "kind": config.DENSE_BOX_LOSS, "beta": config.SMOOTH_L1_BETA}

@@ -1,0 +1,72 @@
+"""What a detector other than Mask R-CNN has by its paper, as settings on top of any config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+# P3 to P7.
+DENSE_STRIDES = [8, 16, 32, 64, 128]
+
+
+def _retinanet(settings):
+    """Three anchors an octave (Lin et al. 2017, section 4): Mask R-CNN's scales, 2^(1/3) and 2^(2/3) times these."""
+    octaves = [2 ** (i / 3) for i in range(3)]
+    scales = [[float(x) * octave for octave in octaves] for x in np.ravel(settings["RPN_ANCHOR_SCALES"])]
+    return {"RPN_ANCHOR_SCALES": scales, **_DENSE}
+
+
+def _fcos(settings):
+    """Cells in the place of anchors, and the authors' later version: GroupNorm, sampling near centres."""
+    cells = {"RPN_ANCHOR_SCALES": DENSE_STRIDES, "RPN_ANCHOR_RATIOS": [1]}
+    return {**_DENSE, **cells, "DENSE_NORM": "group", "DETECTION_NMS_THRESHOLD": 0.6}
+
+
+def ssd_settings(side: int) -> dict[str, Any]:
+    """SSD for images of `side` pixels: maps down to a single cell, and the scales of the paper for as many (Liu et al.
+    2016, section 2.2): a smaller one for the first, then in equal steps."""
+    cells = -(-side // 16)
+    strides = [8.0, 16.0]
+    while cells > 1:
+        cells, stride = (cells - 2, None) if 3 <= cells <= 5 else (-(-cells // 2), 2 * strides[-1])
+        strides.append(stride or side / cells)
+    count = len(strides)
+    return {
+        "BACKBONE_STRIDES": strides,
+        "RPN_ANCHOR_SCALES": strides,  # not used; one for each level
+        "SSD_SCALES": [0.07, *np.linspace(0.15, 1.05, count).round(3).tolist()],
+        "SSD_RATIOS": [[2], *[[2, 3]] * (count - 3), [2], [2]],
+        "IMAGE_RESIZE_MODE": "stretch",
+        "BOX_NORMALIZATION": "edges",
+        "DENSE_IOU": (0.5, 0.5),
+        "DENSE_CANDIDATES": 400,
+        "DETECTION_MIN_CONFIDENCE": 0.01,
+        "DETECTION_NMS_THRESHOLD": 0.45,
+    }
+
+
+_DENSE = {
+    "BACKBONE_STRIDES": DENSE_STRIDES,
+    "BOX_NORMALIZATION": "edges",  # a box one pixel wide has a side
+    "DETECTION_MIN_CONFIDENCE": 0.05,
+    "DETECTION_NMS_THRESHOLD": 0.5,
+}
+
+PRACTICE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "retinanet": _retinanet,
+    "fcos": _fcos,
+    "ssd": lambda settings: ssd_settings(int(settings["IMAGE_MAX_DIM"] or 300)),
+}
+
+
+def practice(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that make a config, one for Mask R-CNN, one for another detector:
+    `config.update(**practice("retinanet", config.to_dict()))`.
+
+    Args:
+        name: of the detector, as DETECTOR has it.
+        settings: of the config; the size of its images and its scales of anchors count.
+    """
+    return {"DETECTOR": name, **PRACTICE.get(name, lambda settings: {})(settings)}

@@ -1,0 +1,140 @@
+"""The rules that hold between settings, and what is wrong with a config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mrcnn.settings.checks import LOSSES, MAP_STRIDES, MORE_LOSSES, PYRAMIDS, SETTINGS, is_number
+
+# Each yields a sentence for what is wrong. They see values of the right type alone.
+
+
+def _classes(c):
+    if c.NUM_CLASSES < 2:
+        yield f"NUM_CLASSES is {c.NUM_CLASSES}; set it to 1 (the background) plus the number of your classes."
+
+
+def _sides(c):
+    if c.IMAGE_RESIZE_MODE == "none":
+        return
+    name = "IMAGE_MIN_DIM" if c.IMAGE_RESIZE_MODE in ("crop", "pad64") else "IMAGE_MAX_DIM"
+    side = getattr(c, name)
+    if c.DETECTOR == "ssd" and c.IMAGE_RESIZE_MODE == "stretch" and side:
+        return
+    if not side or side % 64:
+        near = 64 * max(1, math.ceil((side or 64) / 64))
+        yield f"{name} is {side}; it must be a multiple of 64 in mode {c.IMAGE_RESIZE_MODE!r}, for instance {near}."
+
+
+def _losses(c):
+    known = LOSSES + MORE_LOSSES
+    unknown = sorted(set(c.LOSS_WEIGHTS) - set(known))
+    if unknown:
+        yield f"LOSS_WEIGHTS has {', '.join(unknown)}; the losses are {', '.join(known)}."
+
+
+def _levels(c):
+    scales, levels = len(c.RPN_ANCHOR_SCALES), len(c.BACKBONE_STRIDES)
+    if scales != levels:
+        yield (
+            f"RPN_ANCHOR_SCALES has {scales} values for {levels} pyramid levels; give one scale for each entry of "
+            "BACKBONE_STRIDES."
+        )
+    if levels == 1 and c.BACKBONE_STRIDES[0] not in MAP_STRIDES:
+        yield (
+            f"BACKBONE_STRIDES is {list(c.BACKBONE_STRIDES)}; a backbone's single map has a stride of "
+            f"{', '.join(map(str, MAP_STRIDES))}."
+        )
+
+
+def _dense_levels(c):
+    strides = [float(x) for x in c.BACKBONE_STRIDES]
+    if c.DETECTOR in PYRAMIDS and not (
+        strides[0] in (4, 8)
+        and strides[-1] in (32, 64, 128)
+        and all(b == 2 * a for a, b in zip(strides, strides[1:], strict=False))
+    ):
+        yield (
+            f"BACKBONE_STRIDES is {list(c.BACKBONE_STRIDES)}; the levels of {c.DETECTOR} double from 4 or 8 on up to "
+            "32, 64 or 128, for instance [8, 16, 32, 64, 128]."
+        )
+
+
+def _ssd(c):
+    levels = len(c.BACKBONE_STRIDES)
+    if c.DETECTOR != "ssd":
+        return
+    if c.IMAGE_RESIZE_MODE not in ("square", "stretch"):
+        yield f"IMAGE_RESIZE_MODE is {c.IMAGE_RESIZE_MODE!r}; SSD takes images of one size: stretch or square."
+    for name, wanted in (("SSD_SCALES", levels + 1), ("SSD_RATIOS", levels)):
+        if len(getattr(c, name)) != wanted:
+            yield f"{name} has {len(getattr(c, name))} entries; the {levels} maps of BACKBONE_STRIDES need {wanted}."
+
+
+def _channels(c):
+    for name in ("MEAN_PIXEL", "PIXEL_STD"):
+        given, wanted = np.size(getattr(c, name)), c.IMAGE_CHANNEL_COUNT
+        if given != wanted and not (name == "PIXEL_STD" and is_number(c.PIXEL_STD)):
+            yield f"{name} has {given} values for IMAGE_CHANNEL_COUNT = {wanted}; give one value for each channel."
+
+
+def _mask_shape(c):
+    shape = (2 * c.MASK_POOL_SIZE,) * 2
+    if tuple(c.MASK_SHAPE) != shape:
+        yield (
+            f"MASK_SHAPE is {tuple(c.MASK_SHAPE)}; the mask head doubles MASK_POOL_SIZE = {c.MASK_POOL_SIZE}, so it "
+            f"must be {shape}."
+        )
+
+
+def _positives(c):
+    if c.TRAIN_ROIS_PER_IMAGE * c.ROI_POSITIVE_RATIO < 1:
+        yield (
+            f"TRAIN_ROIS_PER_IMAGE = {c.TRAIN_ROIS_PER_IMAGE} with ROI_POSITIVE_RATIO = {c.ROI_POSITIVE_RATIO} leaves "
+            "no room for a positive RoI; raise one of them."
+        )
+
+
+def _keypoints(c):
+    count = c.NUM_KEYPOINTS
+    for name in ("KEYPOINT_NAMES", "KEYPOINT_SIGMAS"):
+        given = len(getattr(c, name))
+        if given not in (0, count):
+            yield f"{name} has {given} entries for NUM_KEYPOINTS = {count}; give {count} or none."
+    for name in ("KEYPOINT_FLIP_PAIRS", "KEYPOINT_SKELETON"):
+        wrong = [pair for pair in getattr(c, name) if not all(0 <= i < count for i in pair)]
+        if wrong:
+            yield f"{name} has {wrong}; the indices of {count} keypoints are 0 to {count - 1}."
+    if c.KEYPOINT_CLASSES is not None:
+        if len(c.KEYPOINT_CLASSES) == 0:
+            yield "KEYPOINT_CLASSES is empty; None stands for all classes."
+        wrong = [i for i in c.KEYPOINT_CLASSES if not 0 < i < c.NUM_CLASSES]
+        if wrong:
+            yield f"KEYPOINT_CLASSES has {wrong}; the ids of the classes are 1 to {c.NUM_CLASSES - 1}."
+    shape = (4 * c.KEYPOINT_POOL_SIZE,) * 2
+    if tuple(c.KEYPOINT_MASK_SHAPE) != shape:
+        yield (
+            f"KEYPOINT_MASK_SHAPE is {tuple(c.KEYPOINT_MASK_SHAPE)}; it is four times KEYPOINT_POOL_SIZE = "
+            f"{c.KEYPOINT_POOL_SIZE}, so it must be {shape}."
+        )
+
+
+RULES = (_classes, _sides, _losses, _levels, _dense_levels, _ssd, _channels, _mask_shape, _positives, _keypoints)
+
+
+def problems(config: Any) -> Iterator[str]:
+    """A sentence for each impossible value of a config; rules between settings count where every type is right."""
+    values = {name: getattr(config, name) for name in SETTINGS}
+    found = [
+        f"{name} is {values[name]!r}; {remedy}"
+        for name, kind in SETTINGS.items()
+        if (remedy := kind.remedy(values[name]))
+    ]
+    yield from found
+    if not found:
+        for rule in RULES:
+            yield from rule(config)

@@ -1,0 +1,107 @@
+"""RetinaNet, FCOS and SSD: their targets, the way from what a head says to detections; test_detectors.py runs them."""
+
+import numpy as np
+import pytest
+from kites import KiteConfig, Kites
+
+from mrcnn.models.detectors import build_detector
+from mrcnn.settings.detectors import practice
+
+NAMES = ["retinanet", "fcos", "ssd"]
+
+
+def config_of(name, **changes):
+    config = KiteConfig().update(NUM_KEYPOINTS=0, KEYPOINT_FLIP_PAIRS=[], STEPS_PER_EPOCH=2, IMAGES_PER_GPU=2)
+    return config.update(**{**practice(name, config.to_dict() | changes), "DENSE_CONVOLUTIONS": 1, **changes})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_has_what_the_graph_wants(name, tmp_path):
+    from mrcnn.data.batches import DataGenerator
+
+    model = build_detector("training", config_of(name), tmp_path)
+    (batch,) = DataGenerator(Kites(), model.config, encoders=model.encoders(model.config))[0]
+    assert "input_gt_masks" not in batch
+    for x in model.keras_model.inputs:
+        assert batch[x.name].shape[1:] == x.shape[1:] and batch[x.name].dtype == x.dtype, x.name
+    class_ids, found = batch["input_dense_class_ids"], batch["input_dense_boxes"]
+    assert (class_ids == 1).any(axis=1).all() and (class_ids == 0).any()
+    assert (found[class_ids == 1] @ [-1, 0, 1, 0] > 10).all() and not found[class_ids < 1].any()
+    kites = list(Kites().boxes(int(batch["input_image_meta"][0, 0])))
+    assert {tuple(x) for x in found[0][class_ids[0] == 1]} == {tuple(x) for x in kites}  # every one is learnt
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_head_should_say_is_detected(name, tmp_path):
+    """Its targets in the place of what it says lead through scores and decoding to the ground truth."""
+    from keras import ops
+
+    from mrcnn.data.batches import DataGenerator
+    from mrcnn.models import dense_parts
+    from mrcnn.ops import boxes
+
+    model = build_detector("training", config_of(name, DETECTION_MAX_INSTANCES=6), tmp_path)
+    config = model.config
+    (batch,) = DataGenerator(Kites(), config, encoders=model.encoders(config), shuffle=False)[0]
+    anchors, class_ids, pixels = (batch[f"input_{x}"] for x in ("anchors", "dense_class_ids", "dense_boxes"))
+    targets = boxes.normalize(np.where(class_ids[..., None] > 0, pixels, anchors * 64), (64, 64), "edges")
+    numbers = (
+        boxes.encode_sides(anchors, targets) if name == "fcos" else boxes.encode(anchors, targets) / config.BBOX_STD_DEV
+    )
+    one_hot = np.eye(2)[np.maximum(class_ids, 0)][..., 0 if name == "ssd" else 1 :]
+    said = {
+        "dense_class_logits": 20 * one_hot - 10,
+        "dense_bbox": numbers,
+        "dense_centerness": np.full((2, len(anchors[0]), 1), 10),
+    }
+    said = {key: [ops.convert_to_tensor(x.astype("float32"))] for key, x in said.items()}
+    pick = dense_parts.detection_layer(config, model.limit, model.coding)
+    rows = pick(
+        [
+            model.scores(said),
+            said["dense_bbox"],
+            *(ops.convert_to_tensor(x) for x in (anchors, batch["input_image_meta"])),
+        ]
+    )
+    for i, found in enumerate(ops.convert_to_numpy(rows)):
+        confident = found[found[:, 5] > 0.9]
+        assert (confident[:, 4] == 1).all()
+        assert {tuple(x) for x in np.rint(confident[:, :4] * 64).astype(int)} == {
+            tuple(map(int, x)) for x in Kites().boxes(i)
+        }
+
+
+def test_settings_that_cannot_be():
+    config = KiteConfig()
+    with pytest.raises(ValueError, match=r"BACKBONE_STRIDES is \[4, 16, 32, 64, 128\]; the levels of retinanet double"):
+        config.update(DETECTOR="retinanet", BACKBONE_STRIDES=[4, 16, 32, 64, 128])
+    with pytest.raises(ValueError, match="SSD takes images of one size"):
+        config_of("ssd", IMAGE_RESIZE_MODE="rect")
+    with pytest.raises(ValueError, match="SSD_SCALES has 3 entries; the 4 maps of BACKBONE_STRIDES need 5"):
+        config_of("ssd", SSD_SCALES=[0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match="DENSE_IOU is .* the lower one first"):
+        config.update(DENSE_IOU=(0.5, 0.4))
+
+
+def test_levels_follow_the_strides(tmp_path):
+    """A pyramid from P2 on, for small objects."""
+    config = config_of("retinanet", BACKBONE_STRIDES=[4, 8, 16, 32], RPN_ANCHOR_SCALES=[8, 16, 32, 64], DENSE_TOP="map")
+    model = build_detector("inference", config, tmp_path)
+    detections, logits, deltas = model.keras_model.outputs
+    assert logits.shape == (None, 3 * (16**2 + 8**2 + 4**2 + 2**2), 1) and deltas.shape[1:] == (logits.shape[1], 4)
+
+
+def test_images_of_any_size(tmp_path, eager):
+    config = config_of("retinanet", IMAGE_RESIZE_MODE="rect", IMAGE_MAX_DIM=192, DETECTION_MIN_CONFIDENCE=0.0)
+    model = build_detector("inference", config, tmp_path)
+    for shape in ((64, 64, 3), (128, 64, 3)):
+        (result,) = model.detect([np.random.default_rng(0).integers(0, 255, shape, "uint8")])
+        assert len(result["rois"]) and result["rois"][:, 2].max() <= shape[0]
+
+
+def test_ssd_stretches_images(tmp_path, eager):
+    model = build_detector("inference", config_of("ssd", DETECTION_MIN_CONFIDENCE=0.0), tmp_path)
+    molded, _, windows = model.mold_inputs([np.zeros((50, 200, 3), "uint8")])
+    assert molded.shape == (1, 64, 64, 3) and windows.tolist() == [[0, 0, 64, 64]]
+    (result,) = model.detect([np.zeros((50, 200, 3), "uint8")])
+    assert result["rois"][:, 2].max() <= 50 < result["rois"][:, 3].max() <= 200
