@@ -96,7 +96,8 @@ def optimized():
 # What runs on every Keras backend (`pytest -m graph`): the floors of which a backend computes anything, without the
 # files that only look at what NumPy does or at what TensorFlow has told already.
 GRAPH = {"ops", "layers", "losses", "models", "train"}
-ONCE = """images masks meta opencv refine schedules callbacks precision speed memory torchvision""".split()
+ONCE = """images masks meta opencv refine schedules callbacks precision speed memory torchvision
+torchvision_dense""".split()
 
 # Why a test may be skipped: it needs what is not in the repository, nor in `pip install -e .[test]`, or a backend does
 # not do it. A test that is skipped for another reason fails.
@@ -133,8 +134,8 @@ def pytest_make_collect_report(collector):
 
 
 # The files that take longest, in this order, so that of two processes none waits for the other in the end.
-LONGEST = """notebooks pose old_scripts golden_steps golden_gradients speed torchvision samples precision modern
-whole_run graph keypoints backbone training network parallel_model docs nucleus""".split()
+LONGEST = """notebooks pose old_scripts golden_steps golden_gradients speed torchvision torchvision_dense samples
+precision modern whole_run graph keypoints backbone training network parallel_model docs nucleus""".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -7,9 +7,11 @@ import sys
 from mrcnn.weights.convert.files import convert_file
 
 ABOUT = """SOURCE is a `.pth`, `.safetensors` or `.pkl` file of a Mask, Keypoint, Faster or Cascade R-CNN with a
-ResNet-50 or -101 or a ResNeXt of 32 groups and a feature pyramid. OUT becomes a folder of `weights.h5` and of a
-`config.json` whose settings compute what the source's package does; `mrcnn.models.detectors.load_detector(OUT)` is that
-model."""
+ResNet-50 or -101 or a ResNeXt of 32 groups and a feature pyramid, or of torchvision's RetinaNet, FCOS or SSD300. OUT
+becomes a folder of `weights.h5` and of a `config.json` whose settings compute what the source's package does;
+`mrcnn.models.detectors.load_detector(OUT)` is that model."""
+
+FOUND = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
-    heads = ["boxes", *["masks"] * config.USE_MASK, *["keypoints"] * bool(config.NUM_KEYPOINTS)]
+    heads = [FOUND[kind] for kind in config.finds]
     print(
         f"{args.out}: {config.BACKBONE}, {config.NUM_CLASSES} classes with the background, {', '.join(heads)}. "
         f"Use it as mrcnn.models.detectors.load_detector({os.fspath(args.out)!r})."

@@ -10,6 +10,7 @@ EPSILON_0 = (
     "maskrcnn_resnet50_fpn_coco-bf2d0c1e",
     "keypointrcnn_resnet50_fpn_coco-fc266e95",
     "fasterrcnn_resnet50_fpn_coco-258fb6c6",
+    "retinanet_resnet50_fpn_coco-eeacb38b",
 )
 
 

@@ -9,32 +9,20 @@ import numpy as np
 
 from mrcnn.ops import keypoints
 from mrcnn.settings import Config, ModernConfig
+from mrcnn.weights.convert import dense
+from mrcnn.weights.convert.body import CAN, body_names, check_keys, positive, weight_names
 from mrcnn.weights.convert.detectron2 import DETECTRON2
 from mrcnn.weights.convert.package import each_class, outputs
 from mrcnn.weights.convert.torchvision import TORCHVISION
 from mrcnn.weights.loading import some
-
-# (blocks of a stage, output and input channels of the first 3x3 kernel) -> BACKBONE
-BACKBONES = {
-    ((3, 4, 6, 3), 64, 64): "resnet50",
-    ((3, 4, 23, 3), 64, 64): "resnet101",
-    ((3, 4, 6, 3), 128, 4): "resnext50_32x4d",
-    ((3, 4, 23, 3), 256, 8): "resnext101_32x8d",
-}
-
-# Buffers that follow from settings, or that only training needs.
-IGNORED = r".*num_batches_tracked|pixel_(mean|std)|.*anchor_generator\.cell_anchors\.\d+"
-
-CAN = (
-    "Convert a Mask, Keypoint, Faster or Cascade R-CNN with a ResNet-50, ResNet-101 or ResNeXt (32x4d, 32x8d) and FPN, "
-    "such as torchvision's maskrcnn_resnet50_fpn, also _v2, or Detectron2's mask_rcnn_R_50_FPN_3x (not C4 or DC5)."
-)
 
 
 def translate(
     state_dict: Mapping[str, Any], epsilon: float = 1e-5, keep_all: bool = False
 ) -> tuple[Config, dict[str, dict[str, np.ndarray]]]:
     """The config of a state dict and its weights as {our layer: {weight: array float32}}; see `convert`."""
+    if dense.is_dense(state_dict):
+        return dense.translate(state_dict, epsilon, keep_all)
     package = _package(state_dict)
     state = {}
     for key, value in state_dict.items():
@@ -42,10 +30,11 @@ def translate(
             key = re.sub(rf"^{pattern}$", today, key)
         state[key] = np.asarray(value)
     backbone, names = _names(state, package)
-    _check_keys(state, names)
+    check_keys(state, names)
     found = {
         layer: {
-            ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False) for ours, theirs in _weights(layer, names)
+            ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False)
+            for ours, theirs in weight_names(layer, names)
         }
         for layer, prefix in names.items()
     }
@@ -63,8 +52,7 @@ def translate(
             if weight == "kernel":
                 x = _kernel(layer, x, config.POOL_SIZE)
             if weight == "moving_variance" and epsilon == 0:
-                # TensorFlow takes what is smaller for zero, which it cannot divide by.
-                x = np.maximum(x, np.finfo("float32").tiny)
+                x = positive(x)
             arrays[weight] = x
     return config, found
 
@@ -81,26 +69,7 @@ def _package(state_dict):
 
 def _names(state, package):
     """BACKBONE, and {our layer: beginning of its keys}."""
-    body = package.body
-    blocks = tuple(
-        sum(f"{body}{stage}.{i}.{package.convolutions[2]}.weight" in state for i in range(100))
-        for stage in package.stages
-    )
-    shape = np.shape(state.get(f"{body}{package.stages[0]}.0.{package.convolutions[1]}.weight", 0))
-    backbone = BACKBONES.get((blocks, *shape[:2]))
-    if backbone is None:
-        raise ValueError(
-            f"The backbone, with {blocks} bottlenecks in its stages and a first 3x3 kernel of {shape}, is none that is "
-            f"known. {CAN}"
-        )
-    names = {"conv1": body + package.stem[0], "bn_conv1": body + package.stem[1]}
-    for stage, (theirs, count) in enumerate(zip(package.stages, blocks, strict=True), start=2):
-        for index in range(count):
-            branches = zip(("2a", "2b", "2c", "1"), package.convolutions, package.norms, strict=True)
-            for branch, convolution, norm in list(branches)[: 4 if index == 0 else 3]:
-                name = f"{stage}{chr(ord('a') + index)}_branch{branch}"
-                names[f"res{name}"] = f"{body}{theirs}.{index}.{convolution}"
-                names[f"bn{name}"] = f"{body}{theirs}.{index}.{norm}"
+    backbone, names = body_names(state, package)
     names.update(package.layers)
     names.update(max(package.box_heads, key=lambda part: _present(part, state)))
     for part in package.parts:
@@ -116,33 +85,6 @@ def _names(state, package):
 def _present(part, state):
     """How many of a part's layers a state has."""
     return sum(f"{prefix}.weight" in state for prefix in part.values())
-
-
-def _weights(layer, layers):
-    """(our weight, theirs) of one of `layers`."""
-    if "bn" in layer:
-        return (
-            ("gamma", "weight"),
-            ("beta", "bias"),
-            ("moving_mean", "running_mean"),
-            ("moving_variance", "running_var"),
-        )
-    normed = {f"{layer}_bn", layer.replace("conv", "bn")} & (layers.keys() - {layer})
-    if normed or layer.startswith(("conv1", "res")):
-        return (("kernel", "weight"),)
-    return ("kernel", "weight"), ("bias", "bias")
-
-
-def _check_keys(state, names):
-    wanted = {f"{prefix}.{theirs}" for layer, prefix in names.items() for _, theirs in _weights(layer, names)}
-    unknown = {key for key in state.keys() - wanted if not re.fullmatch(IGNORED, key)}
-    problems = [
-        f"{len(keys)} keys are {what} ({some(sorted(keys), 3)})"
-        for what, keys in (("missing", wanted - state.keys()), ("unknown", unknown))
-        if keys
-    ]
-    if problems:
-        raise ValueError(f"{' and '.join(problems)}. {CAN}")
 
 
 def _check_shapes(found):
