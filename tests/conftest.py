@@ -1,6 +1,5 @@
 """What all tests share: a quiet TensorFlow and the original's numbers ("golden" data) in tests/golden."""
 
-import contextlib
 import functools
 import json
 import os
@@ -61,23 +60,19 @@ def golden():
     return golden_data
 
 
-@contextlib.contextmanager
-def eagerly():
-    """Within, TensorFlow runs functions as they are: a few steps take less time than compiling them."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """TensorFlow runs functions as they are: a few steps take less time than compiling them. The marker `compiled` is
+    for tests of what is compiled, and for those of many steps."""
+    if keras.backend.backend() != "tensorflow" or item.get_closest_marker("compiled"):
+        return (yield)
+    import tensorflow as tf
 
-        tf.config.run_functions_eagerly(True)
-        yield
+    tf.config.run_functions_eagerly(True)
+    try:
+        return (yield)
+    finally:
         tf.config.run_functions_eagerly(False)
-    else:
-        yield
-
-
-@pytest.fixture
-def eager():
-    with eagerly():
-        yield
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from tiny import value_and_gradients
 
 from mrcnn.layers.roi_align import PyramidROIAlign, crop_and_resize, pyramid_level
 
+pytestmark = pytest.mark.compiled
+
 
 @pytest.fixture(scope="module")
 def inputs(golden):

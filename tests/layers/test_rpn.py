@@ -15,6 +15,8 @@ from mrcnn.ops.nms import nms
 
 STD = np.array([0.1, 0.1, 0.2, 0.2], "float32")
 
+pytestmark = pytest.mark.compiled
+
 
 def random_inputs(seed, batch=2, count=300):
     rng = np.random.default_rng(seed)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 from kites import KiteConfig, Kites
+from quick import QuickConfig
 
 from mrcnn.data.batches import DataGenerator
 from mrcnn.model import MaskRCNN
@@ -16,7 +17,8 @@ from mrcnn.models.graph import Compiled, TrainingGraph
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory):
     keras.utils.set_random_seed(0)
-    config = KiteConfig().update(WEIGHT_DECAY=0.5, OPTIMIZER="sgd", USE_RPN_ROIS=False, LOSS_WEIGHTS={})
+    changes = {"NUM_KEYPOINTS": 4, "WEIGHT_DECAY": 0.5, "OPTIMIZER": "sgd", "USE_RPN_ROIS": False, "LOSS_WEIGHTS": {}}
+    config = QuickConfig().update(**changes)
     return MaskRCNN("training", config, tmp_path_factory.mktemp("logs"))
 
 
@@ -73,6 +75,7 @@ def test_build_takes_everything_from_its_argument(tmp_path):
     assert len(model.detect([Kites().load_image(0)])[0]["rois"]) <= 6 and model.keras_model.outputs[1].shape[-1] == 2
 
 
+@pytest.mark.compiled
 def test_compiled_gives_tensors_and_sees_new_weights():
     x = keras.Input((3,))
     graph = keras.Model(x, [keras.layers.Dense(2, name="dense")(x), x + 1])
@@ -88,6 +91,7 @@ def test_compiled_gives_tensors_and_sees_new_weights():
     np.testing.assert_array_equal(ops.convert_to_numpy(compiled([more])[1]), given + 2)
 
 
+@pytest.mark.compiled
 def test_compiled_leaves_its_inputs_alone():
     """TensorFlow takes the memory of an array that lies at a multiple of 64 bytes, and computes in it where it can."""
     x = keras.Input((64,))

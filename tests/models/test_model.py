@@ -96,6 +96,7 @@ def test_detect_from_golden_molded_images(model, gold):
         check_result(result, gold, i)
 
 
+@pytest.mark.compiled
 def test_detect_from_raw_images(model, gold):
     results = model.detect([gold["image_0"], gold["image_1"]])
     check_result(results[0], gold, 0)
@@ -124,6 +125,7 @@ def test_detect_molded_gives_boxes_of_the_molded_image(model, gold):
     np.testing.assert_array_equal(results[1]["rois"], np.rint(expected))
 
 
+@pytest.mark.compiled
 def test_detect_any_number_of_images_of_any_size(model, gold):
     assert model.config.BATCH_SIZE == 2
     images = [gold["image_0"], gold["image_1"], gold["image_0"][:100, :60]]
@@ -185,6 +187,7 @@ def traces(monkeypatch):
     return calls
 
 
+@pytest.mark.compiled
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs the graph as it is, without compiling")
 def test_detect_compiles_once(model, gold, traces):
     for graph in model.compiled:

@@ -101,6 +101,7 @@ def losses(tmp_path_factory):
     return train
 
 
+@pytest.mark.compiled
 @LOW
 def test_it_learns(name, losses):
     (exact, _), (found, optimizer) = losses("float32"), losses(name)
@@ -111,7 +112,6 @@ def test_it_learns(name, losses):
     assert min(found[-3:]) < 0.8 * found[0]
 
 
-@pytest.mark.usefixtures("eager")
 def test_train_resume_and_detect(tmp_path, capsys):
     """With the scale of the loss among the optimizer's state."""
     config = QuickConfig().update(PRECISION="float16", STEPS_PER_EPOCH=1)

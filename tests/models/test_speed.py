@@ -6,7 +6,7 @@ import os
 import keras
 import numpy as np
 import pytest
-from kites import KiteConfig, Kites
+from kites import Kites
 from quick import QuickConfig
 
 from mrcnn.data.batches import DataGenerator
@@ -33,19 +33,20 @@ def traces(monkeypatch):
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
     keras.utils.set_random_seed(0)
-    return MaskRCNN("inference", KiteConfig().update(DETECTION_MIN_CONFIDENCE=0.3), tmp_path_factory.mktemp("logs"))
+    return MaskRCNN("inference", QuickConfig().update(NUM_KEYPOINTS=4), tmp_path_factory.mktemp("logs"))
 
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory):
-    config = KiteConfig().update(STEPS_PER_EPOCH=2, VALIDATION_STEPS=1, IMAGES_PER_GPU=1)
+    config = QuickConfig().update(NUM_KEYPOINTS=4, VALIDATION_STEPS=1, IMAGES_PER_GPU=1)
     return MaskRCNN("training", config, tmp_path_factory.mktemp("logs"))
 
 
-compiled = pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs the graph without compiling")
+pytestmark = pytest.mark.compiled
+compiles = pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs the graph without compiling")
 
 
-@compiled
+@compiles
 def test_evaluate_compiles_once(detector, traces):
     evaluate(detector, Kites(8), verbose=0)
     first = list(traces)
@@ -53,7 +54,7 @@ def test_evaluate_compiles_once(detector, traces):
     assert first and traces == first
 
 
-@compiled
+@compiles
 def test_train_compiles_once(trainer, traces):
     trainer.train(Kites(), Kites(4), 0.001, 1, "all")
     first = list(traces)

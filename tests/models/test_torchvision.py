@@ -9,7 +9,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import eagerly
 from keras import ops
 from real_data import ROOT
 
@@ -50,11 +49,10 @@ class Case:
         wanted |= {name: graph.get_layer(name).output for name in ("rpn_class", "rpn_bbox", "ROI", "mrcnn_class")}
         wanted |= {name: graph.get_layer(name).output for name in ("mrcnn_bbox", "mrcnn_detection")}
         anchors = np.repeat(self.model.get_anchors(self.shape), 2, axis=0)
-        with eagerly():
-            found = keras.Model(graph.inputs, wanted)([self.batch, self.metas, anchors], training=False)
-            self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
-            shapes = [image.shape for image in self.images]
-            self.results = self.model._detect_batch(self.batch, self.metas, shapes, self.windows)
+        found = keras.Model(graph.inputs, wanted)([self.batch, self.metas, anchors], training=False)
+        self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
+        shapes = [image.shape for image in self.images]
+        self.results = self.model._detect_batch(self.batch, self.metas, shapes, self.windows)
 
     def pairs(self, i):
         """(ours, theirs) of the detections of image i that are one: of the same class, best IoU first."""

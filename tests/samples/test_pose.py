@@ -20,8 +20,6 @@ import coco
 import figures
 import pose
 
-FEW_STEPS = pytest.mark.usefixtures("eager")
-
 SMALL = """BACKBONE="resnet18" BACKBONE_WIDTH=4 TOP_DOWN_PYRAMID_SIZE=8 RPN_CHANNELS=8 MASK_CHANNELS=8
 FPN_CLASSIF_FC_LAYERS_SIZE=16 IMAGES_PER_GPU=2 IMAGE_MIN_DIM=64 IMAGE_MAX_DIM=64 POST_NMS_ROIS_TRAINING=32
 POST_NMS_ROIS_INFERENCE=32 TRAIN_ROIS_PER_IMAGE=8 VALIDATION_STEPS=1 KEYPOINT_CHANNELS=8
@@ -39,7 +37,6 @@ def run(capsys, *words):
     return code, captured.out, captured.err
 
 
-@FEW_STEPS
 def test_train_evaluate_detect(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(figures, "default_folder", lambda: folder)
     logs = ["--logs", tmp_path / "logs"]
@@ -61,7 +58,6 @@ def test_train_evaluate_detect(folder, tmp_path, capsys, monkeypatch):
     assert np.asarray(Image.open(tmp_path / "a b.png")).std() > 0
 
 
-@FEW_STEPS
 def test_real_people(tmp_path, capsys):
     """A step of training on COCO's person_keypoints files."""
     code, out, err = run(
@@ -81,13 +77,11 @@ def test_a_set_without_keypoints_is_named(tmp_path, capsys):
 # Other objects with other points
 
 
-@FEW_STEPS
 @pytest.mark.parametrize("masks, points", [(False, 4), (False, 0)])
 def test_heads_can_be_left_out(masks, points, tmp_path):
     train_and_detect(tmp_path, masks, points)
 
 
-@FEW_STEPS
 def test_images_without_points_train_boxes_and_masks(tmp_path):
     keras.utils.set_random_seed(0)
     model = MaskRCNN("training", KiteConfig().update(STEPS_PER_EPOCH=2, APPEND_GT_ROIS=True), tmp_path)
@@ -96,6 +90,7 @@ def test_images_without_points_train_boxes_and_masks(tmp_path):
     assert kept.history["mrcnn_keypoint_loss"] == [0.0] and kept.history["mrcnn_mask_loss"][0] > 0
 
 
+@pytest.mark.compiled
 def test_four_points_are_learnt(tmp_path):
     """160 steps put most corners of the kites seen in training near the right place."""
     keras.utils.set_random_seed(0)

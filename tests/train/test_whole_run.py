@@ -14,7 +14,7 @@ from mrcnn.evaluate.during_training import stored_record
 from mrcnn.model import MaskRCNN
 from mrcnn.weights.h5 import named_weights, weighted_layers
 
-pytestmark = pytest.mark.graph
+pytestmark = [pytest.mark.graph, pytest.mark.compiled]
 
 
 def state(model):
