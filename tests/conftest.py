@@ -88,11 +88,13 @@ def optimized():
         yield
 
 
-# What runs on every Keras backend (`pytest -m graph`): the floors of which a backend computes anything, without the
-# files that only look at what NumPy does or at what TensorFlow has told already.
+# What runs on every Keras backend (`pytest -m graph`): what can differ between them, which is operations, layers,
+# losses, graphs, devices, and one whole run with one case of the original's losses, gradients and steps. Not the files
+# that look at what NumPy does, or that run the same operations in other models, on other cases or once more.
 GRAPH = {"ops", "layers", "losses", "models", "train"}
-ONCE = """images masks meta opencv refine schedules callbacks precision speed memory torchvision
-torchvision_dense""".split()
+ONCE = """images masks meta opencv refine run schedules training callbacks memory precision speed torchvision
+torchvision_dense modern network processes detectors faster_rcnn fast_rcnn cascade_rcnn four_step golden_losses golden_gradients
+golden_steps""".split()
 
 # Why a test may be skipped: it needs what is not in the repository, nor in `pip install -e .[test]`, or a backend does
 # not do it. A test that is skipped for another reason fails.

@@ -25,7 +25,7 @@ def check(case, names, gradient, movement):
     return set(compared)
 
 
-@pytest.mark.parametrize("case", ["A_given_rois", "E_inactive"])
+@pytest.mark.parametrize("case", [pytest.param("A_given_rois", marks=pytest.mark.graph), "E_inactive"])
 def test_gradients(case):
     # Case E has the RoIs and so the mask targets of case A.
     logs, gradient, movement = gradients_of(case, "A_given_rois")

@@ -57,6 +57,7 @@ def test_sgd_steps(case, clip, rate, layers, steps, monkeypatch):
             np.testing.assert_array_equal(value, frozen[name], err_msg=name)
 
 
+@pytest.mark.graph
 @pytest.mark.compiled
 def test_compiled_step(monkeypatch):
     model = build("A_given_rois")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
-from kites import KiteConfig, Kites, train_and_detect
+from kites import KiteConfig, Kites
 
 from mrcnn import losses
 from mrcnn.data.batches import DataGenerator
@@ -263,10 +263,6 @@ def test_classes_without_keypoints(tmp_path):
     heatmaps = np.stack([peaks([30] * 4, (28, 28))] * 2)
     found = detector.unmold_keypoints(detections, heatmaps, (64, 64, 3), (64, 64, 3), (0, 0, 64, 64))
     assert found.shape == (2, 4, 3) and not found[0].any() and (found[1, :, 2] > 0.3).all()
-
-
-def test_train_and_detect(tmp_path):
-    train_and_detect(tmp_path, masks=True, points=4)
 
 
 @pytest.mark.parametrize("size", [(9.7, 120.2), (56, 56), (0.3, 200)])

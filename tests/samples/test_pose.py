@@ -77,7 +77,7 @@ def test_a_set_without_keypoints_is_named(tmp_path, capsys):
 # Other objects with other points
 
 
-@pytest.mark.parametrize("masks, points", [(False, 4), (False, 0)])
+@pytest.mark.parametrize("masks, points", [(True, 4), (False, 4), (False, 0)])
 def test_heads_can_be_left_out(masks, points, tmp_path):
     train_and_detect(tmp_path, masks, points)
 

@@ -31,7 +31,7 @@ def run(tmp_path_factory):
     and a copy of the folder as it was after that."""
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("logs")
-    model = MaskRCNN("training", QuickConfig(), folder)
+    model = MaskRCNN("training", QuickConfig().update(NUM_KEYPOINTS=4), folder)
     kept = []
 
     def keep(epoch, logs):
