@@ -79,7 +79,7 @@ def test_own_data_runs_as_it_is_written(tmp_path):
     assert {path.name for path in folder.glob("*.png")} == {"truth.png", "found.png"}
 
 
-def test_the_server_answers(tmp_path, monkeypatch, eager):
+def test_the_server_answers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     narrow = {"TOP_DOWN_PYRAMID_SIZE": 8, "RPN_CHANNELS": 8, "MASK_CHANNELS": 8, "FPN_CLASSIF_FC_LAYERS_SIZE": 16}
     config = toy_data.config(NAME="toy", BACKBONE_WIDTH=4, DETECTION_MIN_CONFIDENCE=0, **narrow)

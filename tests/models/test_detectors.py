@@ -15,8 +15,6 @@ from mrcnn.settings import SETTINGS, checks
 from mrcnn.settings.detectors import practice
 from mrcnn.weights.h5 import named_weights
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def config_of(name):
     config = QuickConfig()

@@ -14,8 +14,6 @@ from mrcnn.models.faster_rcnn import FasterRCNN
 from mrcnn.models.results import Place, mold_boxes
 from mrcnn.ops import boxes
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):

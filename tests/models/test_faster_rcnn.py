@@ -13,7 +13,6 @@ from mrcnn.model import MaskRCNN
 from mrcnn.models.faster_rcnn import FasterRCNN, faster_rcnn_losses
 from mrcnn.ops.anchors import generate_anchors
 
-pytestmark = pytest.mark.usefixtures("eager")
 ONE_MAP = {
     "BACKBONE": "resnet18",
     "COMPUTE_BACKBONE_SHAPE": None,

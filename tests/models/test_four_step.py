@@ -14,8 +14,6 @@ from mrcnn.models.fast_rcnn import FastRCNN
 from mrcnn.models.faster_rcnn import FasterRCNN
 from mrcnn.models.network import Network
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def values(path):
     return {(layer, name): x for layer, arrays in weights.read(path).items() for name, x in arrays.items()}
