@@ -93,8 +93,8 @@ def optimized():
 # that look at what NumPy does, or that run the same operations in other models, on other cases or once more.
 GRAPH = {"ops", "layers", "losses", "models", "train"}
 ONCE = """images masks meta opencv refine run schedules training callbacks memory precision speed torchvision
-torchvision_dense modern network processes detectors faster_rcnn fast_rcnn cascade_rcnn four_step golden_losses golden_gradients
-golden_steps""".split()
+torchvision_dense modern network processes detectors faster_rcnn fast_rcnn cascade_rcnn four_step golden_losses
+golden_gradients golden_steps""".split()
 
 # Why a test may be skipped: it needs what is not in the repository, nor in `pip install -e .[test]`, or a backend does
 # not do it. A test that is skipped for another reason fails.
@@ -131,8 +131,8 @@ def pytest_make_collect_report(collector):
 
 
 # The files that take longest, in this order, so that of two processes none waits for the other in the end.
-LONGEST = """notebooks pose old_scripts golden_steps golden_gradients speed torchvision torchvision_dense samples
-precision modern whole_run graph keypoints backbone training network parallel_model docs nucleus""".split()
+LONGEST = """notebooks torchvision_dense torchvision old_scripts speed samples detectors docs pose golden_steps
+golden_gradients whole_run parallel_model four_step modern dense precision graph backbone training network""".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -91,7 +91,7 @@ def test_levels_follow_the_strides(tmp_path):
     assert logits.shape == (None, 3 * (16**2 + 8**2 + 4**2 + 2**2), 1) and deltas.shape[1:] == (logits.shape[1], 4)
 
 
-def test_images_of_any_size(tmp_path, eager):
+def test_images_of_any_size(tmp_path):
     config = config_of("retinanet", IMAGE_RESIZE_MODE="rect", IMAGE_MAX_DIM=192, DETECTION_MIN_CONFIDENCE=0.0)
     model = build_detector("inference", config, tmp_path)
     for shape in ((64, 64, 3), (128, 64, 3)):
@@ -99,7 +99,7 @@ def test_images_of_any_size(tmp_path, eager):
         assert len(result["rois"]) and result["rois"][:, 2].max() <= shape[0]
 
 
-def test_ssd_stretches_images(tmp_path, eager):
+def test_ssd_stretches_images(tmp_path):
     model = build_detector("inference", config_of("ssd", DETECTION_MIN_CONFIDENCE=0.0), tmp_path)
     molded, _, windows = model.mold_inputs([np.zeros((50, 200, 3), "uint8")])
     assert molded.shape == (1, 64, 64, 3) and windows.tolist() == [[0, 0, 64, 64]]
