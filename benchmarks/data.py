@@ -6,15 +6,17 @@ what a set of COCO's size costs.
     python benchmarks/data.py --generated --images 10000        # a tenth of it
 """
 
-import argparse
 import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import coco_size
 import keras
@@ -68,10 +70,12 @@ def loader(folder):
 
 def main():
     """One or the other."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", nargs="?", help="folder in COCO's format")
+    parser = arguments.Parser(description=__doc__)
+    parser.add_argument("dataset", type=arguments.path, nargs="?", help="folder in COCO's format")
     parser.add_argument("--generated", action="store_true", help="a set of COCO's size")
-    parser.add_argument("--images", type=int, default=100_000, help="of the generated set (default: 100000)")
+    parser.add_argument(
+        "--images", type=arguments.whole(1), default=100_000, help="of the generated set (default: 100000)"
+    )
     args = parser.parse_args()
     if args.generated == bool(args.dataset):
         parser.error("give a folder, or --generated.")
@@ -82,4 +86,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("data.py", main))

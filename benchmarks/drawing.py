@@ -3,14 +3,16 @@
 python benchmarks/drawing.py
 """
 
-import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import program
+
+program.begin(__name__)
 
 import matplotlib
 import numpy as np
@@ -60,4 +62,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("drawing.py", main))

@@ -7,17 +7,18 @@ the held-out images, and of the detections above a score of 0.5 how many are los
 an IoU of 0.5 with them), the mean IoU and the mean difference in score of the others, and seconds an image.
 """
 
-import argparse
 import json
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import keras
 import numpy as np
@@ -65,10 +66,10 @@ def compare(base, other):
 
 def main():
     """Print a row for every way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="folder of samples/nucleus.py")
-    parser.add_argument("--weights", required=True)
-    parser.add_argument("--limit", type=int, help="only so many images")
+    parser = arguments.Parser(description=__doc__)
+    parser.add_argument("dataset", type=arguments.path, help="folder of samples/nucleus.py")
+    parser.add_argument("--weights", type=arguments.path, required=True)
+    parser.add_argument("--limit", type=arguments.whole(1), help="only so many images")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     args = parser.parse_args()
     dataset = load_dataset(args.dataset, "val")
@@ -100,4 +101,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("effects.py", main))

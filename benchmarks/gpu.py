@@ -9,7 +9,6 @@ in turn with ours, where it is installed, under autocast to the same precision. 
 CPU.
 """
 
-import argparse
 import os
 import statistics
 import sys
@@ -18,9 +17,12 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory for PyTorch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import keras
 import numpy as np
@@ -132,12 +134,12 @@ def torchvisions(args):
 
 def main():
     """Print a row for each batch."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--detect", type=int, nargs="+", default=[1, 8], help="batches")
-    parser.add_argument("--train", type=int, nargs="+", default=[8, 16], help="batches")
-    parser.add_argument("--precision", default="bfloat16")
-    parser.add_argument("--repeats", type=int, default=10)
+    parser, count = arguments.Parser(description=__doc__), arguments.whole(1)
+    parser.add_argument("--size", type=count, default=1024)
+    parser.add_argument("--detect", type=count, nargs="+", default=[1, 8], help="batches")
+    parser.add_argument("--train", type=count, nargs="+", default=[8, 16], help="batches")
+    parser.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="bfloat16")
+    parser.add_argument("--repeats", type=count, default=10)
     args = parser.parse_args()
     print(f"Keras {keras.__version__} on {keras.backend.backend()}, {', '.join(keras.distribution.list_devices())}")
     print(f"images a second at {args.size} x {args.size}, {args.precision}, medians of {args.repeats}")
@@ -156,4 +158,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("gpu.py", main))

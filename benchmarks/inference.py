@@ -23,8 +23,11 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import keras
 import numpy as np
@@ -212,17 +215,19 @@ def peak_memory(case, args):
 
 def main():
     """Print a table: a row for every case, a column for every stage."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser, count = arguments.Parser(description=__doc__), arguments.whole(1)
     parser.add_argument("--backbones", nargs="+", default=["resnet50", "resnet101"])
     parser.add_argument("--modes", nargs="+", default=["rect", "square"])
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--batches", nargs="+", type=count, default=[1, 4])
     parser.add_argument("--precision", nargs="+", default=["float32"])
     parser.add_argument(
         "--fold", nargs="+", type=int, default=[0, 1], choices=[0, 1], help="1: BatchNorm folded into the convolutions"
     )
-    parser.add_argument("--detections", type=int, default=16, help="objects found in each image")
-    parser.add_argument("--size", nargs=2, type=int, default=[427, 640], metavar=("HEIGHT", "WIDTH"), help="the photo")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--detections", type=count, default=16, help="objects found in each image")
+    parser.add_argument(
+        "--size", nargs=2, type=count, default=[427, 640], metavar=("HEIGHT", "WIDTH"), help="the photo"
+    )
+    parser.add_argument("--repeats", type=count, default=7)
     parser.add_argument("--peer", action="store_true", help="torchvision's model in the same rounds")
     parser.add_argument("--peer-python", default=sys.executable)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
@@ -278,4 +283,4 @@ def processor():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("inference.py", main))

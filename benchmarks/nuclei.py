@@ -9,7 +9,6 @@ end, is the running mean of the weights. The clock stands still during evaluatio
 and the data included. Prints a line for every evaluation, writes nuclei.png with the curves.
 """
 
-import argparse
 import math
 import os
 import platform
@@ -17,20 +16,23 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
+
 import keras
 import numpy as np
-from coco import parse_settings
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset
 
 from mrcnn import evaluate, weights
 from mrcnn.config import ModernConfig
+from mrcnn.data.augment import RECIPES
 from mrcnn.model import MaskRCNN
 
 MEMORY = 0.995  # of the running mean of the weights
@@ -127,19 +129,22 @@ def plot(clock, path):
 
 def main():
     """Train, evaluate, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="folder in COCO's format")
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--marks", type=float, nargs="*", default=[5, 10, 20, 30, 45], help="minutes to evaluate at")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--augmentation", default=AUGMENTATION)
+    parser, path = arguments.Parser(description=__doc__), arguments.path
+    parser.add_argument("dataset", type=path, help="folder in COCO's format")
+    parser.add_argument("--minutes", type=arguments.number(0.01), default=60)
+    parser.add_argument(
+        "--marks", type=arguments.number(0), nargs="*", default=[5, 10, 20, 30, 45], help="minutes to evaluate at"
+    )
+    parser.add_argument("--seed", type=arguments.whole(0, 2**31 - 1), default=0)
+    parser.add_argument("--augmentation", type=arguments.names(RECIPES), default=AUGMENTATION.split(","))
     parser.add_argument("--modern", action="store_true", help="the numerics of ModernConfig")
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of mrcnn.config")
-    parser.add_argument("--logs", default="logs")
-    parser.add_argument("--plot", default=Path(__file__).with_suffix(".png"), metavar="PNG")
+    parser.add_run("logs")
+    parser.add_argument("--plot", type=path, default=Path(__file__).with_suffix(".png"), metavar="PNG")
     args = parser.parse_args()
+    arguments.check_folder(args.logs)
+    arguments.check_output(args.plot, [".png"])
     keras.utils.set_random_seed(args.seed)
-    own = {"VALIDATION_STEPS": 0, **parse_settings(args.config)}
+    own = {"VALIDATION_STEPS": 0, **arguments.parse_settings(args.config)}
     config = ModernNucleusConfig if args.modern else NucleusConfig
     model = MaskRCNN("training", config().update(**own), args.logs)
     detector = MaskRCNN("inference", config().update(**own, **INFERENCE, DETECTION_MIN_CONFIDENCE=0.05), args.logs)
@@ -150,11 +155,11 @@ def main():
         f"{len(train.image_ids)} training images, {len(val.image_ids)} held out; {os.cpu_count()} CPUs, Python "
         f"{platform.python_version()}, Keras {keras.__version__} on {keras.backend.backend()}, seed {args.seed}"
     )
-    model.train(train, None, rate, 10**6, "all", args.augmentation, [clock], seed=args.seed)
+    model.train(train, None, rate, 10**6, "all", ",".join(args.augmentation), [clock], seed=args.seed)
     model.save_weights(Path(model.log_dir) / "mask_rcnn_nucleus_mean.h5")
     print(evaluate.format_table(clock.metrics))
     plot(clock, args.plot)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("nuclei.py", main))

@@ -7,15 +7,17 @@ A detector whose targets, losses or boxes are wrong somewhere cannot do that.
 The folder is in COCO's format; the images are the first eight of `val` with two to eight objects, none of them a crowd.
 """
 
-import argparse
 import os
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import keras
 
@@ -94,9 +96,9 @@ def overfit(config, dataset, kinds, logs):
 
 def load(description, **options):
     """The arguments of the command line, and `val` of the folder that they name; options are those of `load_coco`."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="folder in COCO's format")
-    parser.add_argument("--logs", default="logs")
+    parser = arguments.Parser(description=description)
+    parser.add_argument("dataset", type=arguments.path, help="folder in COCO's format")
+    parser.add_argument("--logs", type=arguments.path, default="logs")
     args = parser.parse_args()
     keras.utils.set_random_seed(0)
     dataset = CocoDataset()
@@ -115,4 +117,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("overfit.py", main))

@@ -6,6 +6,15 @@ The folder is in COCO's format, with annotations/person_keypoints_val2017.json; 
 with one to four people, each with at least five keypoints, and no crowd.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import program
+
+program.begin(__name__)
+
 from overfit import OverfitConfig, load, overfit, take
 
 from mrcnn.ops import keypoints
@@ -36,4 +45,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("overfit_pose.py", main))

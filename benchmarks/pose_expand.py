@@ -6,7 +6,6 @@ Trains samples/pose.py's network from random weights once for every factor of KE
 2019), from the same seed and for the same number of steps, and evaluates on the held-out figures.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -15,13 +14,17 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
+
 import coco
 import keras
 import pose
-from keras.optimizers.schedules import CosineDecay
 
 from mrcnn import evaluate, weights
 from mrcnn.model import MaskRCNN
+from mrcnn.train.schedules import from_scratch
 
 
 def measure(factor, epochs, logs, seed=0):
@@ -31,8 +34,7 @@ def measure(factor, epochs, logs, seed=0):
     train, val = coco.load_dataset(args, "train"), coco.load_dataset(args, "val")
     config = pose.FiguresConfig().update(KEYPOINT_ROI_EXPAND=factor, VALIDATION_STEPS=0)
     model = MaskRCNN("training", config, logs)
-    total, rate = epochs * config.STEPS_PER_EPOCH, config.LEARNING_RATE
-    schedule = CosineDecay(rate / 10, total, alpha=0.01, warmup_target=rate, warmup_steps=total // 20)
+    schedule = from_scratch(config.LEARNING_RATE, epochs * config.STEPS_PER_EPOCH)
     model.train(train, None, schedule, epochs, "all", augment=True, seed=seed)
     detector = MaskRCNN("inference", config.update(DETECTION_MIN_CONFIDENCE=0.05), logs)
     weights.copy(model.keras_model, detector.keras_model)
@@ -41,10 +43,10 @@ def measure(factor, epochs, logs, seed=0):
 
 def main():
     """Print a row for every factor."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--factors", type=float, nargs="+", default=[1.0, 1.25, 1.5])
-    parser.add_argument("--epochs", type=int, default=pose.EPOCHS)
-    parser.add_argument("--logs", default="logs")
+    parser = arguments.Parser(description=__doc__)
+    parser.add_argument("--factors", type=arguments.number(1), nargs="+", default=[1.0, 1.25, 1.5])
+    parser.add_argument("--epochs", type=arguments.whole(1), default=pose.EPOCHS)
+    parser.add_argument("--logs", type=arguments.path, default="logs")
     args = parser.parse_args()
     rows = [(factor, measure(factor, args.epochs, args.logs)) for factor in args.factors]
     print("\nfactor     AP   AP50   AP75   left and right exchanged")
@@ -54,4 +56,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("pose_expand.py", main))

@@ -10,15 +10,16 @@ which is the best that a network can do, or with an edge that wanders about the 
 what a network of benchmarks/nuclei.py finds, where its box has an IoU of at least 0.5 with an annotated one.
 """
 
-import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import cv2
 import nucleus
@@ -126,12 +127,14 @@ def report_degraded(found, **options):
 
 def main():
     """Print the table, or one of it for each setting."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="folder in COCO's format")
-    parser.add_argument("--subset", default="val")
-    parser.add_argument("--limit", type=int, default=200, help="at most so many objects of each size")
+    parser = arguments.Parser(description=__doc__)
+    parser.add_argument("dataset", type=arguments.path, help="folder in COCO's format")
+    parser.add_argument("--subset", type=arguments.path, default="val")
+    parser.add_argument("--limit", type=arguments.whole(1), default=200, help="at most so many objects of each size")
     parser.add_argument("--tune", action="store_true", help="try settings")
-    parser.add_argument("--weights", metavar="H5", help="of benchmarks/nuclei.py; the data set is the nuclei")
+    parser.add_argument(
+        "--weights", type=arguments.path, metavar="H5", help="of benchmarks/nuclei.py; the data set is the nuclei"
+    )
     args = parser.parse_args()
     header = "edge        given          objects     n  IoU before   after  better  ms a mask"
     if args.weights:
@@ -152,4 +155,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("refine.py", main))

@@ -6,7 +6,6 @@ weights, the first detection and the second.
 Every repetition is a process of its own; medians are given.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -15,6 +14,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
+
 PROGRAM = """
 import time
 marks = [("start", time.perf_counter())]
@@ -52,8 +57,8 @@ print(json.dumps([(name, b - a) for (_, a), (name, b) in zip(marks, marks[1:])])
 
 def main():
     """Print a line for every step."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = arguments.Parser(description=__doc__)
+    parser.add_argument("--repeats", type=arguments.whole(1), default=5)
     args = parser.parse_args()
     runs = []
     for _ in range(args.repeats):
@@ -67,4 +72,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("startup.py", main))

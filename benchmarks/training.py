@@ -18,13 +18,16 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-from inference import SIDE, matrix_product, processor, rate, resident_peak, rounds
-
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import keras
 import shapes
+from inference import SIDE, matrix_product, processor, rate, resident_peak, rounds
 
 from mrcnn.config import Config
 from mrcnn.data.batches import DataGenerator
@@ -69,9 +72,9 @@ def steps(case):
 
 def main():
     """Print a row for every case."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument("--precision", nargs="+", default=["float32"])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=arguments.whole(1), default=7)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory:
@@ -97,4 +100,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("training.py", main))

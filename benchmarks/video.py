@@ -6,15 +6,17 @@ The network is the light one of the generated shapes with random weights, and dr
 resident memory is printed after every hundred frames.
 """
 
-import os
 import resource
 import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
+
+from mrcnn.cli import program
+
+program.begin(__name__)
 
 import cv2
 import numpy as np
@@ -61,4 +63,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program.run("video.py", main))

@@ -1,3 +1,10 @@
 """Mask R-CNN on Keras 3, with the names, weights and numbers of the 2017-2019 original."""
 
+import sys
+
 __version__ = "3.0.0"
+
+if sys.argv[:1] == ["-m"]:  # `python -m mrcnn.weights.convert` looks for its program, and imports much on the way to it
+    from mrcnn.cli import program
+
+    program.begin("__main__")

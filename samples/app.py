@@ -10,7 +10,6 @@ network; what is dropped on it, files of 100 MB at most, is deleted when the pro
 is kept, so moving the threshold takes no other detection.
 """
 
-import argparse
 import base64
 import colorsys
 import html
@@ -20,10 +19,17 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import coco
 import numpy as np
@@ -334,41 +340,51 @@ def launch(page, port=None):
     return address
 
 
-def main(argv=None):
-    """Serve the page until Ctrl-C; the exit code is 2 for a mistake in arguments or files."""
-    parser = argparse.ArgumentParser(
-        prog="app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def parse_arguments(argv=None):
+    """The command line."""
+    parser, path = arguments.Parser("app.py", __doc__), arguments.path
+    parser.add_argument(
+        "--model", type=path, metavar="WEIGHTS", help="coco or the path of a file; default: the last run"
     )
-    parser.add_argument("--model", metavar="WEIGHTS", help="coco or a path to an .h5 file; default: the last run")
-    parser.add_argument("--logs", default=coco.DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
-    parser.add_argument("--dataset", metavar="DIR", help="folder in COCO's format whose classes the weights know")
-    parser.add_argument("--port", type=int, help="of the page's address; default: 7860, or the next that is free")
-    args = parser.parse_args(argv)
+    parser.add_argument(
+        "--logs", type=path, default=coco.DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)"
+    )
+    parser.add_argument("--dataset", type=path, metavar="DIR", help="folder in COCO's format; the weights' classes")
+    port = "of the page's address; default: 7860, or the next that is free"
+    parser.add_argument("--port", type=arguments.whole(1, 2**16 - 1), help=port)
+    return parser.parse_args(argv)
+
+
+def serve(args):
+    """Serve the page until Ctrl-C."""
     os.environ.update(QUIET)
     # A proxy for the network outside is none for this machine.
     os.environ["NO_PROXY"] = f"{os.environ.get('NO_PROXY', '')},127.0.0.1".lstrip(",")
     try:
         import gradio  # noqa: F401
     except ImportError as error:
-        print(f'app.py: error: The page needs Gradio: pip install -e "{coco.ROOT}[app]" ({error})', file=sys.stderr)
-        return 2
-    try:
-        names = None
-        if args.dataset:
-            classes = coco.load_dataset(coco.parse_arguments(["detect", "--dataset", args.dataset]), "val").class_info
-            names = {info["id"]: info["name"] for info in classes[1:]}
-        load = lru_cache(maxsize=2)(partial(load_detector, names=names, logs=args.logs))
-        if args.model:
-            load(args.model)
-        choices = [args.model] * bool(args.model) + find_weights(args.logs, weights.default_folder())
-        with folder_of_its_own():
-            page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)
-            print(f"The page is at {launch(page, args.port)} - Ctrl-C ends it.", flush=True)
-            page.block_thread()
-    except (ValueError, OSError) as error:
-        print(f"app.py: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        raise ImportError(f'The page needs Gradio: pip install -e "{coco.ROOT}[app]" ({error})') from error
+    names = None
+    if args.dataset:
+        classes = coco.load_dataset(coco.parse_arguments(["detect", "--dataset", args.dataset]), "val").class_info
+        names = {info["id"]: info["name"] for info in classes[1:]}
+    load = lru_cache(maxsize=2)(partial(load_detector, names=names, logs=args.logs))
+    if args.model:
+        load(args.model)
+    choices = [args.model] * bool(args.model) + find_weights(args.logs, weights.default_folder())
+    with folder_of_its_own():
+        page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)
+        print(f"The page is at {launch(page, args.port)} - Ctrl-C ends it.", flush=True)
+        try:
+            while True:
+                time.sleep(60)
+        finally:
+            page.close(verbose=False)
+
+
+def main(argv=None):
+    """Serve the page; see `mrcnn.cli.program.run` for the exit code."""
+    return program.run("app.py", lambda: serve(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

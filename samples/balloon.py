@@ -11,26 +11,25 @@ is at https://github.com/matterport/Mask_RCNN/releases/download/v2.1/balloon_dat
 Splash keeps the colour of the balloons and turns all else gray.
 """
 
-import argparse
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if "train" in sys.argv:  # oneDNN, which TensorFlow leaves off without AVX-512, is faster for batches; not for one image
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 ROOT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT_DIR))
 
-import numpy as np  # noqa: E402
-import skimage.color  # noqa: E402
+from mrcnn.cli import arguments, program
 
-from mrcnn import evaluate, weights  # noqa: E402
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.reading import read_image, write_image  # noqa: E402
-from mrcnn.data.via import ViaDataset  # noqa: E402
-from mrcnn.draw import video  # noqa: E402
-from mrcnn.model import MaskRCNN  # noqa: E402
+program.begin(__name__)
+
+import numpy as np
+import skimage.color
+
+from mrcnn import evaluate, weights
+from mrcnn.config import Config
+from mrcnn.data.reading import IMAGE_ENDINGS, read_image, write_image
+from mrcnn.data.via import ViaDataset
+from mrcnn.draw import video
+from mrcnn.model import MaskRCNN
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
 
@@ -66,7 +65,8 @@ def load_dataset(folder, subset):
 def train(model, folder, epochs, layers):
     """Train from the weights that the model has."""
     train_set, val_set = load_dataset(folder, "train"), load_dataset(folder, "val")
-    model.train(train_set, val_set, model.config.LEARNING_RATE, epochs, layers, augment=True)
+    with program.resumable(model, "Go on with --weights last."):
+        model.train(train_set, val_set, model.config.LEARNING_RATE, epochs, layers, augment=True)
     print(f"Weights are in {model.checkpoint_path.format(epoch=model.epoch)}")
 
 
@@ -95,17 +95,18 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
 
 def parse_arguments(argv=None):
     """The command line, with the original's names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser, path = arguments.Parser("balloon.py", __doc__), arguments.path
     parser.add_argument("command", choices=["train", "evaluate", "splash"])
-    parser.add_argument("--dataset", metavar="DIR", help="folder with train and val")
-    parser.add_argument("--weights", required=True, help="coco, imagenet, last, none or a path")
-    parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
-    parser.add_argument("--epochs", type=int, default=30, help="train: epoch to stop at (default: 30)")
-    parser.add_argument("--layers", default="heads", help="train: heads, 3+, 4+, 5+ or all (default: heads)")
-    parser.add_argument("--image", metavar="PATH", help="splash: an image")
-    parser.add_argument("--video", metavar="PATH", help="splash: a video")
-    parser.add_argument("--output", metavar="PATH", help="splash: file to write (default: splash.png or splash.mp4)")
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of mrcnn.config")
+    parser.add_argument("--dataset", type=path, only="train evaluate", metavar="DIR", help="folder with train and val")
+    parser.add_argument("--weights", type=path, required=True, help="coco, imagenet, last, none or a path")
+    parser.add_run(DEFAULT_LOGS_DIR)
+    parser.add_count("--epochs", only="train", default=30, help="epoch to stop at (default: 30)")
+    layers = "heads, 3+, 4+, 5+, all or a regular expression (default: heads)"
+    parser.add_argument("--layers", type=arguments.layers, only="train", default="heads", help=layers)
+    parser.add_argument("--image", type=path, only="splash", metavar="PATH", help="an image")
+    parser.add_argument("--video", type=path, only="splash", metavar="PATH", help="a video")
+    output = "file to write (default: splash.png or splash.mp4)"
+    parser.add_argument("--output", type=path, only="splash", metavar="PATH", help=output)
     args = parser.parse_args(argv)
     if args.command == "splash" and bool(args.image) == bool(args.video):
         parser.error("splash takes either --image or --video")
@@ -114,11 +115,27 @@ def parse_arguments(argv=None):
     return args
 
 
+def check(args):
+    """Look at the files that the arguments name, before the work begins.
+
+    Raises:
+        ValueError, OSError: one cannot be read or written.
+    """
+    if args.command == "train":
+        arguments.check_folder(args.logs)
+    if args.command != "splash":
+        return
+    if args.video:
+        video.check(args.video)
+    elif not Path(args.image).is_file():
+        raise FileNotFoundError(f"There is no image file {args.image}.")
+    args.output = args.output or ("splash.png" if args.image else "splash.mp4")
+    arguments.check_output(args.output, IMAGE_ENDINGS if args.image else [".mp4"], [args.image, args.video])
+
+
 def load_model(args):
     """The model with its weights."""
-    from coco import parse_settings
-
-    changes = parse_settings(args.config)
+    changes = arguments.parse_settings(args.config)
     if args.command == "evaluate":
         changes.setdefault("DETECTION_MIN_CONFIDENCE", 0.05)  # AP counts every detection, however unsure
     config = BalloonConfig().update(**changes)
@@ -130,25 +147,22 @@ def load_model(args):
     return model
 
 
+def work(args):
+    """Do what the arguments say."""
+    check(args)
+    model = load_model(args)
+    if args.command == "train":
+        train(model, args.dataset, args.epochs, args.layers)
+    elif args.command == "evaluate":
+        metrics = evaluate.evaluate(model, load_dataset(args.dataset, "val"))
+        print(evaluate.format_table(metrics))
+    else:
+        detect_and_color_splash(model, args.image, args.video, args.output)
+
+
 def main(argv=None):
-    """Run a command; the exit code is 2 for a mistake in arguments or files, 130 for Ctrl-C."""
-    args = parse_arguments(argv)
-    try:
-        model = load_model(args)
-        if args.command == "train":
-            train(model, args.dataset, args.epochs, args.layers)
-        elif args.command == "evaluate":
-            metrics = evaluate.evaluate(model, load_dataset(args.dataset, "val"))
-            print(evaluate.format_table(metrics))
-        else:
-            detect_and_color_splash(model, args.image, args.video, args.output)
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"balloon.py: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Run a command; see `mrcnn.cli.program.run` for the exit code."""
+    return program.run("balloon.py", lambda: work(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

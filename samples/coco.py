@@ -19,34 +19,37 @@ Several devices of one machine: --config GPU_COUNT=2. Two machines with one devi
     KERAS_BACKEND=jax python samples/coco.py train --config GPU_COUNT=2 --machines 1/2@first:9000
 """
 
-import argparse
-import ast
-import os
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if "train" in sys.argv:  # oneDNN, which TensorFlow leaves off without AVX-512, is faster for batches; not for one image
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import shapes  # noqa: E402
-from pictures import detect  # noqa: E402
+from mrcnn.cli import program
 
-from mrcnn import evaluate as coco_evaluate  # noqa: E402
-from mrcnn import weights  # noqa: E402
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.coco import CocoDataset  # noqa: E402
-from mrcnn.evaluate.during_training import stored_record  # noqa: E402
-from mrcnn.settings import CONFIG, SETTINGS  # noqa: E402
-from mrcnn.settings.detectors import practice  # noqa: E402
-from mrcnn.weights import convert  # noqa: E402
+program.begin(__name__)
+
+import options
+import shapes
+from pictures import check_detect, detect
+
+from mrcnn import evaluate as coco_evaluate
+from mrcnn import weights
+from mrcnn.cli import arguments
+from mrcnn.cli.arguments import parse_settings
+from mrcnn.config import Config
+from mrcnn.data.coco import CocoDataset
+from mrcnn.evaluate.during_training import stored_record
+from mrcnn.settings import CONFIG
+from mrcnn.settings.detectors import practice
+from mrcnn.train.schedules import from_scratch
+from mrcnn.weights import convert
 
 DEFAULT_LOGS_DIR = ROOT / "logs"
-DEFAULT_DATASET_YEAR = "2017"
+
+# What --model names beside paths.
+NAMED = "coco", "imagenet", "none", "last"
 
 # Names of the classes of the released COCO weights, in their order.
 COCO_CLASSES = """person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,
@@ -107,84 +110,13 @@ def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=Non
 
 
 def parse_arguments(argv=None, sample=COCO):
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=sample.prog, description=sample.description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("command", choices=["train", "evaluate", "detect", "validate"], help="what to do")
-    parser.add_argument("--dataset", metavar="DIR", help="folder in COCO's format; default: the generated set")
-    parser.add_argument("--year", default=DEFAULT_DATASET_YEAR, help="year in the file names (2014, 2017, ...)")
-    parser.add_argument("--download", action="store_true", help="fetch COCO into --dataset if it is not there")
-    parser.add_argument("--classes", metavar="A,B,...", help="only these classes, by name")
-    parser.add_argument(
-        "--model",
-        metavar="WEIGHTS",
-        help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
-        "Detectron2 (.pth, .pkl), or a folder that mrcnn.weights.convert wrote; default: to train, none for a "
-        "generated set and coco for others; else last",
-    )
-    parser.add_argument(
-        "--detector",
-        choices=SETTINGS["DETECTOR"].choices,
-        help="train: what to train (default: mask_rcnn); its config remembers it",
-    )
-    parser.add_argument(
-        "--recipe",
-        choices=["joint", "four-step"],
-        default="joint",
-        help="train: four-step alternates between the RPN and the box head of a faster_rcnn (Ren et al. 2015)",
-    )
-    parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images to evaluate or detect")
-    parser.add_argument("--epochs", type=int, metavar="N", help="train: epoch to stop at")
-    parser.add_argument("--steps", type=int, metavar="N", help="train: steps in an epoch")
-    parser.add_argument("--augment", metavar="A,B,...", help="train: of flip, turn, scale, colour (default: flip)")
-    parser.add_argument("--eval-every", type=int, metavar="N", help="train: COCO's AP after every N epochs, best kept")
-    parser.add_argument(
-        "--patience", type=int, metavar="N", help="train: stop after N evaluations of --eval-every without a better AP"
-    )
-    parser.add_argument("--layers", metavar="L", help="train: heads, 3+, 4+, 5+, all or a regular expression")
-    parser.add_argument(
-        "--machines",
-        metavar="I/N@HOST:PORT",
-        help="train: this is machine I (from 0) of N that train together, meeting at the address of the first",
-    )
-    parser.add_argument("--image", metavar="PATH", help="detect: an image or a folder; default: validation images")
-    parser.add_argument("--video", metavar="PATH", help="detect: a video; --output names the .mp4 to write")
-    parser.add_argument(
-        "--refine", action="store_true", help="detect: move the edges of large masks to where colours change (slow)"
-    )
-    parser.add_argument("--output", metavar="PATH", help="detect: picture to write; evaluate: results JSON to write")
-    parser.add_argument(
-        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of mrcnn.config, as BACKBONE=resnet50"
-    )
-    args = parser.parse_args(argv)
-    args.sample = sample
-    return args
-
-
-def parse_settings(pairs):
-    """Settings from KEY=VALUE words; values are Python literals or plain text.
-
-    Raises:
-        ValueError: a word without "=".
-    """
-    values = {}
-    for pair in pairs:
-        key, separator, text = pair.partition("=")
-        if not separator:
-            raise ValueError(f"--config takes KEY=VALUE, not {pair!r}.")
-        try:
-            values[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            values[key] = text
-    return values
+    """The command line; its errors end the program with exit code 2."""
+    return options.parse(argv, sample, DEFAULT_LOGS_DIR)
 
 
 def load_dataset(args, subset):
     """The set of `subset` ("train" or "val") that the arguments ask for, prepared."""
     folder = args.dataset or args.sample.generated()
-    names = [name.strip() for name in args.classes.split(",")] if args.classes else None
     dataset = CocoDataset()
     # COCO 2014 is trained on most of its validation images too and evaluated on the rest.
     subsets = {"train": ["train", "valminusminival"], "val": ["minival"]}[subset] if args.year == "2014" else [subset]
@@ -193,7 +125,7 @@ def load_dataset(args, subset):
             folder,
             name,
             year=args.year,
-            class_names=names,
+            class_names=args.classes,
             auto_download=args.download,
             keypoints=args.sample.keypoints,
         )
@@ -235,20 +167,6 @@ def make_config(args, num_classes):
     return config.update(**changes)
 
 
-def join_machines(text):
-    """Join the machines of --machines.
-
-    Raises:
-        ValueError: not of the form I/N@HOST:PORT, or not on JAX.
-    """
-    from mrcnn.train.devices import join
-
-    match = re.fullmatch(r"(\d+)/(\d+)@(.+:\d+)", text)
-    if not match or int(match[1]) >= int(match[2]):
-        raise ValueError(f"--machines takes I/N@HOST:PORT, with I from 0 to N - 1, not {text!r}.")
-    join(match[3], int(match[2]), int(match[1]))
-
-
 def load_model(args, config):
     """The model with its weights."""
     from mrcnn.models.detectors import build_detector
@@ -279,31 +197,31 @@ def validate(args):
 
 def train(args, model, train_set, val_set):
     """Train: a run from scratch goes in one stage with a cosine schedule, fine-tuning in the original's three."""
-    from keras.optimizers.schedules import CosineDecay
-
     config = model.config
     print(f"Training on {len(train_set.image_ids)} images of {train_set.num_classes - 1} classes.")
     rate = config.LEARNING_RATE
     if args.dataset is None or args.layers or args.epochs:
-        epochs = args.epochs or (args.sample.generated_epochs if args.dataset is None else 160)
+        epochs = options.last_epoch(args)
         if args.dataset is None:
-            total = epochs * config.STEPS_PER_EPOCH
-            rate = CosineDecay(rate / 10, total, alpha=0.01, warmup_target=rate, warmup_steps=max(1, total // 20))
+            rate = from_scratch(rate, epochs * config.STEPS_PER_EPOCH)
         stages = [(rate, epochs, args.layers or "all")]
     else:
         stages = [(rate, 40, "heads"), (rate, 120, "4+"), (rate / 10, 160, "all")]
+    augmentation = ",".join(args.augment or []) or None
     if args.recipe == "four-step":
         from mrcnn.models.four_step import train_four_step
 
         (rate, epochs, _), *_ = stages
-        options = {"augmentation": args.augment, "augment": not args.augment}
-        train_four_step(model, train_set, val_set, rate, epochs, **options)
+        train_four_step(
+            model, train_set, val_set, rate, epochs, augmentation=augmentation, augment=augmentation is None
+        )
         stages = []
     callbacks = []
-    if args.eval_every and val_set is not None:
+    if args.eval_every:
         callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)]
-    for rate, epochs, layers in left(stages, stored_record(model)):
-        model.train(train_set, val_set, rate, epochs, layers, args.augment, callbacks, augment=not args.augment)
+    with program.resumable(model, "Go on with --model last."):
+        for rate, epochs, layers in left(stages, stored_record(model)):
+            model.train(train_set, val_set, rate, epochs, layers, augmentation, callbacks, augment=augmentation is None)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it
         print(f"Weights are in {last}")
@@ -338,62 +256,77 @@ def evaluate(args, model, dataset):
     print(coco_evaluate.format_classes(metrics))
 
 
-def main(argv=None, sample=COCO):
-    """Run a command; the exit code is 2 for a mistake in arguments or files, 130 for Ctrl-C."""
-    args = parse_arguments(argv, sample)
+def check(args):
+    """Look at the files that the arguments name, before anything else is done.
+
+    Raises:
+        ValueError, OSError: one cannot be read or written.
+    """
+    parse_settings(args.config)
+    check_recipe(args)
+    if args.model not in NAMED and not Path(args.model).exists():
+        raise FileNotFoundError(f"Weights file not found: {args.model}")
+    if args.command == "train":
+        arguments.check_folder(args.logs)
+    elif args.command == "evaluate" and args.output:
+        arguments.check_output(args.output)
+    elif args.command == "detect":
+        check_detect(args)
+
+
+def work(args):
+    """Do what the arguments say."""
     if args.model is None:
         args.model = "last" if args.command != "train" else "coco" if args.dataset else "none"
+    check(args)
+    if args.command == "validate":
+        return validate(args)
+    if args.model not in NAMED:
+        args.model = str(convert.h5_file(args.model, args.logs))
+    # An image for released weights needs no data set.
+    released = Path(args.model).name == convert.WEIGHTS or (args.model == "coco" and not args.sample.keypoints)
+    args.image_only = args.command == "detect" and released and not args.dataset
+    if args.image_only and not args.image and not args.video:
+        raise ValueError("Name a picture with --image, or a video with --video.")
+    if args.machines:
+        from mrcnn.train.devices import join
+
+        join(*args.machines)
+    if args.image_only:
+        dataset, class_names = None, ["BG", *(["person"] if args.sample.keypoints else COCO_CLASSES)]
+    else:
+        dataset = load_dataset(args, "train" if args.command == "train" else "val")
+        class_names = dataset.class_names
+    val_set = validation_set(args) if args.command == "train" else None
+    config = make_config(args, len(class_names))
+    if args.machines and config.GPU_COUNT % args.machines[1]:
+        raise ValueError(f"GPU_COUNT is {config.GPU_COUNT}; it counts the devices of all {args.machines[1]} machines.")
+    model = load_model(args, config)
+    if args.command == "train":
+        return train(args, model, dataset, val_set)
+    if args.command == "evaluate":
+        return evaluate(args, model, dataset)
+    return detect(args, model, dataset, class_names)
+
+
+def validation_set(args):
+    """The images to validate with, None where a set has none.
+
+    Raises:
+        FileNotFoundError: it has none, and --eval-every asks for them.
+    """
     try:
-        if args.model not in ("coco", "imagenet", "none", "last"):
-            args.model = str(convert.h5_file(args.model, args.logs))
-        # An image for released weights needs no data set.
-        released = Path(args.model).name == convert.WEIGHTS or (args.model == "coco" and not sample.keypoints)
-        args.image_only = args.command == "detect" and released and not args.dataset
-        if args.machines and args.eval_every:
-            raise ValueError("--eval-every does not go with --machines; evaluate the checkpoints afterwards.")
-        check_recipe(args)
-        if args.machines:
-            join_machines(args.machines)
-        if args.image_only:
-            dataset, class_names = None, ["BG", *(["person"] if sample.keypoints else COCO_CLASSES)]
-            if args.image is None and args.video is None:
-                raise ValueError("Name a picture with --image, or a video with --video.")
-        else:
-            dataset = load_dataset(args, "train" if args.command == "train" else "val")
-            class_names = dataset.class_names
-        if args.command == "validate":
-            return validate(args)
-        if args.image and not Path(args.image).exists():
-            raise FileNotFoundError(f"There is no image or folder {args.image}.")
-        if args.video and not Path(args.video).exists():
-            raise FileNotFoundError(f"There is no video {args.video}.")
-        val_set = None
-        if args.command == "train":
-            try:
-                val_set = load_dataset(args, "val")
-            except FileNotFoundError as error:
-                print(f"Training without validation: {error}")
-        model = load_model(args, make_config(args, len(class_names)))
-    except (ValueError, OSError, ImportError) as error:
-        print(f"{sample.prog}: error: {error}", file=sys.stderr)
-        return 2
-    try:
-        if args.command == "train":
-            train(args, model, dataset, val_set)
-        elif args.command == "evaluate":
-            evaluate(args, model, dataset)
-        else:
-            detect(args, model, dataset, class_names)
-    except KeyboardInterrupt:
-        print("\nStopped." + (" Go on with --model last." if args.command == "train" else ""), file=sys.stderr)
-        return 130
-    except FloatingPointError as error:
-        print(f"{sample.prog}: error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError, ImportError) as error:
-        print(f"{sample.prog}: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return load_dataset(args, "val")
+    except FileNotFoundError as error:
+        if args.eval_every:
+            raise
+        print(f"Training without validation: {error}")
+        return None
+
+
+def main(argv=None, sample=COCO):
+    """Run a command; see `mrcnn.cli.program.run` for the exit code."""
+    return program.run(sample.prog, lambda: work(parse_arguments(argv, sample)))
 
 
 if __name__ == "__main__":

@@ -7,20 +7,23 @@ belong to, right limbs darker.
     python samples/figures.py [folder]
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageFilter
-from skimage.measure import label
-from tqdm.auto import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from mrcnn.cli import program
+
+program.begin(__name__)
+
+import numpy as np
+import shapes
 from bodies import PARTS, SIDES, figure, shrink, toward
+from PIL import Image, ImageFilter
 from shapes import box, box_iou, cache, contrasting_colour, coverage, make_once, polygons, texture
+from skimage.measure import label
+from tqdm.auto import tqdm
 
 from mrcnn.ops.keypoints import COCO_NAMES, COCO_SKELETON
 
@@ -205,6 +208,4 @@ def ensure(folder=None, **options):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw the figures data set where it is not there yet.")
-    parser.add_argument("folder", nargs="?", help=f"where to put it (default: {default_folder()})")
-    print(f"The data set is in {ensure(parser.parse_args().folder)}")
+    sys.exit(shapes.main(None, "figures", ensure, default_folder))

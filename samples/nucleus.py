@@ -8,26 +8,26 @@ is held out as `val`; or a set in COCO's format with `annotations/instances_{tra
     python samples/nucleus.py detect   --dataset path/to/nuclei --subset stage1_test --output submission.csv
 """
 
-import argparse
 import csv
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if "train" in sys.argv:  # oneDNN, which TensorFlow leaves off without AVX-512, is faster for batches; not for one image
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 ROOT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT_DIR))
 
-import numpy as np  # noqa: E402
-from tqdm.auto import tqdm  # noqa: E402
+from mrcnn.cli import arguments, program
 
-from mrcnn import evaluate  # noqa: E402
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.coco import CocoDataset  # noqa: E402
-from mrcnn.data.mask_folders import MaskFolderDataset  # noqa: E402
-from mrcnn.model import MaskRCNN  # noqa: E402
+program.begin(__name__)
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mrcnn import evaluate
+from mrcnn.config import Config
+from mrcnn.data.coco import CocoDataset
+from mrcnn.data.mask_folders import MaskFolderDataset
+from mrcnn.model import MaskRCNN
+from mrcnn.train.schedules import from_scratch
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
 MAX_DETECTIONS = 300
@@ -95,11 +95,10 @@ def load_dataset(folder, subset, annotated=True):
 
 def train(model, folder, epochs):
     """Train everything from random weights, with a cosine schedule over all epochs."""
-    from keras.optimizers.schedules import CosineDecay
-
-    total, rate = epochs * model.config.STEPS_PER_EPOCH, model.config.LEARNING_RATE
-    schedule = CosineDecay(rate / 10, total, alpha=0.01, warmup_target=rate, warmup_steps=max(1, total // 20))
-    model.train(load_dataset(folder, "train"), load_dataset(folder, "val"), schedule, epochs, "all", AUGMENTATION)
+    schedule = from_scratch(model.config.LEARNING_RATE, epochs * model.config.STEPS_PER_EPOCH)
+    train_set, val_set = load_dataset(folder, "train"), load_dataset(folder, "val")
+    with program.resumable(model, "Go on with --weights last."):
+        model.train(train_set, val_set, schedule, epochs, "all", AUGMENTATION)
     print(f"Weights are in {model.checkpoint_path.format(epoch=model.epoch)}")
 
 
@@ -122,42 +121,52 @@ def submission_rows(image_id, masks, scores):
 
 
 def detect(model, dataset, output):
-    """Detect nuclei in a subset and write the competition's CSV."""
-    output = Path(output or "submission.csv")
+    """Detect nuclei in a subset and write the competition's CSV; the exit code is 1 if an image cannot be read."""
+    rows, bad = [], {Path(x.path).stem: x.what for x in dataset.problems if x.what == "image cannot be read"}
+    for i in tqdm(dataset.image_ids, desc="Detecting", unit="image"):
+        name = dataset.image_info[i]["id"]
+        try:
+            image = dataset.load_image(i)
+        except (ValueError, OSError) as error:
+            bad[name] = program.one_line(error)
+        else:
+            (found,) = model.detect([image])
+            rows += submission_rows(name, found["masks"], found["scores"])
+    for name, reason in bad.items():
+        print(f"Nothing is found in {name}: {reason}", file=sys.stderr)
+        rows.append((name, ""))  # the competition wants every image
     output.parent.mkdir(parents=True, exist_ok=True)
     with open(output, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["ImageId", "EncodedPixels"])
-        for i in tqdm(dataset.image_ids, desc="Detecting", unit="image"):
-            (found,) = model.detect([dataset.load_image(i)])
-            writer.writerows(submission_rows(dataset.image_info[i]["id"], found["masks"], found["scores"]))
+        csv.writer(file).writerows([("ImageId", "EncodedPixels"), *rows])
     print(f"Wrote {output.resolve()}")
+    return program.FAILED if bad else 0
 
 
 def parse_arguments(argv=None):
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser, path = arguments.Parser("nucleus.py", __doc__), arguments.path
     parser.add_argument("command", choices=["train", "evaluate", "detect"])
-    parser.add_argument("--dataset", required=True, metavar="DIR", help="folder of the set")
-    parser.add_argument("--weights", help="last, none or a path (default: none to train, else last)")
-    parser.add_argument("--logs", default=DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)")
-    parser.add_argument("--epochs", type=int, default=20, help="train: epoch to stop at (default: 20)")
-    parser.add_argument("--subset", default="val", help="evaluate, detect: train, val or a folder (default: val)")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="evaluate: only the first N images")
-    parser.add_argument("--output", metavar="PATH", help="detect: CSV to write (default: submission.csv)")
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of mrcnn.config")
+    parser.add_argument("--dataset", type=path, required=True, metavar="DIR", help="folder of the set")
+    parser.add_argument("--weights", type=path, help="last, none or a path (default: none to train, else last)")
+    parser.add_run(DEFAULT_LOGS_DIR)
+    parser.add_count("--epochs", only="train", default=20, help="epoch to stop at (default: 20)")
+    subset = arguments.text("the name of a folder", r"[^/\\]+")
+    parser.add_argument(
+        "--subset", type=subset, only="evaluate detect", default="val", help="train, val or a folder (default: val)"
+    )
+    parser.add_count("--limit", only="evaluate", help="only the first N images")
+    output = "CSV to write (default: submission.csv)"
+    parser.add_argument("--output", type=path, only="detect", metavar="PATH", help=output)
     return parser.parse_args(argv)
 
 
 def load_model(args):
     """The model with its weights."""
-    from coco import parse_settings
-
     training = args.command == "train"
     changes = {} if training else dict(INFERENCE)
     if args.command == "evaluate":
         changes["DETECTION_MIN_CONFIDENCE"] = 0.05  # AP counts every detection, however unsure
-    config = NucleusConfig().update(**{**changes, **parse_settings(args.config)})
+    config = NucleusConfig().update(**{**changes, **arguments.parse_settings(args.config)})
     model = MaskRCNN("training" if training else "inference", config, args.logs)
     path = args.weights or ("none" if training else "last")
     if path != "none":
@@ -165,27 +174,25 @@ def load_model(args):
     return model
 
 
+def work(args):
+    """Do what the arguments say."""
+    if args.command == "train":
+        arguments.check_folder(args.logs)
+        return train(load_model(args), args.dataset, args.epochs)
+    output = Path(args.output or "submission.csv")
+    if args.command == "detect":
+        arguments.check_output(output, [".csv"])
+    dataset = load_dataset(args.dataset, args.subset, annotated=args.command != "detect")
+    model = load_model(args)
+    if args.command == "detect":
+        return detect(model, dataset, output)
+    metrics = evaluate.evaluate(model, dataset, limit=args.limit or 0, max_detections=MAX_DETECTIONS)
+    print(evaluate.format_table(metrics))
+
+
 def main(argv=None):
-    """Run a command; the exit code is 2 for a mistake in arguments or files, 130 for Ctrl-C."""
-    args = parse_arguments(argv)
-    try:
-        if args.command == "train":
-            train(load_model(args), args.dataset, args.epochs)
-        else:
-            dataset = load_dataset(args.dataset, args.subset, annotated=args.command != "detect")
-            model = load_model(args)
-            if args.command == "detect":
-                detect(model, dataset, args.output)
-            else:
-                metrics = evaluate.evaluate(model, dataset, limit=args.limit, max_detections=MAX_DETECTIONS)
-                print(evaluate.format_table(metrics))
-    except KeyboardInterrupt:
-        print("\nStopped." + (" Go on with --weights last." if args.command == "train" else ""), file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"nucleus.py: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Run a command; see `mrcnn.cli.program.run` for the exit code."""
+    return program.run("nucleus.py", lambda: work(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

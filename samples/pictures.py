@@ -1,14 +1,36 @@
 """What the programs show: detections drawn into images, several of them in one picture, and into videos."""
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mrcnn import visualize
-from mrcnn.data.reading import IMAGE_ENDINGS, read_image, write_image
+from mrcnn.cli import program
+from mrcnn.cli.arguments import check_output
+from mrcnn.data.reading import IMAGE_ENDINGS, image_files, read_image, write_image
 from mrcnn.draw import video
 from mrcnn.ops import boxes
 from mrcnn.ops.refine import refine
+
+
+def check_detect(args):
+    """Look at what is to be read and written before the work begins.
+
+    Raises:
+        ValueError, OSError: as `image_paths`, `video.check` and `check_output`.
+    """
+    if args.image:
+        image_paths(args)
+    if args.video:
+        video.check(args.video)
+    check_output(output_of(args), [".mp4"] if args.video else IMAGE_ENDINGS, [args.image, args.video])
+
+
+def output_of(args):
+    """The file to write."""
+    return Path(args.output or ("detections.mp4" if args.video else "detections.png"))
 
 
 def detect_video(args, model, class_names):
@@ -17,36 +39,62 @@ def detect_video(args, model, class_names):
     def draw(frame):
         return draw_found(frame, find(args, model, frame), model.config, class_names)
 
-    output = Path(args.output or "detections.mp4")
+    output = output_of(args)
     count, rate = video.convert(args.video, output, draw)
     print(f"{count} frames, {rate:.2f} a second")
     print(f"Wrote {output.resolve()}")
 
 
+def image_paths(args):
+    """The files of --image, which may be a folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(args.image)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no image or folder {path}.")
+    paths = image_files(path)[: args.limit] if path.is_dir() else [path]
+    if not paths:
+        raise FileNotFoundError(f"There are no images in {path}; known are {', '.join(IMAGE_ENDINGS)}.")
+    return paths
+
+
+def to_read(args, dataset, channels):
+    """{name: function that reads it} of the images to detect in."""
+    if args.image:
+        return {path.name: partial(read_image, path, channels) for path in image_paths(args)}
+    return {str(i): partial(dataset.load_image, i) for i in dataset.image_ids[: args.limit or 12]}
+
+
 def detect(args, model, dataset, class_names):
-    """Detect in an image, a folder or validation images; write one picture of them all."""
+    """Detect in an image, a folder or validation images; write one picture of them all. Returns the exit code.
+
+    Raises:
+        ValueError, OSError: no image can be read.
+    """
     if args.video:
         return detect_video(args, model, class_names)
-    if args.image is None:
-        picked = dataset.image_ids[: args.limit or 12]
-        loaded = [dataset.load_image(i) for i in picked]
-        names = [str(i) for i in picked]
-    else:
-        paths = [Path(args.image)]
-        if paths[0].is_dir():
-            paths = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in IMAGE_ENDINGS)[: args.limit]
-        loaded = [read_image(p, model.config.IMAGE_CHANNEL_COUNT) for p in paths]
-        names = [p.name for p in paths]
-    pictures = []
-    for name, image in zip(names, loaded, strict=True):
+    pictures, images = [], to_read(args, dataset, model.config.IMAGE_CHANNEL_COUNT)
+    for name, read in images.items():
+        try:
+            image = read()
+        except (ValueError, OSError) as error:
+            if len(images) == 1:
+                raise
+            print(f"{name}: {program.one_line(error)}", file=sys.stderr)
+            continue
         result = find(args, model, image)
         found = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
         print(f"{name}: {', '.join(found) or 'nothing found'}")
         pictures.append(draw_found(*enlarge(image, result), model.config, class_names))
-    output = Path(args.output or "detections.png")
+    if not pictures:
+        raise OSError(f"None of the {len(images)} images can be read.")
+    output = output_of(args)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_image(output, contact_sheet(pictures))
     print(f"Wrote {output.resolve()}")
+    return 0 if len(pictures) == len(images) else program.FAILED
 
 
 def find(args, model, image):

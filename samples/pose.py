@@ -17,6 +17,13 @@ with NUM_KEYPOINTS and KEYPOINT_FLIP_PAIRS, and a set in COCO's format or a Data
 """
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import program
+
+program.begin(__name__)
 
 import coco
 import figures

@@ -4,7 +4,6 @@ python samples/run_notebooks.py                 # all of them
 python samples/run_notebooks.py demo pose       # some
 """
 
-import argparse
 import base64
 import io
 import os
@@ -14,6 +13,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
 
 import nbformat
 from nbclient import NotebookClient
@@ -49,15 +54,6 @@ def run(name, folder):
     return notebook
 
 
-def train_pose():
-    """Train the weights of the notebook `pose`, in a process of its own, which Ctrl-C reaches too.
-
-    Raises:
-        subprocess.CalledProcessError: it failed, and has said why.
-    """
-    subprocess.run([sys.executable, "-c", "import trained; trained.weights(trained.POSE)"], check=True)
-
-
 def save(name):
     """Run the notebook `name` and write it over itself; returns what that took, in a line."""
     start = time.monotonic()
@@ -73,29 +69,48 @@ def shrink(png):
     return base64.b64encode(small.getvalue()).decode()
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_arguments(argv=None):
+    """The notebooks that the command line names."""
+    parser = arguments.Parser("run_notebooks.py", __doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(NAMES)}; default: all")
-    names = parser.parse_args(argv).names or NAMES
-    for name in set(names) - set(NAMES):
-        parser.error(f"there is no notebook {name}; choose from {', '.join(NAMES)}")
+    names = parser.parse_args(argv).names
+    for name in names:
+        if name not in NAMES:
+            parser.error(f"there is no notebook {name!r}; choose from {', '.join(NAMES)}")
+    return set(names or NAMES)
+
+
+def work(names):
+    """Run and save the notebooks `names`."""
+    arguments.check_folder(FOLDER)
 
     import trained
 
     os.chdir(FOLDER)
     trained.weights(trained.SHAPES)
-    # Two at a time, as much of it runs on one core: the second training beside the notebooks that need only the first,
-    # of which train_shapes takes longest.
-    others = sorted(set(names) - {"pose"}, reverse=True)
-    with ThreadPoolExecutor(2) as pool:
-        if "pose" in names:
-            training = pool.submit(train_pose)
-        for line in pool.map(save, others):
+    # Two at a time, as much of it runs on one core: the second training, in a process of its own, beside the notebooks
+    # that need only the first, of which train_shapes takes longest.
+    pool, training = ThreadPoolExecutor(2), None
+    if "pose" in names:
+        training = subprocess.Popen([sys.executable, "-c", "import trained; trained.weights(trained.POSE)"])
+        trained_code = pool.submit(training.wait)
+    try:
+        for line in pool.map(save, sorted(names - {"pose"}, reverse=True)):
             print(line, flush=True)
-        if "pose" in names:
-            training.result()
+        if training:
+            if trained_code.result():
+                raise RuntimeError("The weights of the notebook pose could not be trained.")
             print(save("pose"))
+    except KeyboardInterrupt:
+        if training:
+            training.terminate()
+        program.leave()  # at once: threads wait for the notebooks' kernels, which end with this process
+
+
+def main(argv=None):
+    """Run the notebooks; see `mrcnn.cli.program.run` for the exit code."""
+    return program.run("run_notebooks.py", lambda: work(parse_arguments(argv)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

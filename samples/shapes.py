@@ -6,19 +6,22 @@ some images hold no object and some a crowd region, as in COCO.
     python samples/shapes.py [folder]
 """
 
-import argparse
 import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import arguments, program
+
+program.begin(__name__)
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from skimage.measure import find_contours, label
 from tqdm.auto import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mrcnn.config import Config
 
@@ -343,7 +346,12 @@ def make_once(folder, generate, last, name, **options):
     return folder
 
 
+def main(argv=None, name="shapes", ensure=ensure, default_folder=default_folder):
+    """Draw a generated set, this one or another; see `mrcnn.cli.program.run` for the exit code."""
+    parser = arguments.Parser(f"{name}.py", f"Draw the {name} data set where it is not there yet.")
+    parser.add_argument("folder", type=arguments.path, nargs="?", help=f"where to put it (default: {default_folder()})")
+    return program.run(f"{name}.py", lambda: print(f"The data set is in {ensure(parser.parse_args(argv).folder)}"))
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw the shapes data set where it is not there yet.")
-    parser.add_argument("folder", nargs="?", help=f"where to put it (default: {default_folder()})")
-    print(f"The data set is in {ensure(parser.parse_args().folder)}")
+    sys.exit(main())

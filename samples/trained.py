@@ -22,13 +22,13 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as coco.py does to train
 # Without ipywidgets tqdm draws its bars as text, which is fine.
 warnings.filterwarnings("ignore", "IProgress not found")
 
-import coco  # noqa: E402
-import pose  # noqa: E402
-import shapes  # noqa: E402
+import coco
+import pose
+import shapes
 
-from mrcnn.models.detectors import build_detector  # noqa: E402
-from mrcnn.train.run import find_last  # noqa: E402
-from mrcnn.weights import convert  # noqa: E402
+from mrcnn.models.detectors import build_detector
+from mrcnn.train.run import find_last
+from mrcnn.weights import convert
 
 # TensorFlow takes two models in one notebook for a loop that compiles too often.
 logging.getLogger("tensorflow").setLevel("ERROR")

@@ -22,9 +22,10 @@ OLD = ["mrcnn.config", "mrcnn.model", "mrcnn.parallel_model", "mrcnn.utils", "mr
 
 # What the rooms of each floor may import from those of others, at any place and for any purpose, hints included.
 FLOORS = {
+    "cli": "",
     "ops": "",
     "settings": "ops",
-    "weights": "ops settings",
+    "weights": "cli ops settings",
     "data": "ops settings weights",
     "evaluate": "ops settings weights data",
     "train": "ops settings weights data",

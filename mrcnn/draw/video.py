@@ -31,9 +31,7 @@ def convert(
         OSError: `source` is no video, or `target` cannot be written; the message names it.
     """
     cv2 = import_cv2("Videos")
-    reader = cv2.VideoCapture(str(source))
-    if not reader.isOpened():
-        raise OSError(f"{source} is no video that can be read.")
+    reader = _open(source)
     total = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
     rate = reader.get(cv2.CAP_PROP_FPS) or 25
     Path(target).parent.mkdir(parents=True, exist_ok=True)
@@ -58,3 +56,20 @@ def convert(
         if writer is not None:
             writer.release()
     return count, count / max(time.time() - start, 1e-9)
+
+
+def check(source: Path | str) -> None:
+    """Open a video file.
+
+    Raises:
+        ImportError: OpenCV is missing.
+        OSError: it is no video; the message names it.
+    """
+    _open(source).release()
+
+
+def _open(source):
+    reader = import_cv2("Videos").VideoCapture(str(source)) if Path(source).is_file() else None
+    if reader is None or not reader.isOpened():
+        raise OSError(f"{source} is no video that can be read.")
+    return reader

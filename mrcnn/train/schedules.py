@@ -56,3 +56,11 @@ def schedule_for(learning_rate: Any, shape: str, warmup: int, steps_done: int, s
     if callable(learning_rate) or (shape == "constant" and not warmup):
         return learning_rate
     return Schedule(learning_rate, steps_done + steps_to_do, shape, warmup)
+
+
+def from_scratch(rate: float, steps: int) -> keras.optimizers.schedules.CosineDecay:
+    """A schedule for random weights: from a tenth of the rate up in a twentieth of the steps, then down to a hundredth
+    along a cosine."""
+    return keras.optimizers.schedules.CosineDecay(
+        rate / 10, steps, alpha=0.01, warmup_target=rate, warmup_steps=max(1, steps // 20)
+    )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mrcnn.train.schedules import Schedule, schedule_for
+from mrcnn.train.schedules import Schedule, from_scratch, schedule_for
 
 pytestmark = pytest.mark.graph
 
@@ -48,3 +48,10 @@ def test_a_schedule_of_the_users_own_stays_as_it_is(own):
     before = getattr(own, "get_config", dict)()
     assert schedule_for(own, "step", 10, 30, 60) is own
     assert getattr(own, "get_config", dict)() == before
+
+
+def test_from_scratch():
+    """Up from a tenth in five steps of a hundred, then half a cosine down to a hundredth."""
+    rates = [value(from_scratch(0.2, 100), step) for step in (0, 5, 55, 105, 200)]
+    np.testing.assert_allclose(rates, [0.02, 0.2, 0.2 * (0.01 + 0.99 / 2), 0.002, 0.002], rtol=1e-5)
+    assert value(from_scratch(0.2, 1), 1) == pytest.approx(0.2)

@@ -1,9 +1,10 @@
 """The command `python -m mrcnn.weights.convert SOURCE OUT`."""
 
-import argparse
 import os
-import sys
+from pathlib import Path
 
+from mrcnn.cli import program
+from mrcnn.cli.arguments import Parser, check_folder, number, path
 from mrcnn.weights.convert.files import convert_file
 
 ABOUT = """SOURCE is a `.pth`, `.safetensors` or `.pkl` file of a Mask, Keypoint, Faster or Cascade R-CNN with a
@@ -16,22 +17,25 @@ FOUND = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m mrcnn.weights.convert", description=ABOUT)
-    parser.add_argument("source", help="a .pth, .safetensors or .pkl file")
-    parser.add_argument("out", help="folder to write")
+    parser = Parser("python -m mrcnn.weights.convert", ABOUT)
+    parser.add_argument("source", type=path, help="a .pth, .safetensors or .pkl file")
+    parser.add_argument("out", type=path, help="folder to write")
     parser.add_argument(
         "--all-classes", action="store_true", help="keep torchvision's 91 outputs for COCO's 80 classes"
     )
     parser.add_argument(
-        "--epsilon", type=float, help="of BatchNorm; default 1e-5, and 0 for torchvision's COCO_V1 files"
+        "--epsilon", type=number(0, 1), help="of BatchNorm; default 1e-5, and 0 for torchvision's COCO_V1 files"
     )
     args = parser.parse_args(arguments)
-    try:
-        print(f"Reading {args.source}")
-        config = convert_file(args.source, args.out, args.epsilon, args.all_classes)
-    except (ValueError, OSError, ImportError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
+    return program.run("mrcnn.weights.convert", lambda: _work(args))
+
+
+def _work(args):
+    if Path(args.out).exists() and not Path(args.out).is_dir():
+        raise NotADirectoryError(f"{args.out} is a file; name a folder to write.")
+    check_folder(args.out)
+    print(f"Reading {args.source}")
+    config = convert_file(args.source, args.out, args.epsilon, args.all_classes)
     heads = [FOUND[kind] for kind in config.finds]
     print(
         f"{args.out}: {config.BACKBONE}, {config.NUM_CLASSES} classes with the background, {', '.join(heads)}. "

@@ -1,0 +1,157 @@
+"""How every program begins and ends: quiet libraries, Ctrl-C at any moment, exit codes, one line for what goes wrong.
+
+This room imports nothing that takes time, so that it is there before anything that does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+# Exit codes. FAILED: some of the work could not be done; MISTAKE: an argument or a file is wrong.
+FAILED, MISTAKE, STOPPED = 1, 2, 130
+
+# Seconds that the work has to tidy up after Ctrl-C; a library that swallows it would go on for hours.
+GRACE = 5.0
+
+# Characters of a message.
+LONGEST = 500
+
+# What TensorFlow raises for files and folders.
+_OF_FILES = ("PermissionDeniedError", "NotFoundError", "FailedPreconditionError", "AlreadyExistsError")
+
+# Lines of TensorFlow's messages that are about its graph, and what Keras adds to an error of a layer.
+_OF_GRAPHS = re.compile(
+    r"Graph execution error|Detected at node|Stack trace for op|File \"|Hint: |\[\[|<stdin>|\d+ root"
+)
+_OF_LAYERS = re.compile(r"\x1b\[[\d;]*m|Arguments received by.*", re.DOTALL)
+
+
+def begin(name: str) -> None:
+    """The first call of a program's file, before it imports what takes time.
+
+    Args:
+        name: `__name__` of the file. Where it is the program, Ctrl-C ends it at once until `run` begins, as libraries
+            swallow the KeyboardInterrupt that they get while they are imported; and what they raise then, such as
+            for a KERAS_BACKEND that is none, is one line.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "train" in sys.argv:  # TensorFlow leaves oneDNN off without AVX-512; it is faster for batches, not for one image
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if name == "__main__":
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names of files may be no text
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, _leave)
+        sys.excepthook = _report
+
+
+def _report(kind, error, trace):
+    code = exit_code(error)
+    if code is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"{os.path.basename(sys.argv[0])}: error: {one_line(error)}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def leave() -> NoReturn:
+    """End the process as Ctrl-C does, without waiting for its threads."""
+    with contextlib.suppress(Exception):  # it may be just writing
+        sys.stdout.flush()
+    os.write(2, b"\nStopped.\n")
+    os._exit(STOPPED)
+
+
+def _leave(number, frame):
+    leave()
+
+
+def run(name: str, work: Callable[[], int | None]) -> int:
+    """Do a program's work, whatever comes.
+
+    Args:
+        name: of the program, for what it says of an error.
+        work: gives an exit code, or None for 0. The text of a KeyboardInterrupt that it raises is printed as a hint.
+
+    Returns:
+        the exit code: that of `work`; 2 for a mistake in arguments or files, 1 for work that fails for another reason,
+        such as a loss that is not finite or too little memory, each with one line on stderr; 130 for Ctrl-C. Other
+        errors pass: they are ours.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    begun = before is _leave  # else this is a test, a notebook, or within another program
+    grace = threading.Timer(GRACE, leave)
+    grace.daemon = True
+
+    def interrupt(number, frame):
+        if grace.ident:  # for the second time
+            leave()
+        grace.start()
+        raise KeyboardInterrupt
+
+    code: int | None = STOPPED
+    try:
+        if begun:
+            signal.signal(signal.SIGINT, interrupt)
+        code = work() or 0
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        if stopped or grace.ident:  # of which libraries make errors of their own
+            if begun or before is signal.default_int_handler:  # else the outer program says it
+                print(f"\nStopped. {error if stopped else ''}".rstrip(), file=sys.stderr)
+        else:
+            if isinstance(error, BrokenPipeError):  # whoever read what is printed has gone
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = exit_code(error)
+            if code is None:
+                raise
+            print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+    finally:
+        grace.cancel()
+        if begun:
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            signal.signal(signal.SIGINT, lambda *_: os._exit(code or 0))  # the interpreter's own end, in silence
+    return code or 0
+
+
+@contextlib.contextmanager
+def resumable(model: Any, hint: str) -> Iterator[None]:
+    """Within it a model trains; Ctrl-C gives the hint how to go on if the run has a checkpoint to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        there = os.path.exists(model.checkpoint_path.format(epoch=model.epoch))
+        raise KeyboardInterrupt(hint if there else "") from None
+
+
+def exit_code(error: BaseException) -> int | None:
+    """That of a program which ends with this error; None for an error in the code."""
+    backend = _of_backend(error)
+    if isinstance(error, (MemoryError, RuntimeError, FloatingPointError)):
+        return FAILED
+    if backend:
+        return MISTAKE if type(error).__name__ in _OF_FILES else FAILED
+    return MISTAKE if isinstance(error, (ValueError, OSError, ImportError)) else None
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line of `LONGEST` characters at most, without what backends tell of their graphs."""
+    text = _OF_LAYERS.sub("", str(error))
+    if _of_backend(error):
+        text = " ".join(line for line in text.splitlines() if not _OF_GRAPHS.match(line.strip())) or text
+    text = " ".join(text.split()) or type(error).__name__
+    if isinstance(error, MemoryError) or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError"):
+        text = f"Out of memory: lower IMAGES_PER_GPU or the size of images. ({text})"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
+
+
+def _of_backend(error):
+    return type(error).__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "torch")

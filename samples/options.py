@@ -1,0 +1,108 @@
+"""The command line of coco.py and pose.py: their options, what these may be, and what does not go together."""
+
+import argparse
+import re
+
+from mrcnn.cli import arguments
+from mrcnn.data.augment import RECIPES
+from mrcnn.settings import SETTINGS
+
+
+def parse(argv, sample, logs):
+    """The command line of a `coco.Sample`; `logs` is the folder of runs."""
+    parser = arguments.Parser(sample.prog, sample.description)
+    path, work = arguments.path, "train evaluate detect"
+    parser.add_argument("command", choices=[*work.split(), "validate"], help="what to do")
+    parser.add_argument("--dataset", type=path, metavar="DIR", help="folder in COCO's format; default: a generated set")
+    parser.add_argument("--year", type=arguments.year, default="2017", help="year in the file names (2014, 2017, ...)")
+    parser.add_argument("--download", action="store_true", help="fetch COCO into --dataset if it is not there")
+    parser.add_argument("--classes", type=arguments.names(), metavar="A,B,...", help="only these classes, by name")
+    parser.add_argument(
+        "--model",
+        only=work,
+        type=path,
+        metavar="WEIGHTS",
+        help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
+        "Detectron2 (.pth, .pkl), or a folder that mrcnn.weights.convert wrote; default: to train, none for a "
+        "generated set and coco for others; else last",
+    )
+    parser.add_run(logs, work)
+    parser.add_count("--limit", only=work, help="only the first N images to evaluate or detect")
+    add_training(parser)
+    image = "an image or a folder; default: validation images"
+    parser.add_argument("--image", only="detect", type=path, metavar="PATH", help=image)
+    parser.add_argument("--video", only="detect", type=path, metavar="PATH", help="--output names the .mp4 to write")
+    parser.add_argument(
+        "--refine", only="detect", action="store_true", help="move edges of large masks to where colours change (slow)"
+    )
+    output = "the picture or the video to write; of evaluate the results JSON"
+    parser.add_argument("--output", only="evaluate detect", type=path, metavar="PATH", help=output)
+    args = parser.parse_args(argv)
+    args.sample = sample
+    wrong = contradiction(args)
+    if wrong:
+        parser.error(wrong)
+    return args
+
+
+def add_training(parser):
+    """The options of train alone."""
+    detectors, recipes = SETTINGS["DETECTOR"].choices, ["joint", "four-step"]
+    what = "what to train (default: mask_rcnn); its config remembers it"
+    parser.add_argument("--detector", only="train", choices=detectors, help=what)
+    recipe = "four-step alternates between the RPN and the box head of a faster_rcnn (Ren et al. 2015)"
+    parser.add_argument("--recipe", only="train", choices=recipes, default="joint", help=recipe)
+    parser.add_count("--epochs", only="train", help="epoch to stop at")
+    parser.add_count("--steps", only="train", help="steps in an epoch")
+    parser.add_argument(
+        "--augment",
+        only="train",
+        type=arguments.names(RECIPES),
+        metavar="A,B,...",
+        help=f"of {', '.join(RECIPES)} (default: flip)",
+    )
+    parser.add_count("--eval-every", only="train", help="COCO's AP after every N epochs, best kept")
+    parser.add_count("--patience", only="train", help="stop after N evaluations of --eval-every without a better AP")
+    parser.add_argument(
+        "--layers",
+        only="train",
+        type=arguments.layers,
+        metavar="L",
+        help="heads, 3+, 4+, 5+, all or a regular expression",
+    )
+    parser.add_argument(
+        "--machines",
+        only="train",
+        type=machines,
+        metavar="I/N@HOST:PORT",
+        help="this is machine I (from 0) of N that train together, meeting at the address of the first",
+    )
+
+
+def machines(text):
+    """(address of the first machine, how many there are, which this is) of I/N@HOST:PORT."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})@([^\s:]+:(\d{1,5}))", text)
+    if not match or int(match[1]) >= int(match[2]) or not 0 < int(match[4]) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form I/N@HOST:PORT, with I from 0 to N - 1")
+    return match[3], int(match[2]), int(match[1])
+
+
+def contradiction(args):
+    """What does not go together in the command line, as a sentence, or None."""
+    training, every = args.command == "train", args.eval_every or 0
+    rules = [
+        (args.download and not args.dataset, "--download needs --dataset, the folder to put COCO in"),
+        (args.patience and not every, "--patience counts the evaluations of --eval-every; give both"),
+        (training and args.limit and not every, "--limit is of the images that --eval-every evaluates; give both"),
+        (every > last_epoch(args), f"--eval-every {every} never comes: training ends after epoch {last_epoch(args)}"),
+        (every and args.machines, "--eval-every does not go with --machines; evaluate the checkpoints afterwards"),
+        (args.image and args.video, "--image does not go with --video"),
+        (args.limit and args.video, "--limit does not go with --video"),
+        (not training and args.model == "imagenet", "--model imagenet is to train from; it finds nothing itself"),
+    ]
+    return next((words for wrong, words in rules if wrong), None)
+
+
+def last_epoch(args):
+    """The epoch to stop at."""
+    return args.epochs or (args.sample.generated_epochs if args.dataset is None else 160)
