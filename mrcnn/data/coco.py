@@ -84,7 +84,7 @@ class CocoDataset(Dataset):
         if not dataset_dir.is_dir():
             raise FileNotFoundError(f"There is no data set folder {dataset_dir}.")
         if path.is_file() and not image_dir.is_dir():
-            raise FileNotFoundError(f"The images of {path.name} were looked for in {image_dir}, which is not there.")
+            raise FileNotFoundError(f"The images of {path} were looked for in {image_dir}, which is not there.")
         file = read_coco(path, image_dir, None if outside else dataset_dir)
         chosen = _categories(file.classes, class_ids, class_names, path)
         self._add_classes(file, chosen)
