@@ -207,21 +207,20 @@ def train(args, model, train_set, val_set):
         stages = [(rate, epochs, args.layers or "all")]
     else:
         stages = [(rate, 40, "heads"), (rate, 120, "4+"), (rate / 10, 160, "all")]
-    augmentation = ",".join(args.augment or []) or None
+    names = ",".join(args.augment or []) or None
+    augmentation = {"augmentation": names, "augment": names is None}
     if args.recipe == "four-step":
         from mrcnn.models.four_step import train_four_step
 
         (rate, epochs, _), *_ = stages
-        train_four_step(
-            model, train_set, val_set, rate, epochs, augmentation=augmentation, augment=augmentation is None
-        )
+        train_four_step(model, train_set, val_set, rate, epochs, **augmentation)
         stages = []
     callbacks = []
     if args.eval_every:
         callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)]
     with program.resumable(model, "Go on with --model last."):
         for rate, epochs, layers in left(stages, stored_record(model)):
-            model.train(train_set, val_set, rate, epochs, layers, augmentation, callbacks, augment=augmentation is None)
+            model.train(train_set, val_set, rate, epochs, layers, custom_callbacks=callbacks, **augmentation)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it
         print(f"Weights are in {last}")
