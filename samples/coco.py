@@ -268,7 +268,7 @@ def check(args):
     if args.command == "train":
         arguments.check_folder(args.logs)
     elif args.command == "evaluate" and args.output:
-        arguments.check_output(args.output)
+        arguments.check_output(args.output, [".json"])
     elif args.command == "detect":
         check_detect(args)
 

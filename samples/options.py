@@ -35,7 +35,7 @@ def parse(argv, sample, logs):
     parser.add_argument(
         "--refine", only="detect", action="store_true", help="move edges of large masks to where colours change (slow)"
     )
-    output = "the picture or the video to write; of evaluate the results JSON"
+    output = "the picture or the video to write; of evaluate the results, a .json"
     parser.add_argument("--output", only="evaluate detect", type=path, metavar="PATH", help=output)
     args = parser.parse_args(argv)
     args.sample = sample

@@ -116,7 +116,7 @@ train --config A=1 --config A=2         | --config has A twice
 train --config IMAGE_MAX_DIM=[[[[       | IMAGE_MAX_DIM is '[[[['
 train --logs text                       | text cannot be written: Not a directory
 train --logs text/new                   | text/new cannot be written
-evaluate --output folder.png            | folder.png cannot be written: it is no file
+evaluate --output a.png                 | a.png cannot be written: its name must end in .json
 evaluate --output text/a.json           | text cannot be written
 detect --output a.xyz                   | a.xyz cannot be written: its name must end in .jpg
 detect --output folder.png              | folder.png cannot be written
