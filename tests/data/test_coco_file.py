@@ -52,6 +52,11 @@ class Settings(Config):
     USE_MINI_MASK = False
 
 
+def detector(dataset, answers, **settings):
+    """That of these answers, for the classes of a set."""
+    return squares.Model(answers, NUM_CLASSES=dataset.num_classes, **settings)
+
+
 def perfect(dataset, boxes=False):
     """By the picture's first pixel, what `load_mask` gives as detections."""
     answers = {}
@@ -68,7 +73,7 @@ def test_ids_are_numbers_or_text(tmp_path):
     assert [info["id"] for info in dataset.image_info] == [5, "b"] and kinds(dataset) == []
     assert [info["id"] for info in dataset.class_info] == [0, 0, "x"]
     path = tmp_path / "results.json"
-    metrics = evaluate(squares.Model(perfect(dataset)), dataset, results_path=path, verbose=0)
+    metrics = evaluate(detector(dataset, perfect(dataset)), dataset, results_path=path, verbose=0)
     assert [metrics[kind]["AP"] for kind in ("bbox", "segm")] == pytest.approx([1, 1])
     assert [(entry["image_id"], entry["category_id"]) for entry in json.loads(path.read_text())] == [(5, 0), ("b", 0)]
 
@@ -135,7 +140,7 @@ def test_an_image_of_another_size_is_left_out(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"5.png: the picture is 64x48, but annotated at 48x64"):
         load_image_gt(dataset, Settings(), 0)
     answers = perfect(load(tmp_path, content()))
-    assert evaluate(squares.Model(answers), dataset, verbose=0)["bbox"]["AR100"] == 0.5
+    assert evaluate(detector(dataset, answers), dataset, verbose=0)["bbox"]["AR100"] == 0.5
     assert "Nothing is found in image 0" in capsys.readouterr().out
 
 
@@ -159,7 +164,7 @@ def test_an_image_of_another_size_is_left_out(tmp_path, capsys):
 def test_classes(tmp_path, categories, what, names):
     dataset = load(tmp_path, content(categories=categories))
     assert dataset.class_names[1:] == names and kinds(dataset) == [what] * (what is not None)
-    metrics = evaluate(squares.Model(perfect(dataset)), dataset, verbose=0)
+    metrics = evaluate(detector(dataset, perfect(dataset)), dataset, verbose=0)
     per_class = metrics["segm"]["per_class"]
     assert len(per_class) == len(names) and list(per_class.values())[0]["AP"] == pytest.approx(1)
 
@@ -220,11 +225,11 @@ def test_boxes_without_masks_train_and_evaluate(tmp_path, fields):
     assert batch["input_gt_boxes"][:, 0].tolist() == [[3 + 8, 2, 13 + 8, 22]] * 2  # padded to a square
     if points:
         assert batch["input_gt_keypoints"][0, 0].tolist() == [[5, 13, 2], [9, 17, 1]]
-    metrics = evaluate(squares.Model(perfect(dataset, boxes=True), USE_MASK=False), dataset, verbose=0)
+    metrics = evaluate(detector(dataset, perfect(dataset, boxes=True), USE_MASK=False), dataset, verbose=0)
     assert list(metrics) == ["bbox"] and metrics["bbox"]["AP"] == pytest.approx(1)
     # With masks there is nothing to train on, and nothing that counts.
     assert dataset.load_mask(0)[0].shape == (HEIGHT, WIDTH, 0)
-    assert evaluate(squares.Model(perfect(dataset)), dataset, verbose=0)["segm"]["AP"] == -1
+    assert evaluate(detector(dataset, perfect(dataset)), dataset, verbose=0)["segm"]["AP"] == -1
 
 
 def test_an_object_without_a_mask_is_no_mistake_where_masks_count(tmp_path):
@@ -232,7 +237,7 @@ def test_an_object_without_a_mask_is_no_mistake_where_masks_count(tmp_path):
     entries[1] = {**entries[1], "segmentation": [], "bbox": [2, 3, 20, 20]}
     dataset = load(tmp_path, content(annotations=entries))
     assert kinds(dataset) == ["object without a mask"]
-    metrics = evaluate(squares.Model(perfect(load(tmp_path, content()))), dataset, verbose=0)
+    metrics = evaluate(detector(dataset, perfect(load(tmp_path, content()))), dataset, verbose=0)
     assert [metrics[kind]["AP"] for kind in ("bbox", "segm")] == pytest.approx([1, 1])
     assert load_image_gt(dataset, Settings(), 1)[2].tolist() == []
     assert load_image_gt(dataset, Settings().update(USE_MASK=False), 1)[3].tolist() == [[11, 2, 31, 22]]
@@ -248,7 +253,7 @@ def test_what_has_lost_its_mask_is_neither_found_nor_missed(tmp_path, segmentati
     assert len(kinds(dataset)) == 1
     all_found, whole = perfect(load(tmp_path, content())), perfect(dataset)
     for answers in (all_found, whole):
-        metrics = evaluate(squares.Model(answers), dataset, verbose=0)
+        metrics = evaluate(detector(dataset, answers), dataset, verbose=0)
         assert [metrics[kind]["AP"] for kind in ("bbox", "segm")] == pytest.approx([1, 1])
     # Training does not take it for background either.
     assert load_image_gt(dataset, Settings().update(USE_MASK=False), 1)[2].tolist() == [-1]
