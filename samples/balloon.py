@@ -21,6 +21,7 @@ from mrcnn.cli import arguments, program
 
 program.begin(__name__)
 
+import keras
 import numpy as np
 import skimage.color
 
@@ -62,11 +63,11 @@ def load_dataset(folder, subset):
     return dataset
 
 
-def train(model, folder, epochs, layers):
+def train(model, folder, epochs, layers, seed=0):
     """Train from the weights that the model has."""
     train_set, val_set = load_dataset(folder, "train"), load_dataset(folder, "val")
     with program.resumable(model, "Go on with --weights last."):
-        model.train(train_set, val_set, model.config.LEARNING_RATE, epochs, layers, augment=True)
+        model.train(train_set, val_set, model.config.LEARNING_RATE, epochs, layers, augment=True, seed=seed)
     print(f"Weights are in {model.checkpoint_path.format(epoch=model.epoch)}")
 
 
@@ -100,6 +101,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--dataset", type=path, only="train evaluate", metavar="DIR", help="folder with train and val")
     parser.add_argument("--weights", type=path, required=True, help="coco, imagenet, last, none or a path")
     parser.add_run(DEFAULT_LOGS_DIR)
+    parser.add_seed()
     parser.add_count("--epochs", only="train", default=30, help="epoch to stop at (default: 30)")
     layers = "heads, 3+, 4+, 5+, all or a regular expression (default: heads)"
     parser.add_argument("--layers", type=arguments.layers, only="train", default="heads", help=layers)
@@ -139,6 +141,7 @@ def load_model(args):
     if args.command == "evaluate":
         changes.setdefault("DETECTION_MIN_CONFIDENCE", 0.05)  # AP counts every detection, however unsure
     config = BalloonConfig().update(**changes)
+    keras.utils.set_random_seed(args.seed)
     model = MaskRCNN("training" if args.command == "train" else "inference", config, args.logs)
     named = {"coco": lambda: weights.download("coco"), "imagenet": model.get_imagenet_weights, "last": model.find_last}
     if args.weights != "none":
@@ -152,7 +155,7 @@ def work(args):
     check(args)
     model = load_model(args)
     if args.command == "train":
-        train(model, args.dataset, args.epochs, args.layers)
+        train(model, args.dataset, args.epochs, args.layers, args.seed)
     elif args.command == "evaluate":
         metrics = evaluate.evaluate(model, load_dataset(args.dataset, "val"))
         print(evaluate.format_table(metrics))

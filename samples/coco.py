@@ -40,6 +40,7 @@ from mrcnn.cli import arguments
 from mrcnn.cli.arguments import parse_settings
 from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset
+from mrcnn.data.problems import Problem, format_problems
 from mrcnn.evaluate.during_training import stored_record
 from mrcnn.settings import CONFIG
 from mrcnn.settings.detectors import practice
@@ -169,8 +170,11 @@ def make_config(args, num_classes):
 
 def load_model(args, config):
     """The model with its weights."""
+    import keras
+
     from mrcnn.models.detectors import build_detector
 
+    keras.utils.set_random_seed(args.seed)
     model = build_detector("training" if args.command == "train" else "inference", config, args.logs)
     if args.model == "none":
         return model
@@ -187,11 +191,17 @@ def load_model(args, config):
 
 def validate(args):
     """Print what is wrong with the training and the validation images; the exit code is 1 if anything is."""
-    problems = load_dataset(args, "train").validate()
-    try:
-        problems += load_dataset(args, "val").validate()
-    except FileNotFoundError as error:
-        print(f"No validation images: {error}")
+    problems = []
+    for subset in ("train", "val"):
+        try:
+            problems += load_dataset(args, subset).validate()
+        except FileNotFoundError as error:
+            if subset == "train":
+                raise
+            print(f"No validation images: {error}")
+        except (ValueError, OSError) as error:
+            problems.append(Problem("annotation file that cannot be used", str(args.dataset), str(error)))
+            print(format_problems(problems[-1:], 0))
     return 1 if problems else 0
 
 
@@ -208,19 +218,19 @@ def train(args, model, train_set, val_set):
     else:
         stages = [(rate, 40, "heads"), (rate, 120, "4+"), (rate / 10, 160, "all")]
     names = ",".join(args.augment or []) or None
-    augmentation = {"augmentation": names, "augment": names is None}
+    options_of_all = {"augmentation": names, "augment": names is None, "seed": args.seed}
     if args.recipe == "four-step":
         from mrcnn.models.four_step import train_four_step
 
         (rate, epochs, _), *_ = stages
-        train_four_step(model, train_set, val_set, rate, epochs, **augmentation)
+        train_four_step(model, train_set, val_set, rate, epochs, **options_of_all)
         stages = []
     callbacks = []
     if args.eval_every:
         callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)]
     with program.resumable(model, "Go on with --model last."):
         for rate, epochs, layers in left(stages, stored_record(model)):
-            model.train(train_set, val_set, rate, epochs, layers, custom_callbacks=callbacks, **augmentation)
+            model.train(train_set, val_set, rate, epochs, layers, custom_callbacks=callbacks, **options_of_all)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it
         print(f"Weights are in {last}")

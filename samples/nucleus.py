@@ -19,6 +19,7 @@ from mrcnn.cli import arguments, program
 
 program.begin(__name__)
 
+import keras
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -93,12 +94,12 @@ def load_dataset(folder, subset, annotated=True):
     return dataset
 
 
-def train(model, folder, epochs):
+def train(model, folder, epochs, seed=0):
     """Train everything from random weights, with a cosine schedule over all epochs."""
     schedule = from_scratch(model.config.LEARNING_RATE, epochs * model.config.STEPS_PER_EPOCH)
     train_set, val_set = load_dataset(folder, "train"), load_dataset(folder, "val")
     with program.resumable(model, "Go on with --weights last."):
-        model.train(train_set, val_set, schedule, epochs, "all", AUGMENTATION)
+        model.train(train_set, val_set, schedule, epochs, "all", AUGMENTATION, seed=seed)
     print(f"Weights are in {model.checkpoint_path.format(epoch=model.epoch)}")
 
 
@@ -149,6 +150,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--dataset", type=path, required=True, metavar="DIR", help="folder of the set")
     parser.add_argument("--weights", type=path, help="last, none or a path (default: none to train, else last)")
     parser.add_run(DEFAULT_LOGS_DIR)
+    parser.add_seed()
     parser.add_count("--epochs", only="train", default=20, help="epoch to stop at (default: 20)")
     subset = arguments.text("the name of a folder", r"[^/\\]+")
     parser.add_argument(
@@ -167,6 +169,7 @@ def load_model(args):
     if args.command == "evaluate":
         changes["DETECTION_MIN_CONFIDENCE"] = 0.05  # AP counts every detection, however unsure
     config = NucleusConfig().update(**{**changes, **arguments.parse_settings(args.config)})
+    keras.utils.set_random_seed(args.seed)
     model = MaskRCNN("training" if training else "inference", config, args.logs)
     path = args.weights or ("none" if training else "last")
     if path != "none":
@@ -178,7 +181,7 @@ def work(args):
     """Do what the arguments say."""
     if args.command == "train":
         arguments.check_folder(args.logs)
-        return train(load_model(args), args.dataset, args.epochs)
+        return train(load_model(args), args.dataset, args.epochs, args.seed)
     output = Path(args.output or "submission.csv")
     if args.command == "detect":
         arguments.check_output(output, [".csv"])

@@ -52,6 +52,7 @@ def add_training(parser):
     parser.add_argument("--detector", only="train", choices=detectors, help=what)
     recipe = "four-step alternates between the RPN and the box head of a faster_rcnn (Ren et al. 2015)"
     parser.add_argument("--recipe", only="train", choices=recipes, default="joint", help=recipe)
+    parser.add_seed()
     parser.add_count("--epochs", only="train", help="epoch to stop at")
     parser.add_count("--steps", only="train", help="steps in an epoch")
     parser.add_argument(

@@ -38,6 +38,11 @@ class Parser(argparse.ArgumentParser):
         """An option that counts something, from 1 on."""
         return self.add_argument(name, type=whole(1, 10**9), metavar="N", **options)
 
+    def add_seed(self) -> None:
+        """The option --seed of programs that train."""
+        seeded = "of random weights, order and augmentation: a run is repeated with the same one (default: 0)"
+        self.add_argument("--seed", type=whole(0, 2**31 - 1), default=0, only="train", metavar="N", help=seeded)
+
     def add_run(self, logs: str | Path, only: str = "") -> None:
         """The options --logs and --config, which every program with a model has."""
         self.add_argument(

@@ -23,8 +23,8 @@ from mrcnn.ops.masks import run_lengths
 # Takes what is wrong, a key of `mrcnn.data.problems.REMEDIES`, and the details.
 Note = Callable[[str, str], None]
 
-# More pixels than an image may have: pycocotools counts them with 32 bits.
-MAX_PIXELS = 2**31
+# More pixels than an image may have: Pillow reads fewer, and pycocotools counts them with 32 bits.
+MAX_PIXELS = 2**28
 
 PLAIN, NUMBERS = {int, float}, (int, float, np.number)
 

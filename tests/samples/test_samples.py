@@ -6,6 +6,7 @@ import shutil
 import sys
 import types
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -128,6 +129,31 @@ def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
     code, out, _ = run(capsys, "detect", "--image", photo, "--output", picture, *common)
     assert code == 0 and "gray photo.jpg: " in out
     assert Image.open(picture).size == (320, 200)
+
+
+def test_a_run_is_repeated_with_its_seed(capsys, default, tmp_path):
+    weights = []
+    for k, seed in enumerate((3, 3, 4)):
+        words = ["--steps", "2", "--epochs", "1", "--seed", seed, "--logs", tmp_path / str(k), "--config", *SMALL]
+        assert run(capsys, "train", *words)[0] == 0
+        with h5py.File(next((tmp_path / str(k)).glob("shapes*/mask_rcnn_shapes_0001.h5"))) as file:
+            found = {}
+            file.visititems(
+                lambda name, x, found=found: found.update({name: x[:]} if isinstance(x, h5py.Dataset) else {})
+            )
+        weights.append(found)
+    first, second, other = weights
+    assert len(first) > 50 and all(np.array_equal(first[name], second[name]) for name in first)
+    assert not np.array_equal(first["conv1/conv1/kernel:0"], other["conv1/conv1/kernel:0"])
+
+
+def test_validate_lists_a_file_that_cannot_be_used(capsys, folder, tmp_path):
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    path = broken / "annotations" / "instances_train2017.json"
+    path.write_text(path.read_text()[:500])
+    code, out, _ = run(capsys, "validate", "--dataset", broken)
+    assert code == 1 and f"{path} is not JSON, or was cut off: " in out
+    assert "annotation file that cannot be used: 1. Mend or replace the file." in out and "nothing wrong" in out
 
 
 @pytest.mark.parametrize("name, loss", [("faster_rcnn", "rpn_class_loss"), ("retinanet", "dense_class_loss")])
