@@ -37,9 +37,9 @@ def read_id(value: Any) -> int | str:
     """
     if type(value) is int or (isinstance(value, str) and value):
         return value
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, np.integer) or (isinstance(value, float) and value.is_integer()):
         return int(value)
     raise ValueError(f"{short(value)} is neither a whole number nor text")
 

@@ -172,7 +172,8 @@ def _is_skeleton(skeleton, count):
 
 def _read_images(file, images, image_dir, folder):
     """Reads the images; the ids of those that cannot be used."""
-    unused, files = set(), {}
+    unused: set[Id] = set()
+    files: dict[str, Id] = {}
     for k, entry in enumerate(images):
         name = f"image at place {k}"
         try:
@@ -256,11 +257,9 @@ def _is_linked(annotation, file, note):
 
 def _alike(number, known):
     """A hint where an id is text that reads like a known number, or the other way round."""
-    if isinstance(number, str):
-        other = int(number) if number.isdecimal() and len(number) < 20 else None
-    else:
-        other = str(number)
-    return f"; the file has {other!r}" if other in known else ""
+    text = isinstance(number, str)
+    other: Id = int(number) if text and number.isdecimal() and len(number) < 20 else str(number)
+    return f"; the file has {other!r}" if other != number and other in known else ""
 
 
 def _check_keypoints(file, points):

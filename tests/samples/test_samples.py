@@ -134,13 +134,11 @@ def test_train_resume_evaluate_detect(capsys, default, folder, tmp_path):
 def test_a_run_is_repeated_with_its_seed(capsys, default, tmp_path):
     weights = []
     for k, seed in enumerate((3, 3, 4)):
-        words = ["--steps", "2", "--epochs", "1", "--seed", seed, "--logs", tmp_path / str(k), "--config", *SMALL]
+        words = ["--steps", "1", "--epochs", "1", "--seed", seed, "--logs", tmp_path / str(k), "--config", *SMALL]
         assert run(capsys, "train", *words)[0] == 0
         with h5py.File(next((tmp_path / str(k)).glob("shapes*/mask_rcnn_shapes_0001.h5"))) as file:
             found = {}
-            file.visititems(
-                lambda name, x, found=found: found.update({name: x[:]} if isinstance(x, h5py.Dataset) else {})
-            )
+            file.visititems(lambda name, x, to=found: to.update({name: x[:]} if isinstance(x, h5py.Dataset) else {}))
         weights.append(found)
     first, second, other = weights
     assert len(first) > 50 and all(np.array_equal(first[name], second[name]) for name in first)
