@@ -61,6 +61,25 @@ def test_without_positives_the_sum_is_divided_by_one():
     assert float(found) == pytest.approx(6 * 0.75 * 0.25 * np.log(2), rel=1e-5)
 
 
+def test_the_worst_negatives_count():
+    """Of the first image's four negatives the three that are worst, as it has one positive; of the second's none."""
+    class_ids = np.array([[1, 0, 0, 0, 0, -1], [0, 0, 0, 0, 0, 0]])
+    logits = np.zeros((2, 6, 3), "float32")
+    logits[0, 1:5, 1] = 3, 1, 4, 2
+    logits[0, 5], logits[1] = 9, (0, 5, 0)
+    found = losses.mined_class_loss(*tensors(class_ids, logits, np.ones((2, 3), "float32")))
+    entropies = np.log(2 + np.exp([0.0, 3, 4, 2]))  # of the positive and of the three
+    assert float(found) == pytest.approx(entropies.sum(), rel=1e-5)
+
+
+def test_classes_of_other_sets_are_impossible():
+    """Their logits do not matter, whatever they are; the background's always does."""
+    class_ids, logits = np.array([[1, 0, 0, 0]]), np.zeros((1, 4, 3), "float32")
+    logits[..., 2] = 50
+    found = losses.mined_class_loss(*tensors(class_ids, logits, np.array([[0, 1, 0]], "float32")))
+    assert float(found) == pytest.approx(4 * np.log(2), rel=1e-5)
+
+
 def test_giou_loss_is_torchvisions():
     boxes = GOLD["boxes_x1y1x2y2"][:, [1, 0, 3, 2]]
     found = ops.convert_to_numpy(losses.giou_loss(*tensors(boxes[:30], boxes[30:60])))
