@@ -107,13 +107,13 @@ class DenseDetector(Detector):
         normalized = boxes.normalize(pixels, config.IMAGE_SHAPE[:2], config.BOX_NORMALIZATION)
         return [DenseTargets(self.matcher(config, pixels), normalized)]
 
-    def inputs(self, molded: np.ndarray, metas: np.ndarray) -> list[np.ndarray]:
+    def inputs(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> list[np.ndarray]:
         anchors = self.normalized_anchors(molded.shape[1:])
         return [molded, metas, np.broadcast_to(anchors, (len(molded), *anchors.shape))]
 
-    def predict(self, molded: np.ndarray, metas: np.ndarray) -> Found:
+    def predict(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> Found:
         (detector,) = self.compiled
-        return {"detections": ops.convert_to_numpy(detector(self.inputs(molded, metas)))}
+        return {"detections": ops.convert_to_numpy(detector(self.inputs(molded, metas, *given)))}
 
     def result(self, found: Found, place: Place, rle: bool = False) -> dict[str, Any]:
         kept, rois = place_boxes(found["detections"], place, whole=self.config.MASK_PASTE == "integer")
