@@ -6,21 +6,23 @@ what a set of COCO's size costs.
     python benchmarks/data.py --generated --images 10000        # a tenth of it
 """
 
-import os
-import statistics
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import os
+import statistics
+import time
 
 import coco_size
 import keras
 
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.batches import DataGenerator
 from mrcnn.data.coco import CocoDataset

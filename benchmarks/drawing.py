@@ -3,9 +3,7 @@
 python benchmarks/drawing.py
 """
 
-import statistics
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -13,6 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mrcnn.cli import program
 
 program.begin(__name__)
+
+import statistics
+import time
 
 import matplotlib
 import numpy as np

@@ -7,18 +7,19 @@ the held-out images, and of the detections above a score of 0.5 how many are los
 an IoU of 0.5 with them), the mean IoU and the mean difference in score of the others, and seconds an image.
 """
 
-import json
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import json
+import tempfile
+import time
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ from nucleus import MAX_DETECTIONS, NucleusConfig, load_dataset
 from pycocotools import mask as coco_mask
 
 from mrcnn import evaluate
+from mrcnn.cli import arguments
 from mrcnn.model import MaskRCNN
 
 BASE = {

@@ -10,23 +10,25 @@ CPU.
 """
 
 import os
-import statistics
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory for PyTorch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import statistics
+import tempfile
+import time
 
 import keras
 import numpy as np
 
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.batches import DataGenerator
 from mrcnn.data.dataset import Dataset

@@ -12,6 +12,15 @@ maskrcnn_resnet50_fpn on the same photo in the same rounds, where it is installe
 that is another).
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import program
+
+program.begin(__name__)
+
 import argparse
 import contextlib
 import itertools
@@ -19,20 +28,13 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from mrcnn.cli import arguments, program
-
-program.begin(__name__)
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.model import MaskRCNN
 

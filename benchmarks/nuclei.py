@@ -9,20 +9,21 @@ end, is the running mean of the weights. The clock stands still during evaluatio
 and the data included. Prints a line for every evaluation, writes nuclei.png with the curves.
 """
 
-import math
 import os
-import platform
 import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import math
+import platform
+import time
 
 import keras
 import numpy as np
@@ -31,6 +32,7 @@ from matplotlib.figure import Figure
 from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset
 
 from mrcnn import evaluate, weights
+from mrcnn.cli import arguments
 from mrcnn.config import ModernConfig
 from mrcnn.data.augment import RECIPES
 from mrcnn.model import MaskRCNN

@@ -9,19 +9,21 @@ The folder is in COCO's format; the images are the first eight of `val` with two
 
 import os
 import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import time
 
 import keras
 
 from mrcnn import evaluate, weights
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset
 from mrcnn.model import MaskRCNN

@@ -14,7 +14,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
 
@@ -23,6 +23,7 @@ import keras
 import pose
 
 from mrcnn import evaluate, weights
+from mrcnn.cli import arguments
 from mrcnn.model import MaskRCNN
 from mrcnn.train.schedules import from_scratch
 

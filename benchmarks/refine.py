@@ -11,15 +11,16 @@ what a network of benchmarks/nuclei.py finds, where its box has an IoU of at lea
 """
 
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import time
 
 import cv2
 import nucleus
@@ -27,6 +28,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from tqdm.auto import tqdm
 
+from mrcnn.cli import arguments
 from mrcnn.data.coco import CocoDataset
 from mrcnn.model import MaskRCNN
 from mrcnn.ops import boxes, masks

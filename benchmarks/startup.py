@@ -6,19 +6,22 @@ weights, the first detection and the second.
 Every repetition is a process of its own; medians are given.
 """
 
-import json
-import os
-import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import json
+import os
+import statistics
+import subprocess
+
+from mrcnn.cli import arguments
 
 PROGRAM = """
 import time

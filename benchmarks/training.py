@@ -8,27 +8,29 @@ The cases are measured in turn, round after round, and medians are given. Peak m
 for each case.
 """
 
-import argparse
-import itertools
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import argparse
+import itertools
+import json
+import subprocess
+import tempfile
 
 import keras
 import shapes
 from inference import SIDE, matrix_product, processor, rate, resident_peak, rounds
 
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.batches import DataGenerator
 from mrcnn.data.coco import CocoDataset

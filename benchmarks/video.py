@@ -6,9 +6,7 @@ The network is the light one of the generated shapes with random weights, and dr
 resident memory is printed after every hundred frames.
 """
 
-import resource
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -17,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 from mrcnn.cli import program
 
 program.begin(__name__)
+
+import resource
+import tempfile
 
 import cv2
 import numpy as np

@@ -10,6 +10,15 @@ network; what is dropped on it, files of 100 MB at most, is deleted when the pro
 is kept, so moving the threshold takes no other detection.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import program
+
+program.begin(__name__)
+
 import base64
 import colorsys
 import html
@@ -17,19 +26,11 @@ import io
 import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from mrcnn.cli import arguments, program
-
-program.begin(__name__)
 
 import coco
 import numpy as np
@@ -40,6 +41,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from mrcnn import visualize, weights
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.reading import read_image, write_image

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT_DIR))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
 
@@ -26,6 +26,7 @@ import numpy as np
 import skimage.color
 
 from mrcnn import evaluate, weights
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.reading import IMAGE_ENDINGS, read_image, write_image
 from mrcnn.data.via import ViaDataset

@@ -20,7 +20,6 @@ Several devices of one machine: --config GPU_COUNT=2. Two machines with one devi
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +28,8 @@ sys.path.insert(0, str(ROOT))
 from mrcnn.cli import program
 
 program.begin(__name__)
+
+from dataclasses import dataclass
 
 import options
 import shapes

@@ -7,7 +7,6 @@ belong to, right limbs darker.
     python samples/figures.py [folder]
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -16,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mrcnn.cli import program
 
 program.begin(__name__)
+
+import json
 
 import numpy as np
 import shapes

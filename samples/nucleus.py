@@ -8,22 +8,24 @@ is held out as `val`; or a set in COCO's format with `annotations/instances_{tra
     python samples/nucleus.py detect   --dataset path/to/nuclei --subset stage1_test --output submission.csv
 """
 
-import csv
 import sys
 from pathlib import Path
 
 ROOT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT_DIR))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import csv
 
 import keras
 import numpy as np
 from tqdm.auto import tqdm
 
 from mrcnn import evaluate
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.mask_folders import MaskFolderDataset

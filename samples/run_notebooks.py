@@ -4,25 +4,28 @@ python samples/run_notebooks.py                 # all of them
 python samples/run_notebooks.py demo pose       # some
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mrcnn.cli import program
+
+program.begin(__name__)
+
 import base64
 import io
 import os
 import re
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from mrcnn.cli import arguments, program
-
-program.begin(__name__)
 
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
+
+from mrcnn.cli import arguments
 
 FOLDER = Path(__file__).resolve().parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))

@@ -6,23 +6,25 @@ some images hold no object and some a crowd region, as in COCO.
     python samples/shapes.py [folder]
 """
 
-import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mrcnn.cli import arguments, program
+from mrcnn.cli import program
 
 program.begin(__name__)
+
+import json
+import os
+import tempfile
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from skimage.measure import find_contours, label
 from tqdm.auto import tqdm
 
+from mrcnn.cli import arguments
 from mrcnn.config import Config
 
 # Part of the cache folder's name: raise it with every change that alters images or annotations.

@@ -26,11 +26,11 @@ LONGEST = 500
 # What TensorFlow raises for files and folders.
 _OF_FILES = ("PermissionDeniedError", "NotFoundError", "FailedPreconditionError", "AlreadyExistsError")
 
-# Lines of TensorFlow's messages that are about its graph, and what Keras adds to an error of a layer.
+# Lines of TensorFlow's messages that are about its graph, and what it and Keras add to what they say.
 _OF_GRAPHS = re.compile(
     r"Graph execution error|Detected at node|Stack trace for op|File \"|Hint: |\[\[|<stdin>|\d+ root"
 )
-_OF_LAYERS = re.compile(r"\x1b\[[\d;]*m|Arguments received by.*", re.DOTALL)
+_OF_LAYERS = re.compile(r"\x1b\[[\d;]*m|Arguments received by.*|\{\{function_node \S*\}\} | \[Op:.*", re.DOTALL)
 
 
 def begin(name: str) -> None:

@@ -39,7 +39,13 @@ Hint: If you want to see a list of allocated tensors when OOM happens, add repor
         (FloatingPointError("The loss is nan"), 1, "The loss is nan"),
         (RuntimeError("three images in a row"), 1, "three images in a row"),
         (MemoryError(), 1, "Out of memory: lower IMAGES_PER_GPU or the size of images. (MemoryError)"),
-        (of("tensorflow.python.x", "PermissionDeniedError")("logs; Read-only file system"), 2, "logs; Read-only"),
+        (
+            of("tensorflow.python.x", "NotFoundError")(
+                "{{function_node __w/device:CPU:0}} x; No such file [Op:F] name: "
+            ),
+            2,
+            "x; No such file\n",
+        ),
         (of("tensorflow.python.x", "ResourceExhaustedError")(TENSORFLOW), 1, "Out of memory: lower IMAGES_PER_GPU"),
         (of("tensorflow.python.x", "InvalidArgumentError")(TENSORFLOW), 1, "OOM when allocating tensor with shape[8,"),
         (of("jax.errors", "JaxRuntimeError", RuntimeError)("RESOURCE_EXHAUSTED: Out of memory"), 1, "RESOURCE_EX"),
