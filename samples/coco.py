@@ -130,6 +130,7 @@ def load_dataset(args, subset):
             class_names=args.classes,
             auto_download=args.download,
             keypoints=args.sample.keypoints,
+            outside=args.outside,
         )
     dataset.prepare()
     return dataset

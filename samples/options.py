@@ -16,6 +16,7 @@ def parse(argv, sample, logs):
     parser.add_argument("--dataset", type=path, metavar="DIR", help="folder in COCO's format; default: a generated set")
     parser.add_argument("--year", type=arguments.year, default="2017", help="year in the file names (2014, 2017, ...)")
     parser.add_argument("--download", action="store_true", help="fetch COCO into --dataset if it is not there")
+    parser.add_argument("--outside", action="store_true", help="read images, too, whose file names leave --dataset")
     parser.add_argument("--classes", type=arguments.names(), metavar="A,B,...", help="only these classes, by name")
     parser.add_argument(
         "--model",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from mrcnn.data import coco_entries as entries
 from mrcnn.data.annotations import Annotation
 from mrcnn.data.dataset import read_json
 from mrcnn.data.problems import Problem
-from mrcnn.data.reading import image_size
+from mrcnn.data.reading import image_size, leads_out
 
 # The lists of a file, and the ids of their entries.
 SECTIONS = {"images": ["id"], "annotations": ["id", "image_id", "category_id"], "categories": ["id"]}
@@ -190,7 +189,7 @@ def _read_images(file, images, image_dir, folder):
                 continue
             file.note(f"{name} and {file.images.pop(number).path}", "image id used twice in a file")
             unused.add(number)
-        elif folder is not None and _leaves(path, folder):
+        elif folder is not None and leads_out(path, folder):
             file.note(name, "image outside the set's folder")
             unused.add(number)
         else:
@@ -202,11 +201,6 @@ def _read_images(file, images, image_dir, folder):
         if files.setdefault(path, number) != number:
             file.note(name, "file of two images", f"that of image {files[path]} too")
     return unused
-
-
-def _leaves(path, folder):
-    """Whether a path is not in a folder, links aside."""
-    return os.path.relpath(os.path.normpath(path), os.path.normpath(folder)).split(os.sep)[0] == os.pardir
 
 
 def _read_objects(file, annotations, unused):

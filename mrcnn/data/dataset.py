@@ -70,12 +70,15 @@ class Dataset:
         Raises:
             ValueError: they are no list of different names, or the source has others.
         """
-        known = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
-        if isinstance(names, str) or not names or not all(isinstance(name, str) and name for name in names):
+        if not isinstance(source, str):
+            raise ValueError(f"source is {source!r}; it must be the name of the collection.")
+        listed = [] if isinstance(names, str) or not hasattr(names, "__iter__") else list(names)
+        if not listed or not all(isinstance(name, str) and name for name in listed):
             raise ValueError(f"classes is {names!r}; it must be a list of names, as ['cat', 'dog'].")
-        if len(set(names)) < len(names):
-            raise ValueError(f"classes has a name twice: {', '.join(names)}.")
-        for i, name in enumerate(names, 1):
+        known = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
+        if len(set(listed)) < len(listed):
+            raise ValueError(f"classes has a name twice: {', '.join(listed)}.")
+        for i, name in enumerate(listed, 1):
             if known.get(i, name) != name:
                 raise ValueError(f"Source {source!r} has class {i} {known[i]!r} already; give {name!r} another source.")
             self.add_class(source, i, name)

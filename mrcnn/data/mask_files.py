@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageOps
 
-from mrcnn.data.reading import opened
+from mrcnn.data.reading import MEANING, opened
 
 # Values of a mask that has neither noise nor soft edges, 0 among them.
 FEW_VALUES = 5
@@ -38,6 +38,8 @@ def read_mask(path: Path | str, size: Sequence[int]) -> np.ndarray:
         if image.mode in ("P", "PA", "LA", "CMYK") or "transparency" in image.info:
             image = image.convert("RGBA")
         pixels = np.atleast_3d(np.asarray(image))
+        if file.format == "TIFF" and file.tag_v2.get(MEANING) == 0 and image.mode in ("1", "L"):
+            pixels = ~pixels  # Pillow turned the numbers over, as for a picture in which 0 is white
     _check_size(path, pixels, size)
     colours = pixels[..., :3].max(axis=-1)
     largest = colours.max(initial=0)

@@ -171,7 +171,13 @@ def path_within(folder: Path | str, name: object, outside: bool = False) -> str:
     """
     if not isinstance(name, str) or not name or min(name) < " ":
         raise ValueError(f"{name!r} is not the name of a file")
-    path, home = os.path.join(folder, name), os.path.abspath(folder)
-    if not outside and os.path.commonpath([home, os.path.abspath(path)]) != home:
+    path = os.path.join(folder, name)
+    if not outside and leads_out(path, folder):
         raise ValueError(f"{name} leads out of {folder}; move it there, or load the set with outside=True")
     return path
+
+
+def leads_out(path: Path | str, folder: Path | str) -> bool:
+    """Whether a path leads out of a folder, links in it aside."""
+    home = os.path.abspath(folder)
+    return os.path.commonpath([home, os.path.abspath(path)]) != home

@@ -100,6 +100,8 @@ def test_one_bad_image_does_not_lose_the_set(tmp_path):
         ("balloon", "classes is 'balloon'; it must be a list of names"),  # seven classes of a letter each
         ([], "it must be a list of names"),
         ([1], "it must be a list of names"),
+        (None, "it must be a list of names"),
+        (5, "it must be a list of names"),
         (["cat", "cat"], "classes has a name twice: cat, cat"),
     ],
 )

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from mrcnn.data.mask_files import read_labels, read_mask
@@ -76,6 +77,13 @@ def test_a_soft_edge_ends_at_half(tmp_path):
     soft = np.clip(15.5 - np.hypot(Y - 25, X - 30), 0, 1)
     mask = read_mask(save(Image.fromarray(np.rint(200 * soft).astype("uint8")), tmp_path / "a.png"), SIZE)
     np.testing.assert_array_equal(mask, np.rint(200 * soft) > 100)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8"])
+def test_a_tiff_that_says_that_0_is_white(tmp_path, dtype):
+    """As tifffile writes bool; a mask is of numbers, not of light."""
+    tifffile.imwrite(tmp_path / "a.tif", DISK.astype(dtype), photometric="miniswhite")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif", SIZE), DISK)
 
 
 def test_several_values_of_one_object(tmp_path):

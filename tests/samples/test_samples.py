@@ -215,6 +215,19 @@ def test_validate(capsys, folder, tmp_path):
     assert code == 0 and f"\n    {lost}\n" in out and "Training goes on without what is left out." in out
 
 
+def test_images_outside_the_folder_need_a_switch(capsys, folder, tmp_path):
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    first = sorted((broken / "train2017").iterdir())[0]
+    first.rename(tmp_path / first.name)
+    path = broken / "annotations" / "instances_train2017.json"
+    path.write_text(path.read_text().replace(f'"{first.name}"', f'"../../{first.name}"'))
+    code, out, _ = run(capsys, "validate", "--dataset", broken)
+    assert code == 1 and "image outside the set's folder: 1. Move it into the folder, or load" in out
+    assert f"(../../{first.name})\n5 images, 1 problems." in out
+    code, out, _ = run(capsys, "validate", "--dataset", broken, "--outside")
+    assert code == 0 and "6 images, nothing wrong." in out
+
+
 def test_classes_follow_the_annotation_file(capsys, folder, tmp_path):
     words = ["--dataset", folder, "--classes", "disk,star", "--model", "none", "--limit", "2", "--logs", tmp_path]
     code, out, _ = run(capsys, "evaluate", *words, "--config", "BACKBONE=resnet18", *SMALL)
