@@ -148,11 +148,15 @@ def make_config(args, num_classes):
 
     generated = args.dataset is None and not args.image_only
     config_class = args.sample.generated_config if generated else args.sample.config
-    if args.model == "last":
-        args.model = find_last(args.logs, config_class.NAME)
+    own = parse_settings(args.config)
+    args.goes_on = args.model == "last"
+    if args.goes_on:
+        args.model = find_last(args.logs, own.get("NAME", config_class.NAME))
     named = args.model in ("coco", "imagenet", "none")
     config = config_class() if named else stored_config(args.model, config_class)
-    changes = {"NUM_CLASSES": num_classes, **parse_settings(args.config)}
+    changes = {"NUM_CLASSES": num_classes, **own}
+    if args.command == "train":  # a stored config has the name of the run that its weights are of
+        changes = {"NAME": config_class.NAME, **changes}
     if args.detector and args.detector != config.DETECTOR:
         changes = {**practice(args.detector, {**config.to_dict(), **changes}), **changes}
     if args.steps:
@@ -186,6 +190,8 @@ def load_model(args, config):
     elif path == "imagenet":
         path = model.get_imagenet_weights()
     model.load_weights(path, by_name=True)
+    if args.command == "train" and not args.goes_on:
+        model.set_log_dir()  # a run of its own
     if args.command == "detect":
         model.fold_batch_norm()
     return model

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from mrcnn.ops.files import whole
 from mrcnn.ops.opencv import import_cv2
 
 
@@ -15,7 +16,7 @@ def convert(
 ) -> tuple[int, float]:
     """Write a video whose frames are those of another one after a function.
 
-    An interruption leaves the frames so far as a whole video.
+    An interruption leaves the frames so far as a whole video; an error leaves what was at `target`.
 
     Args:
         source: video file.
@@ -28,34 +29,70 @@ def convert(
 
     Raises:
         ImportError: OpenCV is missing.
-        OSError: `source` is no video, or `target` cannot be written; the message names it.
+        OSError: `source` is no video, `target` is the same file or cannot be written; the message names it.
     """
     cv2 = import_cv2("Videos")
     reader = _open(source)
     total = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
     rate = reader.get(cv2.CAP_PROP_FPS) or 25
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
-    writer, count, start = None, 0, time.time()
+    target, start = Path(target), time.time()
+    shown = tqdm(total=total if total > 0 else None, desc=Path(source).name, unit="frame", disable=not verbose)
     try:
-        with tqdm(total=total if total > 0 else None, desc=Path(source).name, unit="frame", disable=not verbose) as bar:
-            while True:
-                good, frame = reader.read()
-                if not good:
-                    break
-                frame = np.ascontiguousarray(function(frame[..., ::-1])[..., ::-1])
-                if writer is None:
-                    size = frame.shape[1], frame.shape[0]
-                    writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
-                    if not writer.isOpened():
-                        raise OSError(f"{target} cannot be written.")
-                writer.write(frame)
-                count += 1
-                bar.update()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and target.samefile(source):
+            raise OSError(f"{target} is the video that is read; write to another file.")
+        with shown as bar, whole(target) as new:
+            count, whole_source = _write(cv2, _frames(reader, function, bar), new, rate)
+            if not count:
+                raise OSError(f"{source} has no frame that can be read.")
+            if not _holds(cv2, new, count):
+                raise OSError(
+                    f"{target} cannot be written; choose an .mp4 file on a disk with room, and frames of one size."
+                )
     finally:
         reader.release()
+    if not whole_source:
+        raise KeyboardInterrupt
+    return count, count / max(time.time() - start, 1e-9)
+
+
+def _frames(reader, function, bar):
+    """The frames after the function, in OpenCV's order of colours."""
+    while True:
+        good, frame = reader.read()
+        if not good:
+            return
+        yield np.ascontiguousarray(function(frame[..., ::-1])[..., ::-1])
+        bar.update()
+
+
+def _write(cv2, frames, path, rate):
+    """Write frames to a video; gives their number, and whether that is all: an interruption ends them."""
+    writer, count = None, 0
+    try:
+        for frame in frames:
+            if writer is None:
+                size = frame.shape[1], frame.shape[0]
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
+            writer.write(frame)
+            count += 1
+    except KeyboardInterrupt:
+        if not count:
+            raise
+        return count, False
+    finally:
         if writer is not None:
             writer.release()
-    return count, count / max(time.time() - start, 1e-9)
+    return count, True
+
+
+def _holds(cv2, path, count):
+    """Whether a video has so many frames: OpenCV says nothing of those that it could not write."""
+    reader = cv2.VideoCapture(str(path))
+    try:
+        return reader.isOpened() and int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) == count
+    finally:
+        reader.release()
 
 
 def check(source: Path | str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +12,10 @@ from mrcnn import weights
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluate.run import evaluate
 from mrcnn.evaluate.tables import kinds_of
+from mrcnn.ops.files import whole
+
+# What is kept of a run, see `stored_record`.
+RECORD = ("AP", "epoch", "images", "since", "until", "weights")
 
 
 class Running(Protocol):
@@ -110,16 +113,21 @@ def stored_record(model: Running) -> dict[str, Any]:
         that it changed; {} for a new run, and where nothing was evaluated.
     """
     path = _best_path(model).with_suffix(".json")
-    return json.loads(path.read_text()) if model.epoch and path.exists() else {}
+    if not (model.epoch and path.exists()):
+        return {}
+    try:
+        record = json.loads(path.read_text())
+        return {key: float(record[key]) if key == "AP" else int(record[key]) for key in RECORD}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); delete it to begin anew with the best AP.") from error
 
 
 def _best_path(model):
-    path = Path(model.checkpoint_path)
-    return path.with_name(path.name.replace("{epoch:04d}", "best"))
+    path = Path(model.checkpoint_path.format(epoch=0))
+    return path.with_name(path.name.replace("_0000.h5", "_best.h5"))
 
 
 def _write(path, record):
     """Write JSON, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(record))
-    os.replace(part, path)
+    with whole(path) as new:
+        new.write_text(json.dumps(record))

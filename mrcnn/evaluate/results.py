@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.data.dataset import Dataset
+from mrcnn.ops.files import named, whole
 from mrcnn.ops.masks import encode_rle
 
 # Of the lines that `Detections` keeps: a change of theirs makes older ones worthless.
@@ -84,12 +85,13 @@ class Detections:
                 self.results[image_id] = results
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Written anew, so that no half line is in the way.
-        self.part.write_text("\n".join([head, *(json.dumps(entry) for entry in self.results.items())]) + "\n")
+        with whole(self.part) as new:
+            new.write_text("\n".join([head, *(json.dumps(entry) for entry in self.results.items())]) + "\n")
 
     def add(self, image_id: int, results: list[dict[str, Any]]) -> None:
         self.results[image_id] = results
         if self.path is not None:
-            with open(self.part, "a") as file:
+            with named(self.part), open(self.part, "a") as file:
                 file.write(json.dumps([image_id, results]) + "\n")
 
     def finish(self, image_ids: list[int]) -> list[dict[str, Any]]:
@@ -97,7 +99,8 @@ class Detections:
         results = [result for i in image_ids for result in self.results[i]]
         if self.path is not None:
             entries = [with_source_ids(self.dataset, result) for result in results]
-            self.path.write_text(json.dumps(entries, default=int))  # ids may be NumPy integers
+            with whole(self.path) as new:
+                new.write_text(json.dumps(entries, default=int))  # ids may be NumPy integers
             self.part.unlink()
         return results
 

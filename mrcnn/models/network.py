@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
 from mrcnn.train.devices import machine, strategy
 from mrcnn.train.memory import keep_freed_memory
 from mrcnn.train.optimizers import jit_compile, make_optimizer
-from mrcnn.train.run import find_last, run_of
+from mrcnn.train.run import Run, claimed, find_last, run_of
 from mrcnn.train.schedules import schedule_for
 from mrcnn.weights.convert import h5_file
 
@@ -124,7 +124,7 @@ class Network:
         """Load an `.h5` file in the original's layout, and print what was and what was not loaded.
 
         Args:
-            filepath: the file; from a checkpoint of this package, training goes on at its epoch.
+            filepath: the file; from a checkpoint of this config's NAME, training goes on at its epoch.
             by_name: True loads what fits and leaves the rest (another NUM_CLASSES leaves the heads); False demands all.
             exclude: names of layers to leave as they are.
 
@@ -146,12 +146,13 @@ class Network:
                 stacklevel=2,
             )
         self.set_log_dir(filepath)
-        self._resume_from = str(filepath)
 
     def set_log_dir(self, model_path: Path | str | None = None) -> None:
-        """Name the folder of this run, `{name}{date}T{time}`; given a checkpoint, take its folder and its epoch."""
+        """Name the folder of this run, `{name}{date}T{time}`; given a checkpoint of this config's NAME, take its folder
+        and its epoch. `train` makes the folder, with a number behind the time if there is one already."""
         run = run_of(self.model_dir, self.config.NAME, model_path)
         self.log_dir, self.checkpoint_path, self.epoch = run
+        self._resume_from = str(model_path) if self.epoch else None
 
     def save_weights(self, filepath: Path | str) -> None:
         """Write the weights in the original's `.h5` layout."""
@@ -253,15 +254,14 @@ class Network:
             custom_callbacks: more Keras callbacks.
             no_augmentation_sources: sources of images that are not augmented.
             augment: flip half of the images left and right.
-            workers: threads that prepare batches.
-            seed: of order, augmentation and the choice of anchors and RoIs.
+            workers, seed: threads that prepare batches; seed of order, augmentation, and choice of anchors and RoIs.
 
         Raises:
             ValueError: built for inference, `layers` match none, or a set does not fit: see `mrcnn.data.agreement`.
+            OSError: another process trains in the run's folder, or it cannot be written.
             FloatingPointError: the loss is not finite; the message names the batch's images.
         """
         self._need("training")
-        keep_freed_memory()
         if self.epoch >= epochs:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
         _check_sets(self.config, train_dataset, val_dataset, custom_callbacks or ())
@@ -278,16 +278,17 @@ class Network:
             **shared,
         )
         self._go_on(learning_rate, (epochs - start) * len(generator))
-        history = self.keras_model.fit(
-            generator,
-            initial_epoch=start,
-            epochs=epochs,
-            validation_data=self._validation(val_dataset, shared),
-            shuffle=False,  # the generator has its own order
-            callbacks=self._callbacks(generator, custom_callbacks or [], seed),
-            verbose="auto" if machine()[0] == 0 else 0,
-        )
-        self.epoch = start + len(history.epoch)
+        with self._folder():
+            history = self.keras_model.fit(
+                generator,
+                initial_epoch=start,
+                epochs=epochs,
+                validation_data=self._validation(val_dataset, shared),
+                shuffle=False,  # the generator has its own order
+                callbacks=self._callbacks(generator, custom_callbacks or [], seed),
+                verbose="auto" if machine()[0] == 0 else 0,
+            )
+            self.epoch = start + len(history.epoch)
 
     def _shared(self, seed: int, workers: int) -> dict[str, Any]:
         return {"seed": seed, "part": machine(), "workers": workers, "encoders": self.encoders(self.config)}
@@ -307,7 +308,18 @@ class Network:
                 f"layers={layers!r} matches no layer; use {', '.join(LAYER_PRESETS)} or a regular expression."
             )
         print(f"Training {count} of {len(every)} layers ({layers}) from epoch {self.epoch} to {epochs}.")
-        print(f"Checkpoints: {self.checkpoint_path}")
+
+    @contextlib.contextmanager
+    def _folder(self):
+        """What a training has as long as it runs: freed memory, and a folder, of several machines the first one."""
+        keep_freed_memory()
+        if machine()[0] != 0:
+            yield
+            return
+        with claimed(Run(self.log_dir, self.checkpoint_path, self.epoch), self.config.NAME) as run:
+            self.log_dir, self.checkpoint_path, _ = run
+            print(f"Checkpoints: {self.checkpoint_path}")
+            yield
 
     def _go_on(self, learning_rate, steps):
         """Compile for so many more steps, with the optimizer's state of the checkpoint that was loaded."""
@@ -327,7 +339,6 @@ class Network:
         callbacks = [*(SampleSeed(sampler, seed) for sampler in samplers), StopOnNonFiniteLoss(generator)]
         callbacks += [x for x in custom if getattr(x, "adds_logs", False)]
         if machine()[0] == 0:
-            os.makedirs(self.log_dir, exist_ok=True)
             callbacks += [Checkpoints(self), *tensorboard(self.log_dir)]
         return callbacks + [x for x in custom if x not in callbacks]
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import difflib
 import json
-import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mrcnn.ops.files import whole
 from mrcnn.settings.checks import DETECTORS, PROPOSALS_GIVEN, SETTINGS
+from mrcnn.settings.kinds import short
 from mrcnn.settings.rules import problems
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ class Settings:
     def __init__(self) -> None:
         for name in settings(self):
             if name not in SETTINGS and name not in DERIVED:
-                close = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.85)
+                close = _close(name, SETTINGS)
                 if close:
                     warnings.warn(
                         f"{type(self).__name__}.{name} is not a setting; did you mean {close[0]}?", stacklevel=2
@@ -71,7 +74,7 @@ class Settings:
         for problem in problems(self):
             raise ValueError(f"{type(self).__name__}: {problem}")
 
-    def update(self, **values: Any) -> Self:
+    def update(self, /, **values: Any) -> Self:
         """Set attributes by name on this instance, check them, recompute what depends on them; all of it or nothing.
 
         Raises:
@@ -83,10 +86,7 @@ class Settings:
             if name in DERIVED:
                 raise ValueError(f"{name} is computed from other settings.")
             if name not in known:
-                close = difflib.get_close_matches(name.upper(), sorted(known), n=1)
-                raise ValueError(
-                    f"{name} is not a setting of Config" + (f"; did you mean {close[0]}?" if close else ".")
-                )
+                raise ValueError(_unknown(name, known))
         trial = copy.copy(self)
         for name, value in values.items():
             setattr(trial, name, value)
@@ -102,25 +102,34 @@ class Settings:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """An instance with these settings; what is left out has the class's value, derived values are computed anew.
 
+        Of other classes' own attributes a warning says that they are left out.
+
         Raises:
-            ValueError: an impossible value, or a name that no setting can have.
+            ValueError: an impossible value, a name that no setting can have, or one that is nearly a setting's.
         """
         values = {name: value for name, value in values.items() if name not in DERIVED}
-        wrong = [name for name in values if not _is_name(name)]
-        if wrong:
-            raise ValueError(f"{wrong[0]} is not a setting: their names are in upper case.")
+        for name in values:
+            if not _is_name(name):
+                raise ValueError(f"{_shown(name)} is not a setting: their names are in upper case.")
         config = cls.__new__(cls)
-        vars(config).update(values)
+        vars(config).update({name: value for name, value in values.items() if name in settings(cls)})
         cls.__init__(config)
-        return config.update(**values)  # anew, as a subclass may set some when it is made
+        known = settings(config)
+        foreign = [name for name in values if name not in known]
+        for name in foreign:
+            if _close(name, known):
+                raise ValueError(_unknown(name, known))
+        if foreign:
+            warnings.warn(f"{', '.join(foreign)}: not of {cls.__name__}, and so left out.", stacklevel=2)
+        # Anew, as a subclass may set some when it is made.
+        return config.update(**{name: value for name, value in values.items() if name in known})
 
     def to_json(self, path: Path | str) -> None:
         """Write `to_dict` to a file, whole or not at all, without functions, which JSON cannot hold."""
         values = {name: value for name, value in self.to_dict().items() if not callable(value)}
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf8")
-        os.replace(part, path)
+        text = json.dumps(values, indent=1) + "\n"
+        with whole(path) as new:
+            new.write_text(text, encoding="utf8")
 
     @classmethod
     def from_json(cls, path: Path | str) -> Self:
@@ -129,10 +138,13 @@ class Settings:
         Raises:
             ValueError: not such a file, or an impossible value in it; the message names it.
         """
-        with open(path, encoding="utf8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             try:
-                return cls.from_dict(json.load(file))
-            except (ValueError, AttributeError) as error:
+                values = json.load(file, object_pairs_hook=_once)
+                if not isinstance(values, dict):
+                    raise ValueError(f"it is a {type(values).__name__!r} object, not settings by their names")
+                return cls.from_dict(values)
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path} is no config that can be used: {error}") from error
 
     def display(self) -> None:
@@ -143,8 +155,55 @@ class Settings:
         print("\n")
 
 
+def from_words(words: Iterable[str]) -> dict[str, Any]:
+    """Settings from words NAME=VALUE, as of a command line; a value is a Python literal, or else plain text.
+
+    Raises:
+        ValueError: a word of another form, or a name twice.
+    """
+    pairs = []
+    for word in words:
+        name, separator, text = word.partition("=")
+        if not separator or not name:
+            raise ValueError(f"A setting is given as KEY=VALUE, not {short(word)}.")
+        pairs.append((name, _literal(name, text)))
+    return _once(pairs)
+
+
+def _literal(name, text):
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the latter two of deep brackets
+        return text
+    kind = SETTINGS.get(name)
+    # A name may be a number, as 2017.
+    return text if kind and kind.remedy(value) and not kind.remedy(text) else value
+
+
+def _once(pairs):
+    """A dict of pairs, of which no two have one name."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{short(next(x for x in names if names.count(x) > 1))} is given twice.")
+    return values
+
+
 def _is_name(name):
-    return name.isupper() and not name.startswith("_")
+    return isinstance(name, str) and name.isidentifier() and name.isupper() and not name.startswith("_")
+
+
+def _close(name, known):
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+
+
+def _shown(name):
+    return short(name).strip("'")
+
+
+def _unknown(name, known):
+    close = difflib.get_close_matches(name.upper(), sorted(set(known) - set(DERIVED)), n=1)
+    return f"{_shown(name)} is not a setting of Config" + (f"; did you mean {close[0]}?" if close else ".")
 
 
 def _plain(value):

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.settings.checks import LOSSES, MAP_STRIDES, MORE_LOSSES, PYRAMIDS, SETTINGS, is_number
+from mrcnn.settings.checks import LOSSES, MAP_STRIDES, MORE_LOSSES, PYRAMIDS, SETTINGS
+from mrcnn.settings.kinds import is_number, short
 
 # Each yields a sentence for what is wrong. They see values of the right type alone.
 
@@ -49,6 +50,10 @@ def _levels(c):
             f"BACKBONE_STRIDES is {list(c.BACKBONE_STRIDES)}; a backbone's single map has a stride of "
             f"{', '.join(map(str, MAP_STRIDES))}."
         )
+    if sorted(c.BACKBONE_STRIDES) != list(c.BACKBONE_STRIDES):
+        yield f"BACKBONE_STRIDES is {short(c.BACKBONE_STRIDES)}; they go from the finest map to the coarsest."
+    if not len(c.RPN_ANCHOR_RATIOS):
+        yield "RPN_ANCHOR_RATIOS is empty; give at least one."
 
 
 def _dense_levels(c):
@@ -130,7 +135,7 @@ def problems(config: Any) -> Iterator[str]:
     """A sentence for each impossible value of a config; rules between settings count where every type is right."""
     values = {name: getattr(config, name) for name in SETTINGS}
     found = [
-        f"{name} is {values[name]!r}; {remedy}"
+        f"{name} is {short(values[name])}; {remedy}"
         for name, kind in SETTINGS.items()
         if (remedy := kind.remedy(values[name]))
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import zipfile
 from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
+from mrcnn.ops.files import whole
 from mrcnn.settings import CONFIG, Config
 
 
@@ -39,11 +40,9 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         path = self.trained.checkpoint_path.format(epoch=epoch + 1)
         state = _optimizer_path(path)
-        part = state.with_name(state.name + ".part")
         variables = {f"{i:04d}|{v.path}": v.numpy() for i, v in enumerate(self.model.optimizer.variables)}
-        with open(part, "wb") as file:
-            np.savez(file, **variables)
-        os.replace(part, state)
+        with whole(state) as new:
+            np.savez(new, **variables)
         self.trained.config.to_json(state.parent / CONFIG)
         self.trained.save_weights(path)
         self.trained.epoch = epoch + 1
@@ -60,27 +59,54 @@ def restore_optimizer(model: keras.Model, checkpoint: Path | str) -> int:
 
     Returns:
         steps that the optimizer has done; 0 where nothing was restored.
+
+    Raises:
+        ValueError: the state is damaged; the message names its file.
     """
     path = _optimizer_path(checkpoint)
     if not path.exists():
         return 0
     variables = [v for v in model.optimizer.variables if not v.path.endswith("learning_rate")]
-    with np.load(path) as stored:
-        names = [name for name in sorted(stored.files) if not name.endswith("learning_rate")]
-        # Paths begin with the optimizer's name, which counts the optimizers of a process: sgd, sgd_1 ...
-        if [_shape(name, stored[name]) for name in names] != [_shape(v.path, v) for v in variables]:
-            print(f"The optimizer's state in {path.name} is of other layers; momentum starts from zero.")
-            return 0
-        for name, variable in zip(names, variables, strict=True):
-            variable.assign(stored[name])
+    try:
+        values = _read(path, variables)
+    except Exception as error:  # NumPy and zip have many for what is damaged
+        raise ValueError(f"{path} is damaged ({error}); delete it to go on with momentum from zero.") from error
+    if values is None:
+        print(f"The optimizer's state in {path.name} is of other layers; momentum starts from zero.")
+        return 0
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
     steps = int(model.optimizer.iterations.numpy())
     print(f"Resuming the optimizer's state at step {steps}.")
     return steps
 
 
+def _read(path, variables):
+    """Values of an optimizer's variables, None if those that are stored are of others; shapes are compared first."""
+    with zipfile.ZipFile(path) as file:
+        names = [name for name in sorted(file.namelist()) if not name.endswith("learning_rate.npy")]
+        # Paths begin with the optimizer's name, which counts the optimizers of a process: sgd, sgd_1 ...
+        stored = [(_own_name(name.removesuffix(".npy")), _stored_shape(file, name)) for name in names]
+    if stored != [(_own_name(v.path), tuple(v.shape)) for v in variables]:
+        return None
+    with np.load(path) as file:
+        values = [file[name.removesuffix(".npy")] for name in names]
+    for name, value in zip(names, values, strict=True):
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} is not finite")
+    return values
+
+
+def _own_name(path):
+    return path.split("/", 1)[-1]
+
+
+def _stored_shape(file, name):
+    with file.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        return header(member)[0]
+
+
 def _optimizer_path(checkpoint):
     return Path(checkpoint).with_suffix(".optimizer.npz")
-
-
-def _shape(path, value):
-    return path.split("/", 1)[1], tuple(value.shape)

@@ -6,7 +6,10 @@ weight), such as ("conv1", "kernel"), and never by its position in the file.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import posixpath
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,8 +20,15 @@ import h5py
 import keras
 import numpy as np
 
-# {layer: {weight: array}}.
+from mrcnn.ops.files import whole
+from mrcnn.weights.values import check_values
+
+# {layer: {weight: array}}, and the same not yet read.
 Layers = dict[str, dict[str, np.ndarray]]
+Stored = dict[str, dict[str, h5py.Dataset]]
+
+# How many times as large as a file values can be: deflate, which h5py has, packs no closer than 1032 to 1.
+MOST_PACKED = 1100
 
 
 class Origin(NamedTuple):
@@ -83,39 +93,119 @@ def read(path: Path | str) -> Layers:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not HDF5, cut short, or another layout.
+        ValueError: not HDF5, cut short, another layout, or weights that are no finite numbers; the message names them.
     """
-    return read_with_origin(path)[0]
+    with opened(path) as (stored, origin):
+        return values(path, stored, origin)
 
 
-def read_with_origin(path: Path | str) -> tuple[Layers, Origin | None]:
-    """As `read`, and what is known of the network if it is one of Keras's own."""
+@contextlib.contextmanager
+def opened(path: Path | str) -> Iterator[tuple[Stored, Origin | None]]:
+    """The weights of a file, which are not read yet, and what is known of the network if it is one of Keras's own.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read`, but for the values.
+    """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"Weights file not found: {path}")
-    try:
-        with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)
-            if "layer_names" not in root.attrs:
-                hint = " (a Keras 3 file: use keras_model.load_weights)" if str(path).endswith(".weights.h5") else ""
-                raise ValueError(f"{path} holds no Keras weights in the layer_names layout{hint}.")
-            found: Layers = {}
-            origin = None
-            for layer in map(_text, root.attrs["layer_names"]):
-                names = [_text(name) for name in root[layer].attrs["weight_names"]]
-                for name, (owner, weight) in zip(names, _keys(layer, names), strict=True):
-                    found.setdefault(owner, {})[weight] = root[layer][name][()]
-                if layer == "conv1_conv":
-                    origin = KERAS
-                elif any(re.match("conv1_W", name) for name in names):
-                    origin = KERAS_1
-            if origin:
-                # Keras's ImageNet networks were trained on BGR; with RGB less MEAN_PIXEL they now see the same.
-                found["conv1"]["kernel"] = found["conv1"]["kernel"][:, :, ::-1]
-            return found, origin
-    except (OSError, KeyError) as error:
-        raise ValueError(
-            f"{path} is not a readable HDF5 weights file: damaged, cut short or another format."
-        ) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            found = _stored(stack.enter_context(h5py.File(path, "r")), path)
+        except _Unusable as error:
+            raise ValueError(f"{path} {error}.") from None
+        except Exception as error:  # h5py has many for what is damaged
+            raise ValueError(
+                f"{path} is not a readable HDF5 weights file: damaged, cut short or another format."
+            ) from error
+        yield found
+
+
+class _Unusable(ValueError):
+    """What is wrong with a file, in words that follow its path."""
+
+
+def _stored(file, path):
+    """As `opened`."""
+    root = file.get("model_weights", file)
+    if "layer_names" not in root.attrs:
+        hint = " (a Keras 3 file: use keras_model.load_weights)" if str(path).endswith(".weights.h5") else ""
+        raise _Unusable(f"holds no Keras weights in the layer_names layout{hint}")
+    found: Stored = {}
+    origin = None
+    for layer in _names(root, "layer_names"):
+        group = _member(root, layer, h5py.Group)
+        names = _names(group, "weight_names")
+        for name, (owner, weight) in zip(names, _keys(layer, names), strict=True):
+            dataset = _member(group, name, h5py.Dataset)
+            _check_storage(dataset)
+            found.setdefault(owner, {})[weight] = dataset
+        if layer == "conv1_conv":
+            origin = KERAS
+        elif any(re.match("conv1_W", name) for name in names):
+            origin = KERAS_1
+    return found, origin
+
+
+def _names(group, attribute):
+    """A list of names that is an attribute of a group."""
+    if attribute not in group.attrs:
+        raise _Unusable(f"has no {attribute} at {group.name}")
+    names = np.asarray(group.attrs[attribute])
+    if names.ndim == 1 and all(isinstance(name, (str, bytes)) for name in names.tolist()):
+        return [_text(name) for name in names.tolist()]
+    raise _Unusable(f"has something else than names in {attribute} at {group.name}")
+
+
+def _member(group, path, kind):
+    """The group or dataset at a path in a group, in the same file."""
+    found, place = group, posixpath.join(group.name, path)
+    for name in path.split("/"):
+        if isinstance(found, h5py.Group) and isinstance(found.get(name, getlink=True), h5py.ExternalLink):
+            raise _Unusable(f"has only a link to another file at {place}")
+        found = found.get(name) if isinstance(found, h5py.Group) else None
+    if not isinstance(found, kind):
+        expected = f"at {place}, where a {kind.__name__.lower()} is expected"
+        if found is None:
+            raise _Unusable(f"has nothing {expected}: it is damaged, cut short or of another format")
+        raise _Unusable(f"has a {type(found).__name__.lower()} {expected}")
+    return found
+
+
+def _check_storage(dataset):
+    """A few bytes can declare any number of values, which would fill the memory."""
+    if dataset.dtype.kind not in "fiu" or dataset.shape is None:
+        raise _Unusable(f"has no numbers at {dataset.name}")
+    if dataset.external or dataset.is_virtual:
+        raise _Unusable(f"has the values of {dataset.name} in other files")
+    if dataset.nbytes > MOST_PACKED * dataset.id.get_storage_size():
+        raise _Unusable(f"declares {dataset.shape} values at {dataset.name} and does not hold them")
+
+
+def values(path: Path | str, stored: Stored, origin: Origin | None) -> Layers:
+    """Read weights of `opened`.
+
+    Returns:
+        {layer: {weight: array}}; of Keras's ImageNet networks the first convolution in RGB.
+
+    Raises:
+        ValueError: they are damaged, or `check_values`; the message has the path and the layer.
+    """
+    found: Layers = {}
+    for layer, datasets in stored.items():
+        for weight, dataset in datasets.items():
+            try:
+                array = dataset[()]
+            except Exception as error:  # as in `opened`
+                raise ValueError(f"{path} is damaged: {layer}/{weight} cannot be read.") from error
+            try:
+                check_values(f"{layer}/{weight}", array)
+            except ValueError as error:
+                raise ValueError(f"{path} cannot be used: {error}.") from None
+            found.setdefault(layer, {})[weight] = array
+    if origin and "kernel" in found.get("conv1", {}):
+        # Keras's ImageNet networks were trained on BGR; with RGB less MEAN_PIXEL they now see the same.
+        found["conv1"]["kernel"] = found["conv1"]["kernel"][..., ::-1, :]
+    return found
 
 
 def weighted_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -208,10 +298,8 @@ def write(model: keras.Model, path: Path | str, mode: str) -> None:
 
 def write_groups(path: Path | str, groups: Iterable[tuple[str, dict[str, np.ndarray]]]) -> None:
     """Write an .h5 file of pairs (layer or nested model, {"layer/weight:0": array}), whole or not at all."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    names = []
-    with h5py.File(part, "w") as file:
+    content, names = io.BytesIO(), []
+    with h5py.File(content, "w") as file:
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.2.5"
         for name, arrays in groups:
@@ -222,10 +310,12 @@ def write_groups(path: Path | str, groups: Iterable[tuple[str, dict[str, np.ndar
             for key, array in arrays.items():
                 group.create_dataset(key, data=array)
         file.attrs["layer_names"] = np.array(names)
-    os.replace(part, path)
+    # HDF5 itself does not survive a full disk.
+    with whole(path) as new:
+        new.write_bytes(content.getbuffer())
 
 
 if __name__ == "__main__":
     for path in sys.argv[1:]:
-        for layer, values in read(path).items():
-            print(layer, {name: value.shape for name, value in values.items()})
+        for layer, arrays in read(path).items():
+            print(layer, {name: value.shape for name, value in arrays.items()})

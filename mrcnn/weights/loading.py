@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from mrcnn.weights.adapt import Pixels, adapt
-from mrcnn.weights.h5 import named_weights, read_with_origin, weighted_layers
+from mrcnn.weights.h5 import named_weights, opened, values, weighted_layers
 
 # Layers behind the backbone.
 HEADS = "(fpn|rpn|mrcnn|dense)_"
@@ -87,16 +87,24 @@ def load(
         FileNotFoundError, ValueError: as `read` and `adapt`; no layer at all fits; the file is of another backbone, of
             which less than half fits, or of Keras's ImageNet networks not all; or `strict` and a layer does not fit.
     """
-    stored, origin = read_with_origin(path)
+    with opened(path) as (stored, origin):
+        return _load(model, path, stored, origin, exclude, strict, pixels)
+
+
+def _load(model, path, stored, origin, exclude, strict, pixels):
     excluded = set(exclude or ())
     for layer in model.layers:
         if layer.name in excluded and hasattr(layer, "layers"):
             excluded |= {inner.name for inner in weighted_layers(layer)}
     layers = {layer.name: layer for layer in weighted_layers(model)}
     wanted = {name: layer for name, layer in layers.items() if name not in excluded}
+    # What cannot fit is not read: it may be of any size.
+    possible = {name: stored[name] for name in wanted if name in stored and _may_fit(stored[name], layers[name])}
     try:
-        adapted, notes = adapt(stored, wanted, origin, pixels)
+        adapted, notes = adapt(values(path, possible, origin), wanted, origin, pixels)
     except ValueError as error:
+        if str(path) in str(error):
+            raise
         raise ValueError(f"{path} does not fit: {error}") from None
     report = LoadReport(str(path), excluded=[name for name in layers if name in excluded])
     report.unused = [name for name in stored if name not in layers]
@@ -104,14 +112,14 @@ def load(
     for name, layer in wanted.items():
         if name not in stored:
             continue
-        wrong = _wrong(adapted[name], named_weights(layer))
+        wrong = _wrong(adapted.get(name, stored[name]), named_weights(layer))
         if wrong:
             report.mismatched[name] = wrong
         else:
             report.loaded.append(name)
     report.adapted = {name: how for name, how in notes.items() if name in report.loaded}
-    if "mrcnn_class_logits" in report.mismatched:
-        sizes = len(stored["mrcnn_class_logits"].get("bias", ())), layers["mrcnn_class_logits"].bias.shape[0]
+    if "mrcnn_class_logits" in report.mismatched and "bias" in stored["mrcnn_class_logits"]:
+        sizes = stored["mrcnn_class_logits"]["bias"].size, layers["mrcnn_class_logits"].bias.shape[0]
         report.classes = sizes if sizes[0] != sizes[1] else None
     _check_backbone(report, stored, wanted, origin)
     if strict and (report.missing or report.mismatched):
@@ -120,6 +128,12 @@ def load(
         for key, weight in named_weights(layers[name]).items():
             weight.assign(adapted[name][key])
     return report
+
+
+def _may_fit(stored, layer):
+    """Whether a layer's stored weights have the size of its own; a kernel of RGB has three times that for gray."""
+    largest = max(np.prod(weight.shape) for weight in named_weights(layer).values())
+    return all(dataset.size <= 3 * largest for dataset in stored.values())
 
 
 def _wrong(values, weights):

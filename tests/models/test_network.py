@@ -97,7 +97,8 @@ def test_load_weights_of_a_checkpoint_sets_epoch(model, tmp_path, monkeypatch):
     [
         ("/logs/tiny20171029T2315/mask_rcnn_tiny_0001.h5", 1, "tiny20171029T2315"),
         (r"C:\logs\tiny20171029T2315\mask_rcnn_tiny_0030.h5", 30, "tiny20171029T2315"),
-        ("logs/deep/two words20171029T2315/mask_rcnn_two words_0123.h5", 123, "two words20171029T2315"),
+        ("logs/deep/tiny20171029T2315_2/mask_rcnn_tiny_0123.h5", 123, "tiny20171029T2315_2"),
+        ("/logs/other20171029T2315/mask_rcnn_other_0123.h5", 0, None),  # weights for a run of another name
         ("/weights/mask_rcnn_coco.h5", 0, None),
         ("/logs/tiny20171029T2315/epoch_0030.h5", 0, None),
         (None, 0, None),

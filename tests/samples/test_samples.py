@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -275,6 +276,27 @@ def test_pictures_are_of_what_is_sure(words, saved, score, tmp_path):
     args = coco.parse_arguments([*words, "--model", str(tmp_path / "weights.h5"), "--dataset", "set"])
     args.image_only = False
     assert score == coco.make_config(args, 6).DETECTION_MIN_CONFIDENCE
+
+
+def test_only_last_goes_on_with_a_run(tmp_path):
+    """Weights by their path begin a run under the set's name, whatever name they were trained under."""
+    for name in ("coco", "mine"):
+        run = tmp_path / f"{name}20200102T0304"
+        run.mkdir()
+        (run / f"mask_rcnn_{name}_0007.h5").touch()
+        coco.CocoConfig().update(NUM_CLASSES=6, NAME=name, STEPS_PER_EPOCH=5).to_json(run / "config.json")
+
+    def made(model, *words):
+        args = coco.parse_arguments(["train", "--model", str(model), "--dataset", "x", "--logs", str(tmp_path), *words])
+        args.image_only = False
+        config = coco.make_config(args, 6)
+        assert config.STEPS_PER_EPOCH == 5
+        return args.goes_on, config.NAME, Path(args.model).name
+
+    other = tmp_path / "mine20200102T0304" / "mask_rcnn_mine_0007.h5"
+    assert made(other) == (False, "coco", "mask_rcnn_mine_0007.h5")
+    assert made("last") == (True, "coco", "mask_rcnn_coco_0007.h5")
+    assert made("last", "--config", "NAME=mine") == (True, "mine", "mask_rcnn_mine_0007.h5")
 
 
 @pytest.mark.parametrize(

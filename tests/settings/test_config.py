@@ -100,6 +100,23 @@ def test_derived_values():
             "mrcnn_3_class_loss, mrcnn_3_bbox_loss, dense_class_loss, dense_bbox_loss, dense_centerness_loss.",
         ),
         ({"BACKBONE": 50}, "BACKBONE is 50; it must be the name of a backbone or a function."),
+        ({"BACKBONE": "../x"}, "BACKBONE is '../x'; it must be the name of a backbone or a function."),
+        ({"NUM_CLASSES": 10**12}, "NUM_CLASSES is 1000000000000; it must be at most 1000000."),
+        ({"IMAGE_MAX_DIM": 64 * 10**9}, "IMAGE_MAX_DIM is 64000000000; it must be at most 65536."),
+        ({"MINI_MASK_SHAPE": (10**9, 56)}, "MINI_MASK_SHAPE is (1000000000, 56); it must be at most 1024."),
+        ({"LEARNING_RATE": 1e300}, "LEARNING_RATE is 1e+300; it must be at most 1000000000."),
+        ({"MEAN_PIXEL": [0, 0, -1e300]}, "MEAN_PIXEL is [0, 0, -1e+300]; it must be at most 1000000000."),
+        ({"PIXEL_STD": 1e-300}, "PIXEL_STD is 1e-300; it must be above 0."),
+        ({"MEAN_PIXEL": [[1, 2, 3]]}, "MEAN_PIXEL is [[1, 2, 3]]; it must be a sequence of numbers."),
+        ({"MEAN_PIXEL": np.ones((3, 1))}, "MEAN_PIXEL is array([[1.], [1.], [1.]]); it must be a sequence of numbers."),
+        ({"MEAN_PIXEL": {1, 2, 3}}, "MEAN_PIXEL is {1, 2, 3}; it must be a sequence of numbers."),
+        ({"BACKBONE_STRIDES": (4, 8, 16, 32, 0)}, "BACKBONE_STRIDES is (4, 8, 16, 32, 0); it must be above 0."),
+        (
+            {"BACKBONE_STRIDES": (64, 32, 16, 8, 4)},
+            "BACKBONE_STRIDES is (64, 32, 16, 8, 4); they go from the finest map to the coarsest.",
+        ),
+        ({"RPN_ANCHOR_RATIOS": []}, "RPN_ANCHOR_RATIOS is empty; give at least one."),
+        ({"LOSS_WEIGHTS": {1: 1}}, "LOSS_WEIGHTS is {1: 1}; it must be a dict of numbers."),
         ({"LEARNING_RATE": float("nan")}, "LEARNING_RATE is nan; it must be a number."),
         ({"LEARNING_RATE": -0.1}, "LEARNING_RATE is -0.1; it must be at least 0."),
         ({"GRADIENT_CLIP_NORM": 0}, "GRADIENT_CLIP_NORM is 0; it must be above 0."),
@@ -149,8 +166,10 @@ def test_round_trip(tmp_path):
     config = Own().update(MEAN_PIXEL=np.array([1, 2, 3.5]), LEARNING_RATE=0.5, TRAIN_BN=None, FOLDER="c")
     assert Own.from_dict(config.to_dict()).to_dict() == config.to_dict()
     config.to_json(tmp_path / "x.json")
-    for cls in (Own, Toy, Config):
-        assert cls.from_json(tmp_path / "x.json").to_dict() == config.to_dict()
+    assert Own.from_json(tmp_path / "x.json").to_dict() == config.to_dict()
+    for cls in (Toy, Config):  # what is not theirs they do not take
+        with pytest.warns(UserWarning, match=f"FOLDER: not of {cls.__name__}, and so left out."):
+            assert cls.from_json(tmp_path / "x.json").to_dict() | {"FOLDER": "c"} == config.to_dict()
     config = Toy.from_dict({"IMAGE_MAX_DIM": 512, "IMAGE_SHAPE": [9, 9, 9]})
     assert config.IMAGE_SHAPE.tolist() == [512, 512, 3]
 
@@ -162,21 +181,6 @@ def test_functions_are_not_in_json(tmp_path):
     Own().to_json(tmp_path / "x.json")
     assert Own.from_json(tmp_path / "x.json").BACKBONE is Own.BACKBONE
     assert Toy.from_json(tmp_path / "x.json").BACKBONE == "resnet101"
-
-
-@pytest.mark.parametrize(
-    "text, reason",
-    [
-        ("{", "Expecting property name"),
-        ("[1]", "'list' object"),
-        ('{"NUM_CLASSES": 1}', "NUM_CLASSES is 1; set it to 1"),
-    ],
-)
-def test_a_broken_file_is_named(tmp_path, text, reason):
-    path = tmp_path / "x.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=f"{path} is no config that can be used: .*{reason}"):
-        Config.from_json(path)
 
 
 def test_update_names_the_nearest_setting():
@@ -238,12 +242,6 @@ def test_an_init_that_sets_attributes_first():
     # What was stored counts, whatever the class computes.
     again = Own.from_dict(Own(8).to_dict())
     assert (again.NUM_CLASSES, again.IMAGE_META_SIZE) == (9, 21)
-
-
-def test_only_settings_are_set():
-    for values in ({"validate": None}, {"update": 1}, {"__class__": int}):
-        with pytest.raises(ValueError, match=f"{[*values][0]} is not a setting"):
-            Toy.from_dict(values)
 
 
 def test_a_failing_write_leaves_the_old_file(tmp_path):

@@ -174,6 +174,27 @@ def test_non_finite_loss_names_the_images(runs):
     assert first.epoch == 1
 
 
+def test_weights_of_another_name_do_not_go_on_with_its_run(runs):
+    whole, first, _ = runs
+    first.config.update(NAME="other")
+    first.load_weights(whole.find_last())
+    assert first.epoch == 0 and Path(first.log_dir).name.startswith("other2")
+    first.compile(0.5, 0.9)
+    first._go_on(0.5, 2)
+    assert int(ops.convert_to_numpy(first.keras_model.optimizer.iterations)) == 0
+
+
+def test_an_earlier_checkpoint_writes_over_nothing(runs):
+    _, _, second = runs
+    folder = Path(second.log_dir)
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    second.load_weights(folder / "mask_rcnn_tiny_0001.h5")
+    second.train(Toys().build(), None, 0.0, 2, "heads", workers=1)
+    assert second.epoch == 2 and second.log_dir.startswith(f"{folder}_")
+    assert second.find_last() == str(Path(second.log_dir) / "mask_rcnn_tiny_0002.h5")
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
 # Learning rates and weight decay
 
 

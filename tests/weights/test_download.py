@@ -1,7 +1,9 @@
 """mrcnn.weights.download against a local server: whole, cut, resumed, changed, gone, none."""
 
 import hashlib
+import resource
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,12 +17,16 @@ CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(scope="module")
 def web():
-    """A server of the pages /whole, /cut (half comes), /chunked (likewise, its length unsaid), /anew (no ranges)."""
+    """A server of the pages /whole, /cut (half comes), /chunked (likewise, its length unsaid), /anew (no ranges); with
+    the content and the ETag that a test sets, half of it unless it says healthy, /tagged, /shifted (it goes on with
+    another part than was asked for), /endless (its length unsaid)."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             page, asked = self.path[1:], self.headers["Range"]
             self.server.requests.append((page, asked))
+            if page in ("tagged", "shifted", "endless"):
+                return self.answer(page, int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0)
             if page not in ("whole", "cut", "chunked", "anew"):
                 return self.send_error(404, "Not Found")
             start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and page != "anew" else 0
@@ -41,6 +47,22 @@ def web():
                 body = body[:HALF]
             self.wfile.write(body)
 
+        def answer(self, page, start):
+            content, tag = self.server.content, self.server.tag
+            if self.headers.get("If-Range", tag) != tag:
+                start = 0
+            body = content[start:]
+            self.send_response(206 if start else 200)
+            if start:
+                told = start - (page == "shifted")
+                self.send_header("Content-Range", f"bytes {told}-{len(content) - 1}/{len(content)}")
+            if tag:
+                self.send_header("ETag", tag)
+            if page != "endless":
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if start or self.server.healthy else body[:HALF])
+
         def log_message(self, *args):
             pass
 
@@ -53,7 +75,7 @@ def web():
 
 @pytest.fixture
 def server(web):
-    web.requests = []
+    web.requests, web.content, web.tag, web.healthy = [], CONTENT, '"first"', False
     return web
 
 
@@ -123,3 +145,76 @@ def test_no_server(tmp_path):
     with pytest.raises(OSError, match="Could not download http://127.0.0.1:9/x.h5") as error:
         fetch("http://127.0.0.1:9/x.h5", tmp_path / "x.h5", verbose=0)
     assert str(tmp_path / "x.h5") in str(error.value)
+
+
+# Without a checksum a part is gone on with where the server proves that it has the same file
+
+
+def broken_off(server, path, page="tagged"):
+    """Fetch the first half."""
+    with pytest.raises(OSError, match=f"the connection ended after {HALF} of {len(CONTENT)} bytes"):
+        fetch(f"{server.url}/{page}", path, verbose=0)
+    assert path.with_name("x.h5.part").read_bytes() == CONTENT[:HALF]
+
+
+def test_the_same_file_goes_on(server, tmp_path):
+    path = tmp_path / "x.h5"
+    broken_off(server, path)
+    fetch(f"{server.url}/tagged", path, verbose=0)
+    assert path.read_bytes() == CONTENT and [p.name for p in tmp_path.iterdir()] == ["x.h5"]
+    assert server.requests == [("tagged", None), ("tagged", f"bytes={HALF}-")]
+
+
+@pytest.mark.parametrize("tag", ['"second"', 'W/"first"', None])
+def test_another_file_begins_anew(server, tmp_path, tag):
+    """Of the same length, or longer; or nobody knows whether it is the same."""
+    path = tmp_path / "x.h5"
+    for content in (CONTENT[::-1], CONTENT[::-1] + b"more"):
+        server.content, server.tag, server.healthy = CONTENT, '"first"' if tag else None, False
+        broken_off(server, path)
+        server.content, server.tag, server.healthy = content, tag, True
+        fetch(f"{server.url}/tagged", path, verbose=0)
+        assert path.read_bytes() == content
+        path.unlink()
+
+
+def test_another_part_than_was_asked_for(server, tmp_path):
+    path = tmp_path / "x.h5"
+    broken_off(server, path, "shifted")
+    server.healthy = True
+    fetch(f"{server.url}/shifted", path, verbose=0)
+    assert path.read_bytes() == CONTENT
+    assert [asked for _, asked in server.requests] == [None, f"bytes={HALF}-", None]
+
+
+def test_a_file_of_no_length_needs_a_checksum(server, tmp_path):
+    server.healthy = True
+    with pytest.raises(OSError, match="the server does not say how long it is, so it may end anywhere"):
+        fetch(f"{server.url}/endless", tmp_path / "x.h5", verbose=0)
+    assert list(tmp_path.iterdir()) == []
+    fetch(f"{server.url}/endless", tmp_path / "x.h5", CHECKSUM, verbose=0)
+    assert (tmp_path / "x.h5").read_bytes() == CONTENT
+
+
+def test_two_at_once_fetch_it_once(server, tmp_path, capsys):
+    server.healthy = True
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(fetch, f"{server.url}/tagged", tmp_path / "x.h5", None, 0) for _ in range(4)]
+        assert {job.result() for job in jobs} == {str(tmp_path / "x.h5")}
+    assert (tmp_path / "x.h5").read_bytes() == CONTENT and len(server.requests) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["x.h5"]
+
+
+def test_a_full_disk_keeps_what_has_arrived(server, tmp_path):
+    path = tmp_path / "x.h5"
+    server.healthy = True
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HALF + 1000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large: '.*x.h5.part'.; run this again to go on, or fetch it"):
+            fetch(f"{server.url}/tagged", path, verbose=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not path.exists()
+    fetch(f"{server.url}/tagged", path, verbose=0)
+    assert path.read_bytes() == CONTENT and server.requests[-1] == ("tagged", f"bytes={HALF + 1000}-")

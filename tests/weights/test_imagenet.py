@@ -10,7 +10,7 @@ from mrcnn import weights
 from mrcnn.config import ModernConfig
 from mrcnn.layers.resnet import resnet_graph
 from mrcnn.model import MaskRCNN
-from mrcnn.weights.h5 import KERAS, KERAS_1, read_with_origin, write_groups
+from mrcnn.weights.h5 import KERAS, KERAS_1, opened, write_groups
 
 LAYOUT = read_golden("layer_layout.json")
 MEAN, STD = (123.68, 116.779, 103.939), (58.0, 57.0, 57.5)
@@ -75,9 +75,10 @@ def test_keras_1_imagenet_file(tmp_path):
         pairs = [(w.split("/")[1].split(":")[0], shape) for w, shape in entry["weights"]]
         groups.append((entry["layer"], {f"{entry['layer']}_{short.get(w, w)}_1:0": np.zeros(s) for w, s in pairs}))
     write_groups(tmp_path / "old.h5", groups)
-    stored, origin = read_with_origin(tmp_path / "old.h5")
+    with opened(tmp_path / "old.h5") as (stored, origin):
+        shapes = {layer: {w: v.shape for w, v in ws.items()} for layer, ws in stored.items()}
     assert origin == KERAS_1
-    assert {layer: {w: v.shape for w, v in ws.items()} for layer, ws in stored.items()} == backbone_layers("resnet50")
+    assert shapes == backbone_layers("resnet50")
 
 
 # Numbers

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.weights.convert.package import Package
+from mrcnn.weights.convert.package import Found, Package
 from mrcnn.weights.loading import some
 
 # (blocks of a stage, output and input channels of the first 3x3 kernel) -> BACKBONE
@@ -91,3 +91,19 @@ def positive(variances: np.ndarray) -> np.ndarray:
     """Variances to which no epsilon is added: TensorFlow takes what is smaller than these for zero, which it cannot
     divide by."""
     return np.maximum(variances, np.finfo("float32").tiny)
+
+
+def check_axes(found: Found) -> None:
+    """Check that a layer's weights are of one number of outputs, and kernels of dense layers or of convolutions.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for layer, arrays in found.items():
+        counts = set()
+        for weight, x in arrays.items():
+            if x.ndim not in ((2, 4) if weight == "kernel" else (1,)) or not x.size:
+                raise ValueError(f"{layer} would get a {weight} of shape {x.shape}. {CAN}")
+            counts.add(x.shape[weight == "kernel" and "deconv" in layer])  # transposed kernels have outputs second
+        if len(counts) > 1:
+            raise ValueError(f"{layer} would get weights for {' and '.join(map(str, sorted(counts)))} outputs. {CAN}")

@@ -8,6 +8,7 @@ from mrcnn.settings import CONFIG, Config
 from mrcnn.weights.convert.reading import READERS, read
 from mrcnn.weights.convert.torchvision import EPSILON_0
 from mrcnn.weights.convert.translation import translate
+from mrcnn.weights.download import checksum
 from mrcnn.weights.h5 import write_groups
 
 # The weights' file of a converted model.
@@ -53,16 +54,21 @@ def convert_file(source: str | Path, out: str | Path, epsilon: float | None = No
     """
     if epsilon is None:
         epsilon = 0.0 if Path(source).stem in EPSILON_0 else 1e-5
-    return convert(read(source), out, epsilon, keep_all)
+    state = read(source)
+    try:
+        return convert(state, out, epsilon, keep_all)
+    except (ValueError, IndexError) as error:  # the latter of arrays with fewer axes
+        raise ValueError(f"{source} cannot be converted: {error}") from error
 
 
 def h5_file(path: str | Path, folder: str | Path) -> Path:
     """The `.h5` file of what someone gives as weights: that of a folder of `convert`, or of a file of torchvision or
-    Detectron2, which is converted into a folder of its name under `folder` the first time; any other path as it is."""
+    Detectron2, which is converted the first time, into a folder under `folder` that is named after the file and its
+    content; any other path as it is."""
     path = Path(path)
-    if path.suffix in READERS:
-        out = Path(folder) / path.stem
-        if not (out / CONFIG).exists():
+    if path.suffix in READERS and path.is_file():
+        out = Path(folder) / f"{path.stem}-{checksum(path)[:12]}"
+        if not ((out / CONFIG).exists() and (out / WEIGHTS).exists()):
             print(f"Converting {path} to {out}")
             convert_file(path, out)
         path = out

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.weights.values import check_values
+
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """The state dict of a `.pth`, `.safetensors` or `.pkl` file, {key: array}. No file can make it run code.
@@ -14,7 +16,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         FileNotFoundError: no such file.
         ImportError: PyTorch, or safetensors, is missing.
-        ValueError: another kind of file, a broken one, or one that holds more than arrays.
+        ValueError: another kind of file, a broken one, one that holds more than arrays, or values that are not finite;
+            the message names the path, and the key.
     """
     path = Path(path)
     if path.suffix not in READERS:
@@ -34,6 +37,11 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         for key, value in state.items()
     ):
         raise ValueError(f"{path} holds something else than arrays of numbers by their names.")
+    for key, value in state.items():
+        try:
+            check_values(key, value)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be used: {error}.") from None
     return state
 
 
@@ -46,7 +54,11 @@ def _read_torch(path):
     def arrays(x):
         if isinstance(x, dict):
             return {key: arrays(value) for key, value in x.items()}
-        return (x.float() if x.is_floating_point() else x).numpy() if torch.is_tensor(x) else x
+        if not torch.is_tensor(x):
+            return x
+        if x.numel() * x.element_size() > x.untyped_storage().nbytes():  # by strides of 0
+            raise ValueError(f"it declares {tuple(x.shape)} values and does not hold them")
+        return (x.float() if x.is_floating_point() else x).numpy()
 
     try:
         return arrays(torch.load(path, map_location="cpu", weights_only=True))
@@ -78,16 +90,27 @@ def _encode(text, encoding):
     return text.encode(encoding)
 
 
+# Stands for the class of arrays, which would make one of any size if it could be called.
+_ARRAY = object()
+
+
+def _reconstruct(kind, shape, code):
+    """An array that the pickle then gives its shape and its bytes, which have to fit."""
+    if kind is not _ARRAY:
+        raise pickle.UnpicklingError("it wants an array of another class")
+    return np.ndarray(0, "uint8")
+
+
 class ArrayUnpickler(pickle.Unpickler):
     """Reads dicts of NumPy arrays and nothing else: a pickle can only call what is in `ALLOWED`."""
 
     ALLOWED = {
         ("collections", "OrderedDict"): OrderedDict,
         ("_codecs", "encode"): _encode,
-        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "ndarray"): _ARRAY,
         ("numpy", "dtype"): np.dtype,
         # The module's name before and since NumPy 2.
-        **{(f"numpy.{core}.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0] for core in ("core", "_core")},
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
         **{(f"numpy.{core}.multiarray", "scalar"): np.float32(1).__reduce__()[0] for core in ("core", "_core")},
     }
 

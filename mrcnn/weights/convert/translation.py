@@ -10,7 +10,7 @@ import numpy as np
 from mrcnn.ops import keypoints
 from mrcnn.settings import Config, ModernConfig
 from mrcnn.weights.convert import dense
-from mrcnn.weights.convert.body import CAN, body_names, check_keys, positive, weight_names
+from mrcnn.weights.convert.body import CAN, body_names, check_axes, check_keys, positive, weight_names
 from mrcnn.weights.convert.detectron2 import DETECTRON2
 from mrcnn.weights.convert.package import each_class, outputs
 from mrcnn.weights.convert.torchvision import TORCHVISION
@@ -38,6 +38,7 @@ def translate(
         }
         for layer, prefix in names.items()
     }
+    check_axes(found)
     package.background(found)
     _check_shapes(found)
     if not keep_all:
