@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import difflib
 import json
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,31 +151,6 @@ class Settings:
         for name, value in self.to_dict().items():
             print(f"{name:30} {value}")
         print("\n")
-
-
-def from_words(words: Iterable[str]) -> dict[str, Any]:
-    """Settings from words NAME=VALUE, as of a command line; a value is a Python literal, or else plain text.
-
-    Raises:
-        ValueError: a word of another form, or a name twice.
-    """
-    pairs = []
-    for word in words:
-        name, separator, text = word.partition("=")
-        if not separator or not name:
-            raise ValueError(f"A setting is given as KEY=VALUE, not {short(word)}.")
-        pairs.append((name, _literal(name, text)))
-    return _once(pairs)
-
-
-def _literal(name, text):
-    try:
-        value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the latter two of deep brackets
-        return text
-    kind = SETTINGS.get(name)
-    # A name may be a number, as 2017.
-    return text if kind and kind.remedy(value) and not kind.remedy(text) else value
 
 
 def _once(pairs):

@@ -1,4 +1,4 @@
-"""Values from outside: whatever comes in the place of a setting, from code, JSON or words, is right or one line."""
+"""Values from outside: whatever comes in the place of a setting, from code or JSON, is right or one line."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config
-from mrcnn.settings import from_words, settings
+from mrcnn.settings import settings
 
 
 class Toy(Config):
@@ -146,35 +146,9 @@ def test_a_byte_order_mark_is_none_of_the_text(tmp_path):
     assert Toy.from_json(tmp_path / "x.json").LEARNING_RATE == 0.5
 
 
-def test_settings_in_words():
-    words = ["A=3", "B=(1, 2)", "C=resnet50", "D=False", "E=x=y", "F=", "NAME=2017", "STEPS_PER_EPOCH=1e3"]
-    expected = {"A": 3, "B": (1, 2), "C": "resnet50", "D": False, "E": "x=y", "F": "", "NAME": "2017"}
-    assert from_words(words) == {**expected, "STEPS_PER_EPOCH": 1000}
-    assert Toy().update(**from_words(["NAME=None", "RPN_BBOX_STD_DEV=1,1,1,1"])).NAME is None
-
-
-@pytest.mark.parametrize("word", ["LEARNING_RATE", "=5", "", "x" * 1000])
-def test_words_of_another_form(word):
-    with pytest.raises(ValueError, match="A setting is given as KEY=VALUE, not '") as error:
-        from_words([word])
-    assert len(str(error.value)) < 200
-
-
-@pytest.mark.parametrize(
-    "text", ["[" * 10**5, "-" * 10**5 + "1", "9" * 5000, "10**10**10", "1+" * 5000, "os.getcwd()", "\0"]
-)
-def test_words_are_never_run(text):
-    """What is no literal is text, which fits no number."""
-    with pytest.raises(ValueError, match="Toy: LEARNING_RATE is '.*'; it must be a number.") as error:
-        Toy().update(**from_words([f"LEARNING_RATE={text}"]))
-    assert len(str(error.value)) < 200
-
-
-def test_words_that_are_given_twice():
-    with pytest.raises(ValueError, match="'LEARNING_RATE' is given twice."):
-        from_words(["LEARNING_RATE=1", "NAME=a", "LEARNING_RATE=2"])
+def test_what_is_the_name_of_an_argument():
     with pytest.raises(ValueError, match="self is not a setting of Config"):
-        Toy().update(**from_words(["self=5"]))
+        Toy().update(**{"self": 5})
 
 
 def test_only_settings_are_set():
