@@ -148,6 +148,8 @@ def load_model(args):
     if args.weights != "none":
         # COCO's heads are of other classes; load_weights skips them and says so.
         model.load_weights(named.get(args.weights, lambda: args.weights)(), by_name=True)
+    if args.weights != "last":
+        model.set_log_dir()  # a run of its own
     return model
 
 

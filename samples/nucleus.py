@@ -176,6 +176,8 @@ def load_model(args):
     path = args.weights or ("none" if training else "last")
     if path != "none":
         model.load_weights(model.find_last() if path == "last" else path, by_name=True)
+    if path != "last":
+        model.set_log_dir()  # a run of its own
     return model
 
 
