@@ -94,16 +94,25 @@ def positive(variances: np.ndarray) -> np.ndarray:
 
 
 def check_axes(found: Found) -> None:
-    """Check that a layer's weights are of one number of outputs, and kernels of dense layers or of convolutions.
+    """Check that kernels are those of dense layers or of convolutions, and other weights vectors.
 
     Raises:
         ValueError: they are not.
     """
     for layer, arrays in found.items():
-        counts = set()
         for weight, x in arrays.items():
             if x.ndim not in ((2, 4) if weight == "kernel" else (1,)) or not x.size:
                 raise ValueError(f"{layer} would get a {weight} of shape {x.shape}. {CAN}")
-            counts.add(x.shape[weight == "kernel" and "deconv" in layer])  # transposed kernels have outputs second
+
+
+def check_outputs(found: Found) -> None:
+    """Check that a layer's weights are of one number of outputs.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for layer, arrays in found.items():
+        # Transposed kernels have outputs second.
+        counts = {x.shape[weight == "kernel" and "deconv" in layer] for weight, x in arrays.items()}
         if len(counts) > 1:
             raise ValueError(f"{layer} would get weights for {' and '.join(map(str, sorted(counts)))} outputs. {CAN}")

@@ -10,7 +10,7 @@ import numpy as np
 from mrcnn.ops import keypoints
 from mrcnn.settings import Config, ModernConfig
 from mrcnn.weights.convert import dense
-from mrcnn.weights.convert.body import CAN, body_names, check_axes, check_keys, positive, weight_names
+from mrcnn.weights.convert.body import CAN, body_names, check_axes, check_keys, check_outputs, positive, weight_names
 from mrcnn.weights.convert.detectron2 import DETECTRON2
 from mrcnn.weights.convert.package import each_class, outputs
 from mrcnn.weights.convert.torchvision import TORCHVISION
@@ -41,6 +41,7 @@ def translate(
     check_axes(found)
     package.background(found)
     _check_shapes(found)
+    check_outputs(found)
     if not keep_all:
         unused = package.unused.get(outputs(found, "mrcnn_class_logits"), ())
         each_class(found, lambda rows: np.delete(rows, unused, axis=0))
