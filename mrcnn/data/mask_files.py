@@ -38,8 +38,8 @@ def read_mask(path: Path | str, size: Sequence[int]) -> np.ndarray:
         if image.mode in ("P", "PA", "LA", "CMYK") or "transparency" in image.info:
             image = image.convert("RGBA")
         pixels = np.atleast_3d(np.asarray(image))
-        if file.format == "TIFF" and file.tag_v2.get(MEANING) == 0 and image.mode in ("1", "L"):
-            pixels = ~pixels  # Pillow turned the numbers over, as for a picture in which 0 is white
+        if _is_turned(file):
+            pixels = ~pixels
     _check_size(path, pixels, size)
     colours = pixels[..., :3].max(axis=-1)
     largest = colours.max(initial=0)
@@ -82,6 +82,11 @@ def read_labels(path: Path | str, size: Sequence[int]) -> np.ndarray:
     gray = all(np.array_equal(channels[0], channel) for channel in channels)
     labels = channels[0] if gray else sum(channel.astype("int32") << 8 * k for k, channel in enumerate(channels))
     return np.where(alpha, labels, 0)
+
+
+def _is_turned(file):
+    """Whether Pillow turned the numbers over, as for a picture in which 0 is white."""
+    return file.format == "TIFF" and file.tag_v2.get(MEANING) == 0 and file.mode in ("1", "L")
 
 
 def _check_size(path, pixels, size):
