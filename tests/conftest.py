@@ -132,7 +132,8 @@ def pytest_make_collect_report(collector):
 
 # The files that take longest, in this order, so that of two processes none waits for the other in the end.
 LONGEST = """notebooks torchvision_dense torchvision old_scripts speed samples detectors docs pose golden_steps
-golden_gradients whole_run parallel_model four_step modern dense fuzz_coco precision graph backbone training network""".split()
+golden_gradients whole_run parallel_model four_step modern dense fuzz_coco precision graph backbone training
+network""".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -15,6 +15,7 @@ from mrcnn.layers.dense_head import joined
 from mrcnn.models import dense_parts, parts
 from mrcnn.models.detector import Detector, Found
 from mrcnn.models.graph import InferenceGraph, TrainingGraph
+from mrcnn.models.network import LAYER_PRESETS
 from mrcnn.models.results import Place, place_boxes
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
@@ -37,6 +38,8 @@ class DenseDetector(Detector):
     # What the head says of boxes, and what its candidates are limited by: see `DenseDetectionLayer`.
     coding = "deltas"
     limit = "level"
+
+    layer_presets = {name: rf"{layers}|(dense\_.*)" for name, layers in LAYER_PRESETS.items()}
 
     # What a system gives
 

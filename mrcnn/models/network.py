@@ -34,12 +34,12 @@ from mrcnn.train.run import Run, claimed, find_last, run_of
 from mrcnn.train.schedules import schedule_for
 from mrcnn.weights.convert import h5_file
 
-# Which layers the presets of train(layers=...) train.
+# Which layers the presets of train(layers=...) train, as in the original.
 LAYER_PRESETS = {
-    "heads": r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)|(dense\_.*)",
-    "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)|(dense\_.*)",
-    "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)|(dense\_.*)",
-    "5+": r"(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)|(dense\_.*)",
+    "heads": r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "5+": r"(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
     "all": ".*",
 }
 
@@ -60,7 +60,10 @@ class Network:
         log_dir: folder of this run.
         epoch: epochs trained so far.
         compiled: further graphs that `graphs` gave, as `Compiled` functions.
+        layer_presets: which layers the names that `train` knows train.
     """
+
+    layer_presets = LAYER_PRESETS
 
     def __init__(self, mode: str, config: Config, model_dir: Path | str) -> None:
         if mode not in ("training", "inference"):
@@ -300,7 +303,7 @@ class Network:
         return SameBatches(dataset, self.config, shuffle=False, steps=steps, **shared)
 
     def _choose_layers(self, layers, epochs):
-        self.set_trainable(LAYER_PRESETS.get(layers, layers), verbose=0)
+        self.set_trainable(self.layer_presets.get(layers, layers), verbose=0)
         every = self.get_trainable_layers()
         count = sum(layer.trainable for layer in every)
         if not count:

@@ -105,3 +105,11 @@ def test_ssd_stretches_images(tmp_path):
     assert molded.shape == (1, 64, 64, 3) and windows.tolist() == [[0, 0, 64, 64]]
     (result,) = model.detect([np.zeros((50, 200, 3), "uint8")])
     assert result["rois"][:, 2].max() <= 50 < result["rois"][:, 3].max() <= 200
+
+
+def test_the_head_is_among_the_layers_called_heads(tmp_path):
+    model = build_detector("training", config_of("retinanet"), tmp_path)
+    model.set_trainable(model.layer_presets["heads"], verbose=0)
+    trained = {layer.name: layer.trainable for layer in model.get_trainable_layers()}
+    assert all(on == name.startswith(("dense_", "fpn_")) for name, on in trained.items())
+    assert any(name.startswith("dense_") for name in trained) and not all(trained.values())
