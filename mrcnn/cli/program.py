@@ -104,7 +104,7 @@ def run(name: str, work: Callable[[], int | None]) -> int:
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
         if stopped or grace.ident:  # of which libraries make errors of their own
-            if begun or before is signal.default_int_handler:  # else the outer program says it
+            if begun or before in (signal.default_int_handler, signal.SIG_IGN):  # else the outer program says it
                 print(f"\nStopped. {error if stopped else ''}".rstrip(), file=sys.stderr)
         else:
             if isinstance(error, BrokenPipeError):  # whoever read what is printed has gone
