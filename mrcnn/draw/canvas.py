@@ -1,16 +1,19 @@
 """Figures and what goes onto their axes.
 
-Matplotlib is imported when a figure is made, and its global state stays as it was. A function that makes a figure
+Matplotlib is imported when a figure is made. A function that makes a figure
 
 - draws on `ax` where one is given, and shows nothing;
 - writes the figure to the file `save` where that is given, and shows nothing;
-- else shows it: inline in a notebook, in a window where Matplotlib's backend has windows, nowhere otherwise.
+- else makes it pyplot's current one, so that `plt.savefig` and `plt.gca` find it, and shows it: inline in a notebook,
+  in a window where Matplotlib's backend has windows, nowhere otherwise. Where it has no window, the next such figure
+  takes its place in pyplot, so that a loop over many images fills no memory.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +37,7 @@ def notebook() -> Any:
 
 
 def _show_inline(figure, shell):
+    import matplotlib.pyplot as plt
     from IPython.display import Image as Inline
     from IPython.display import display
 
@@ -43,32 +47,60 @@ def _show_inline(figure, shell):
         display(Inline(png.getvalue()))
 
     show()
-    # A notebook echoes the value of a cell's last line; the cell that has just shown the figure need not show it again.
-    cell = shell.execution_count
-    figure._ipython_display_ = lambda: None if shell.execution_count == cell else show()
+    cell, inline = shell.execution_count, "inline" in plt.get_backend()
+
+    def again():
+        """A notebook echoes the value of a cell's last line, and Matplotlib's inline backend shows at the end of a cell
+        what pyplot has and closes it; neither need show once more what the cell has just shown."""
+        if not (shell.execution_count == cell or (inline and plt.fignum_exists(figure.number))):
+            show()
+
+    figure._ipython_display_ = again
+
+
+def _has_windows():
+    import matplotlib
+    from matplotlib.backends import BackendFilter, backend_registry
+
+    backend = matplotlib.get_backend().lower()
+    return backend in backend_registry.list_builtin(BackendFilter.INTERACTIVE) or "ipympl" in backend
+
+
+# The last figure that was made for pyplot and has no window.
+_last: weakref.WeakSet[Figure] = weakref.WeakSet()
+
+
+def _pyplot_figure(figsize):
+    """A new figure of pyplot; without a window it takes the place of the last one."""
+    import matplotlib.pyplot as plt
+
+    if _has_windows():
+        return plt.figure(figsize=figsize, layout="constrained")
+    while _last:
+        plt.close(_last.pop())
+    figure = plt.figure(figsize=figsize, layout="constrained")
+    _last.add(figure)
+    return figure
 
 
 @contextmanager
 def new_figure(figsize: tuple[float, float], save: Path | str | None = None) -> Iterator[Figure]:
-    """A new figure, written to `save` or shown when the block ends."""
-    import matplotlib
-    from matplotlib.backends import BackendFilter, backend_registry
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    shell = notebook()
-    windows = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
-    if save is None and shell is None and matplotlib.get_backend().lower() in windows:
-        import matplotlib.pyplot as plt
-
-        yield plt.figure(figsize=figsize, layout="constrained")
-        plt.show()
-        return
-    figure = Figure(figsize=figsize, layout="constrained")
-    FigureCanvasAgg(figure)
-    yield figure
+    """A new figure, written to `save`, or pyplot's and shown, when the block ends."""
     if save is not None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=figsize, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
         figure.savefig(save)
+        return
+    import matplotlib.pyplot as plt
+
+    figure, shell = _pyplot_figure(figsize), notebook()
+    yield figure
+    if _has_windows():
+        plt.show()
     elif shell is not None:
         _show_inline(figure, shell)
 

@@ -1,12 +1,12 @@
 """Figures of images, boxes, masks, detections and their differences from the truth.
 
 Boxes are (y1, x1, y2, x2) in pixels, masks [h, w, n], colours (r, g, b) in 0..1, keypoints (x, y, score) in pixels, the
-centre of the upper left one being (0, 0). Matplotlib is imported when a figure is made, and its global state stays as
-it was. A function that makes a figure returns it and
+centre of the upper left one being (0, 0). A function that makes a figure returns it and
 
 - draws on `ax` where one is given, and shows nothing;
 - writes the figure to the file `save` where that is given, and shows nothing;
-- else shows it: inline in a notebook, in a window where Matplotlib's backend has windows, nowhere otherwise.
+- else makes it pyplot's current one and shows it: inline in a notebook, in a window where Matplotlib's backend has
+  windows, nowhere otherwise.
 
 `draw_instances` gives an image instead, without Matplotlib.
 """
@@ -47,7 +47,7 @@ def display_instances(
     masks: ArrayLike | None,
     class_ids: Sequence[int] | np.ndarray,
     class_names: Sequence[str] | None,
-    scores: Sequence[float] | np.ndarray | None = None,
+    scores: Sequence[float | None] | np.ndarray | None = None,
     title: str = "",
     figsize: tuple[float, float] = (16, 16),
     ax: Axes | None = None,
@@ -122,7 +122,7 @@ def display_keypoints(
     keypoints: ArrayLike,
     class_ids: Sequence[int] | np.ndarray | None = None,
     class_names: Sequence[str] | None = None,
-    scores: Sequence[float] | np.ndarray | None = None,
+    scores: Sequence[float | None] | np.ndarray | None = None,
     skeleton: Sequence[Sequence[int]] | None = None,
     threshold: float = draw.KEYPOINT_THRESHOLD,
     title: str = "",
@@ -162,7 +162,7 @@ def display_keypoints(
     poses = draw.poses(keypoints, boxes, skeleton, threshold)
     if class_ids is None:
         class_ids = np.zeros(len(boxes), int)
-        captions = [""] * len(boxes) if scores is None else [f"{score:.3f}" for score in scores]
+        captions = [""] * len(boxes) if scores is None else [draw.score_text(score) for score in scores]
     else:
         captions = draw.label_texts(class_ids, class_names, scores)
     options: dict[str, Any] = {"show_bbox": show_bbox, "colors": colors, "captions": captions}
@@ -187,9 +187,10 @@ def display_images(
 ) -> Figure:
     """Show a list of images [h, w] or [h, w, 3] in a grid of `cols` columns; returns the figure.
 
-    `cmap`, `norm` and `interpolation` are those of Matplotlib's `imshow`.
+    The last images have no title where these are fewer. `cmap`, `norm` and `interpolation` are those of Matplotlib's
+    `imshow`.
     """
-    titles = [""] * len(images) if titles is None else titles
+    titles = [*([] if titles is None else titles), *[""] * len(images)][: len(images)]
     rows = max(1, math.ceil(len(images) / cols))
     with new_figure((14, 14 * rows / cols + 0.3), save) as figure:
         for i, (image, title) in enumerate(zip(images, titles, strict=True)):

@@ -103,13 +103,20 @@ def instance_colors(colors: Sequence[Color] | None, n: int) -> Sequence[Color]:
 
 
 def label_texts(
-    class_ids: Sequence[int] | np.ndarray, class_names: Sequence[str] | None, scores: Iterable[float] | None
+    class_ids: Sequence[int] | np.ndarray, class_names: Sequence[str] | None, scores: Iterable[float | None] | None
 ) -> list[str]:
-    """Texts such as "dog 0.987", or "class 3 0.987" without class names."""
+    """Texts such as "dog 0.987", "class 3 0.987" without class names, or "dog" without a score."""
     if class_names is not None and max(class_ids, default=0) >= len(class_names):
         raise ValueError(f"Class id {max(class_ids)} has no name among the {len(class_names)} class_names.")
     names = [f"class {i}" if class_names is None else str(class_names[i]) for i in class_ids]
-    return names if scores is None else [f"{name} {score:.3f}" for name, score in zip(names, scores, strict=True)]
+    if scores is None:
+        return names
+    return [f"{name} {score_text(score)}".rstrip() for name, score in zip(names, scores, strict=True)]
+
+
+def score_text(score: float | None) -> str:
+    """Such as "0.987"; empty for None."""
+    return "" if score is None else f"{score:.3f}"
 
 
 def text_color(color: Color) -> tuple[int, int, int]:
