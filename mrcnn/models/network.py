@@ -298,7 +298,7 @@ class Network:
 
     def _validation(self, dataset, shared):
         steps = self.config.VALIDATION_STEPS
-        if dataset is None or not steps:
+        if dataset is None or steps == 0:
             return None
         return SameBatches(dataset, self.config, shuffle=False, steps=steps, **shared)
 

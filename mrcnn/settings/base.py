@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrcnn.ops.files import whole
-from mrcnn.settings.checks import DETECTORS, PROPOSALS_GIVEN, SETTINGS
+from mrcnn.settings.checks import DETECTORS, LOSSES, MORE_LOSSES, PROPOSALS_GIVEN, SETTINGS
 from mrcnn.settings.kinds import short
 from mrcnn.settings.rules import problems
 
@@ -38,16 +38,26 @@ class Settings:
                         f"{type(self).__name__}.{name} is not a setting; did you mean {close[0]}?", stacklevel=2
                     )
         self._derive()
+        losses = LOSSES + MORE_LOSSES
+        others = [name for name in self.LOSS_WEIGHTS if name not in losses]
+        if others:
+            warnings.warn(
+                f"{type(self).__name__}.LOSS_WEIGHTS: {', '.join(others)} weighs nothing; the losses are "
+                f"{', '.join(losses)}.",
+                stacklevel=2,
+            )
 
     def _derive(self) -> None:
         """Check the values, bring them to their types and compute those that follow from others."""
-        self.validate()
+        self._check(model=False)
         for name, kind in SETTINGS.items():
             value = getattr(self, name)
             converted = kind.convert(value)
             if converted is not value:
                 setattr(self, name, converted)
         c: Any = self
+        if c.MEAN_PIXEL.ndim == 0:
+            c.MEAN_PIXEL = np.full(c.IMAGE_CHANNEL_COUNT, c.MEAN_PIXEL)
         self.BATCH_SIZE: int = c.IMAGES_PER_GPU * c.GPU_COUNT
         side = c.IMAGE_MIN_DIM if c.IMAGE_RESIZE_MODE == "crop" else c.IMAGE_MAX_DIM
         self.IMAGE_SHAPE: Any = np.array([side, side, c.IMAGE_CHANNEL_COUNT])  # with None where IMAGE_MAX_DIM is
@@ -68,8 +78,11 @@ class Settings:
         return c.DETECTOR in PROPOSALS_GIVEN
 
     def validate(self) -> None:
-        """Raise ValueError with one sentence if a setting is impossible."""
-        for problem in problems(self):
+        """Raise ValueError with one sentence if a setting is impossible, or too little to make a model of."""
+        self._check(model=True)
+
+    def _check(self, model: bool) -> None:
+        for problem in problems(self, model):
             raise ValueError(f"{type(self).__name__}: {problem}")
 
     def update(self, /, **values: Any) -> Self:

@@ -15,7 +15,7 @@ from mrcnn.settings.kinds import (
     Choice,
     Kind,
     at_least,
-    is_flag,
+    is_flag_or_bit,
     is_function,
     is_name,
     is_number,
@@ -62,8 +62,8 @@ PROPOSALS_GIVEN = ("fast_rcnn",)
 MAP_STRIDES = (4, 8, 16, 32)
 
 
-def _choice(*choices):
-    return Choice(choices)
+def _choice(*choices, true=None):
+    return Choice(choices, true)
 
 
 def _whole(low=0, high=MOST):
@@ -78,10 +78,19 @@ def _sequence(limit=None, high=MOST):
     return Kind("a sequence of numbers", is_sequence_of(is_number), limit, most=high)
 
 
-def _array(limit=None, count=None):
-    """Settings that were NumPy arrays in the original; a config made from JSON has them too."""
-    words = f"a sequence of {count} numbers" if count else "a sequence of numbers"
-    return Kind(words, is_sequence_of(is_number, count), limit, lambda x: np.asarray(x, float))
+def _numbers(limit=None, convert=lambda x: x):
+    """One for all channels, or one for each."""
+    fits = is_sequence_of(is_number)
+    return Kind("a number or a sequence of numbers", lambda x: is_number(x) or fits(x), limit, convert)
+
+
+# Settings that were NumPy arrays in the original; a config made from JSON has them too.
+def _to_array(x):
+    return np.asarray(x, float)
+
+
+def _array(count, limit=None):
+    return Kind(f"a sequence of {count} numbers", is_sequence_of(is_number, count), limit, _to_array)
 
 
 def _or_none(kind):
@@ -104,7 +113,7 @@ def _is_scales(x):
 _name = Kind(
     f"a name of at most {LONGEST_NAME} bytes: letters, digits, _, and from the second on spaces and . + -", is_name
 )
-_flag = Kind("True or False", is_flag, convert=bool)
+_flag = Kind("True or False", is_flag_or_bit, convert=bool)
 _function = Kind("a function", is_function)
 _texts = Kind("a sequence of texts", is_sequence_of(is_text))
 _pairs = Kind("a sequence of pairs of indices", is_sequence_of(is_sequence_of(is_whole, 2)))
@@ -119,7 +128,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "GPU_COUNT": _whole(1, MOST_WIDE),
     "IMAGES_PER_GPU": _whole(1, MOST_WIDE),
     "STEPS_PER_EPOCH": _whole(1),
-    "VALIDATION_STEPS": _whole(),
+    "VALIDATION_STEPS": _or_none(_whole()),
     "BACKBONE": Kind(
         "the name of a backbone or a function", lambda x: (is_text(x) and x.isidentifier()) or is_function(x)
     ),
@@ -142,7 +151,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "RPN_CONVOLUTIONS": _whole(1, MOST_CELLS),
     "MASK_CHANNELS": _whole(1, MOST_WIDE),
     # A rule has a better word on what is too little.
-    "NUM_CLASSES": Kind("a whole number", is_whole, convert=int, most=MOST_INSTANCES),
+    "NUM_CLASSES": _whole(1, MOST_INSTANCES),
     "RPN_ANCHOR_SCALES": Kind(
         "a sequence of numbers, or of as many for each level", _is_scales, ABOVE_0, most=MOST_WIDE
     ),
@@ -165,12 +174,10 @@ SETTINGS: dict[str, Kind | Choice] = {
     "IMAGE_MAX_DIM": _or_none(_whole(0, MOST_WIDE)),
     "IMAGE_MIN_SCALE": _or_none(_number(at_least(0))),
     "IMAGE_CHANNEL_COUNT": _whole(1, MOST_WIDE),
-    "MEAN_PIXEL": _array(),
-    "PIXEL_STD": Kind(
-        "a number or a sequence of numbers", lambda x: is_number(x) or is_sequence_of(is_number)(x), ABOVE_0
-    ),
+    "MEAN_PIXEL": _numbers(convert=_to_array),
+    "PIXEL_STD": _numbers(ABOVE_0),
     "CHANNEL_ORDER": _choice("rgb", "bgr"),
-    "IMAGE_PADDING": _choice("black", "mean"),
+    "IMAGE_PADDING": _choice("black", "mean", true="black"),
     "IMAGE_ROUNDING": _choice("truncate", "nearest"),
     "TRAIN_ROIS_PER_IMAGE": _whole(1, MOST_INSTANCES),
     "ROI_POSITIVE_RATIO": _number(SHARE),
@@ -209,8 +216,8 @@ SETTINGS: dict[str, Kind | Choice] = {
     ),
     "SSD_NEGATIVES": _number(at_least(0)),
     "MAX_GT_INSTANCES": _whole(1, MOST_INSTANCES),
-    "RPN_BBOX_STD_DEV": _array(ABOVE_0, 4),
-    "BBOX_STD_DEV": _array(ABOVE_0, 4),
+    "RPN_BBOX_STD_DEV": _array(4, ABOVE_0),
+    "BBOX_STD_DEV": _array(4, ABOVE_0),
     "DETECTION_MAX_INSTANCES": _whole(1, MOST_INSTANCES),
     "DETECTION_MIN_CONFIDENCE": _number(SHARE),
     "DETECTION_NMS_THRESHOLD": _number(SHARE),
@@ -233,7 +240,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "SMOOTH_L1_BETA": _number(at_least(0)),
     "MASK_LOSS": _choice("probabilities", "logits"),
     "USE_RPN_ROIS": _flag,
-    "TRAIN_BN": Kind("True, False or None", lambda x: x is None or is_flag(x)),
+    "TRAIN_BN": Kind("True, False or None", lambda x: x is None or is_flag_or_bit(x), None, _or_none(_flag).convert),
     "GRADIENT_CLIP_NORM": _number(ABOVE_0),
     "PRECISION": _choice("float32", "bfloat16", "float16"),
 }

@@ -45,8 +45,9 @@ class Config(Settings):
     # size of the training set.
     STEPS_PER_EPOCH = 1000
 
-    # Validation steps at the end of every epoch: more of them give steadier numbers and slower epochs.
-    VALIDATION_STEPS = 50
+    # Validation steps at the end of every epoch: more of them give steadier numbers and slower epochs. None: the whole
+    # validation set.
+    VALIDATION_STEPS: int | None = 50
 
     # "resnet50", "resnet101"; "resnet18", "resnet34" (basic blocks, light enough for a CPU); "resnext50_32x4d",
     # "resnext101_32x8d"; the name of a network in keras.applications, as "MobileNetV2"; or a callable
@@ -161,9 +162,9 @@ class Config(Settings):
     IMAGE_MAX_DIM: int | None = 1024
     IMAGE_MIN_SCALE: float | None = 0
 
-    # Channels of the input: 3 for RGB, 1 for gray, 4 for RGB-D. MEAN_PIXEL has as many values.
+    # Channels of the input: 3 for RGB, 1 for gray, 4 for RGB-D. MEAN_PIXEL has as many values, or one for all.
     IMAGE_CHANNEL_COUNT = 3
-    MEAN_PIXEL: Numbers = np.array([123.7, 116.8, 103.9])
+    MEAN_PIXEL: float | Numbers = np.array([123.7, 116.8, 103.9])
 
     # The network sees (pixel - MEAN_PIXEL) / PIXEL_STD, one number or one for each channel, and then the channels in
     # CHANNEL_ORDER: both are in RGB. For a network trained on 0..1 they are 255 times what it names.
@@ -203,7 +204,7 @@ class Config(Settings):
     # MASK_POOL_SIZE unless the mask head is changed.
     POOL_SIZE = 7
     MASK_POOL_SIZE = 14
-    MASK_SHAPE: Sequence[int] = (28, 28)
+    MASK_SHAPE: Sequence[int] = [28, 28]
 
     # False: no mask head; `detect` gives boxes, and keypoints where there are any. Data sets still give masks, as these
     # say where the boxes are.

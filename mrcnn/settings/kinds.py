@@ -32,6 +32,11 @@ def is_flag(x: Any) -> bool:
     return isinstance(x, (bool, np.bool_))
 
 
+def is_flag_or_bit(x: Any) -> bool:
+    """Whether it is true or false, or the number 1 or 0."""
+    return is_flag(x) or (is_number(x) and x in (0, 1))
+
+
 def is_name(x: Any) -> bool:
     """Whether it can name a folder, which then lies where it is made and nowhere else."""
     return is_text(x) and re.fullmatch(r"(\w[\w .+-]*)?", x) is not None and len(x.encode()) <= LONGEST_NAME
@@ -114,17 +119,21 @@ def _numbers_of(value):
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting that names one of a few ways."""
+    """A setting that names one of a few ways, in upper or lower case; `true` is what True stands for, if anything."""
 
     choices: tuple[str, ...]
+    true: str | None = None
 
     def remedy(self, value: Any) -> str | None:
         """As `Kind.remedy`."""
+        value = self.convert(value)
         return None if is_text(value) and value in self.choices else f"choose one of {', '.join(self.choices)}."
 
     def convert(self, value: Any) -> Any:
         """As `Kind.convert`."""
-        return value
+        if value is True:
+            return self.true
+        return value.lower() if is_text(value) and value not in self.choices else value
 
 
 LONGEST_SHOWN = 160

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.settings.checks import LOSSES, MAP_STRIDES, MORE_LOSSES, PYRAMIDS, SETTINGS
-from mrcnn.settings.kinds import is_number, short
+from mrcnn.settings.checks import MAP_STRIDES, PYRAMIDS, SETTINGS
+from mrcnn.settings.kinds import short
 
 # Each yields a sentence for what is wrong. They see values of the right type alone.
 
@@ -29,13 +29,6 @@ def _sides(c):
     if not side or side % 64:
         near = 64 * max(1, math.ceil((side or 64) / 64))
         yield f"{name} is {side}; it must be a multiple of 64 in mode {c.IMAGE_RESIZE_MODE!r}, for instance {near}."
-
-
-def _losses(c):
-    known = LOSSES + MORE_LOSSES
-    unknown = sorted(set(c.LOSS_WEIGHTS) - set(known))
-    if unknown:
-        yield f"LOSS_WEIGHTS has {', '.join(unknown)}; the losses are {', '.join(known)}."
 
 
 def _levels(c):
@@ -83,7 +76,7 @@ def _ssd(c):
 def _channels(c):
     for name in ("MEAN_PIXEL", "PIXEL_STD"):
         given, wanted = np.size(getattr(c, name)), c.IMAGE_CHANNEL_COUNT
-        if given != wanted and not (name == "PIXEL_STD" and is_number(c.PIXEL_STD)):
+        if given != wanted and np.ndim(getattr(c, name)):
             yield f"{name} has {given} values for IMAGE_CHANNEL_COUNT = {wanted}; give one value for each channel."
 
 
@@ -128,11 +121,16 @@ def _keypoints(c):
         )
 
 
-RULES = (_classes, _sides, _losses, _levels, _dense_levels, _ssd, _channels, _mask_shape, _positives, _keypoints)
+RULES = (_sides, _levels, _dense_levels, _ssd, _channels, _mask_shape, _positives, _keypoints)
 
 
-def problems(config: Any) -> Iterator[str]:
-    """A sentence for each impossible value of a config; rules between settings count where every type is right."""
+def problems(config: Any, model: bool = True) -> Iterator[str]:
+    """A sentence for each impossible value of a config; rules between settings count where every type is right.
+
+    Args:
+        config: a `Config`.
+        model: whether a model shall be made of it. Data can do without the number of classes.
+    """
     values = {name: getattr(config, name) for name in SETTINGS}
     found = [
         f"{name} is {short(values[name])}; {remedy}"
@@ -141,5 +139,5 @@ def problems(config: Any) -> Iterator[str]:
     ]
     yield from found
     if not found:
-        for rule in RULES:
+        for rule in (*[_classes] * model, *RULES):
             yield from rule(config)
