@@ -2,9 +2,13 @@
 
 import sys
 
+from mrcnn.data.imgaug import prepare_for_imgaug
+
 __version__ = "3.0.0"
 
 if sys.argv[:1] == ["-m"]:  # `python -m mrcnn.weights.convert` looks for its program, and imports much on the way to it
     from mrcnn.cli import program
 
     program.begin("__main__")
+
+prepare_for_imgaug()
