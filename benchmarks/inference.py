@@ -74,7 +74,7 @@ def stages(model, image):
     """Functions to time: the whole, and the parts that come before each other, by name."""
     images = [image] * model.config.BATCH_SIZE
     molded, metas, windows = model.mold_inputs(images)
-    inputs = [molded, metas.astype("float32"), np.repeat(model.get_anchors(molded.shape[1:]), len(molded), axis=0)]
+    inputs = [molded, metas.astype("float32"), np.stack([model.get_anchors(molded.shape[1:])] * len(molded))]
     graph = model.keras_model
     ends = {
         "backbone": [graph.get_layer(f"fpn_c{n}p{n}").input for n in (2, 3, 4, 5) if n < 5]

@@ -19,7 +19,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inputs(model, gold):
-    anchors = np.repeat(model.get_anchors((128, 128, 3)), 2, axis=0)
+    anchors = np.stack([model.get_anchors((128, 128, 3))] * 2)
     return [gold["molded_images"].astype("float32"), gold["image_metas"].astype("float32"), anchors]
 
 

@@ -98,7 +98,7 @@ def compute_ap(
     pred_scores: np.ndarray,
     pred_masks: np.ndarray,
     iou_threshold: float = 0.5,
-) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.floating, np.ndarray, np.ndarray, np.ndarray]:
     """Average precision of one image at one IoU threshold (Pascal VOC 2010: area under the precision's envelope).
 
     Args: as of `compute_matches`.
@@ -117,8 +117,8 @@ def compute_ap(
     precisions = np.concatenate([[0], found / np.arange(1, len(found) + 1), [0]])
     precisions = np.maximum.accumulate(precisions[::-1])[::-1]
     recalls = np.concatenate([[0], found / (len(gt_match) or np.nan), [1]])
-    mean_precision = np.sum(np.diff(recalls) * precisions[1:]) if len(gt_match) else np.nan
-    return float(mean_precision), precisions, recalls, overlaps
+    mean_precision = np.sum(np.diff(recalls) * precisions[1:]) if len(gt_match) else np.float64(np.nan)
+    return mean_precision, precisions, recalls, overlaps
 
 
 def compute_ap_range(
@@ -131,7 +131,7 @@ def compute_ap_range(
     pred_mask: np.ndarray,
     iou_thresholds: ArrayLike | None = None,
     verbose: int = 1,
-) -> float:
+) -> np.floating:
     """Mean of `compute_ap` over IoU thresholds, by default COCO's 0.50, 0.55 ... 0.95.
 
     Args:
@@ -150,7 +150,7 @@ def compute_ap_range(
         )
         if verbose:
             print(f"AP @{threshold:.2f}:\t {values[-1]:.3f}")
-    mean = float(np.mean(values))
+    mean = np.mean(values)
     if verbose:
         print(f"AP @{thresholds[0]:.2f}-{thresholds[-1]:.2f}:\t {mean:.3f}")
     return mean

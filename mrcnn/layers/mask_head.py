@@ -1,13 +1,30 @@
 """The mask head (He et al. 2017): a small mask of each RoI, from 14x14 cells."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from keras import layers
+import keras
+from keras import layers, ops
 
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.layers.roi_head import RoiHead, norm_layer
 from mrcnn.ops.boxes import Tensor
+
+
+@keras.saving.register_keras_serializable("mrcnn")
+class RoiConv2D(layers.Conv2D):
+    """A 1x1 convolution of the maps of RoIs, [B, N, h, w, C] -> [B, N, h, w, filters] float32, activation included."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        x = ops.reshape(inputs, (-1, *inputs.shape[2:]))
+        x = self.activation(ops.cast(self.convolution_op(x, self.kernel) + self.bias, "float32"))
+        return ops.reshape(x, (-1, ops.shape(inputs)[1], *x.shape[1:]))
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
+        return (*input_shape[:-1], self.filters)
+
+    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
 
 
 class MaskHead(RoiHead):
@@ -46,11 +63,10 @@ class MaskHead(RoiHead):
             for i in range(1, 5)
         ]
         self.upsample = layers.Conv2DTranspose(channels, 2, strides=2, activation="relu", name=f"{prefix}_mask_deconv")
-        self.classify = layers.Conv2D(num_classes, 1, name=f"{prefix}_mask")
-        self.activate = layers.Activation("linear" if logits else "sigmoid", dtype="float32")
+        self.classify = RoiConv2D(num_classes, 1, activation=None if logits else "sigmoid", name=f"{prefix}_mask")
 
     def outputs(self, pooled: Tensor, unflatten: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         x = pooled
         for conv, norm, relu in self.blocks:
             x = relu(norm(conv(x)))
-        return {f"{self.prefix}_mask": unflatten(self.activate(self.classify(self.upsample(x))))}
+        return {f"{self.prefix}_mask": self.classify(unflatten(self.upsample(x)))}

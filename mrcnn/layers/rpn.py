@@ -95,31 +95,49 @@ class ProposalLayer(layers.Layer):
         self.std_dev = tuple(std_dev)
 
     def call(self, inputs: Sequence[Any]) -> Tensor:
+        return self.stages(inputs)["proposals"]
+
+    def stages(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
+        """What is computed on the way, for a look inside; boxes are normalised.
+
+        Returns:
+            The boxes that enter the suppression, by score: "pre_nms_anchors", "refined_anchors" (with deltas) and
+            "refined_anchors_clipped", [B, n, 4] each; "rpn_non_max_suppression" [N] int32, which of these are kept of
+            the batch's first image (the last is repeated where there are fewer); "proposals" [B, N, 4].
+        """
         probs, deltas, anchors, *window = keras.tree.map_structure(ops.stop_gradient, inputs)
         levels = zip(probs, deltas, strict=True) if isinstance(probs, list) else [(probs, deltas)]
         start = 0
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        found: list[tuple[Tensor, ...]] = []
         for level, (level_probs, level_deltas) in enumerate(levels):
             batch, count = ops.shape(level_deltas)[:2]
             part = ops.slice(anchors, (0, start, 0), (batch, count, 4))
-            scores, candidates = self._best(level_probs[:, :, -1], level_deltas, part)
-            found.append((scores, candidates, ops.full_like(scores, level)))
+            best = self._best(level_probs[:, :, -1], level_deltas, part)
+            found.append((*best, ops.full_like(best[0], level)))
             start = start + count
-        scores, candidates, groups = (ops.concatenate(values, axis=1) for values in zip(*found, strict=True))
+        scores, anchors, refined, groups = (ops.concatenate(values, axis=1) for values in zip(*found, strict=True))
         if len(found) > 1:
             scores, order = ops.top_k(scores, scores.shape[1])
-            candidates = ops.take_along_axis(candidates, order[..., None], axis=1)
+            anchors, refined = (ops.take_along_axis(x, order[..., None], axis=1) for x in (anchors, refined))
             groups = ops.take_along_axis(groups, order, axis=1)
-        candidates = boxes.clip(candidates, window[0][:, None] if window else [0.0, 0.0, 1.0, 1.0])
+        clipped = boxes.clip(refined, window[0][:, None] if window else [0.0, 0.0, 1.0, 1.0])
         valid = scores >= 0
         if window:
-            valid = ops.logical_and(valid, boxes.area(candidates) > 0)
-        keep, valid = nms_indices(candidates, valid, self.nms_threshold, self.proposal_count, groups)
-        proposals = ops.take_along_axis(candidates, keep[..., None], axis=1)
-        return proposals * ops.cast(valid, proposals.dtype)[..., None]
+            valid = ops.logical_and(valid, boxes.area(clipped) > 0)
+        keep, valid = nms_indices(clipped, valid, self.nms_threshold, self.proposal_count, groups)
+        proposals = ops.take_along_axis(clipped, keep[..., None], axis=1)
+        last = ops.sum(ops.cast(valid[0], "int32")) - 1
+        return {
+            "pre_nms_anchors": anchors,
+            "refined_anchors": refined,
+            "refined_anchors_clipped": clipped,
+            "rpn_non_max_suppression": ops.where(valid[0], keep[0], ops.take(keep[0], ops.maximum(last, 0))),
+            "proposals": proposals * ops.cast(valid, proposals.dtype)[..., None],
+        }
 
     def _best(self, scores, deltas, anchors):
-        """The highest scores [B, n], -1 where there are no more, and their boxes [B, n, 4]; n is the limit at most."""
+        """The highest scores [B, n], -1 where there are no more, their anchors and boxes [B, n, 4]; n is at most the
+        limit."""
         limit = self.pre_nms_limit
         if deltas.shape[1] is None:
             # The image size is only known at run time: enough rows for any.
@@ -129,7 +147,7 @@ class ProposalLayer(layers.Layer):
             limit = min(limit, deltas.shape[1])
         scores, best = ops.top_k(scores, limit)
         deltas, anchors = (ops.take_along_axis(x, best[..., None], axis=1) for x in (deltas, anchors))
-        return scores, boxes.decode(anchors, deltas * ops.convert_to_tensor(self.std_dev, dtype=deltas.dtype))
+        return scores, anchors, boxes.decode(anchors, deltas * ops.convert_to_tensor(self.std_dev, dtype=deltas.dtype))
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
         return (input_shape[2][0], self.proposal_count, 4)

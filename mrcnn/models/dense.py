@@ -111,7 +111,7 @@ class DenseDetector(Detector):
         return [DenseTargets(self.matcher(config, pixels), normalized)]
 
     def inputs(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> list[np.ndarray]:
-        anchors = self.normalized_anchors(molded.shape[1:])
+        anchors = self.get_anchors(molded.shape[1:])
         return [molded, metas, np.broadcast_to(anchors, (len(molded), *anchors.shape))]
 
     def predict(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> Found:

@@ -81,10 +81,6 @@ class Detector(Network):
         return pyramid_anchors(config, image_shape)
 
     def get_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
-        """Anchors [1, A, 4] of an image shape, normalised; in pixels they are left in `self.anchors`."""
-        return self.normalized_anchors(image_shape)[None]
-
-    def normalized_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
         """Anchors [A, 4] of an image shape, normalised; in pixels they are left in `self.anchors`."""
         key = tuple(image_shape[:2])
         if key not in self._anchors:
@@ -250,7 +246,8 @@ class Detector(Network):
     # For notebooks
 
     def ancestor(self, tensor: Tensor, name: str, checked: Any = None) -> Tensor | None:
-        """The tensor of the layer `name` (or of the layer a path begins with) that `tensor` comes from, or None."""
+        """A tensor that `tensor` comes from, or None: of the layer `name`, or of a path such as "ROI/refined_anchors"
+        what is computed inside; see `mrcnn.models.inspection.ancestor`. `checked` is not used."""
         return inspection.ancestor(tensor, name)
 
     def run_graph(

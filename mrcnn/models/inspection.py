@@ -2,24 +2,65 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
+from keras import layers
 from numpy.typing import ArrayLike
 
 from mrcnn.ops.boxes import Tensor
 
 
-def ancestor(tensor: Tensor, name: str) -> Tensor | None:
-    """The tensor of the layer `name` (or of the layer a path begins with) that `tensor` comes from, or None."""
+def ancestor(tensor: Tensor, name: str, checked: set[int] | None = None) -> Tensor | None:
+    """A tensor that `tensor` was computed of.
+
+    Args:
+        tensor: of a graph.
+        name: of the layer whose output is wanted; or its name and that of a tensor inside, as "ROI/refined_anchors", of
+            a layer that has `stages`. TensorFlow's ":0" may follow.
+        checked: layers that were looked at already.
+
+    Returns:
+        The tensor, or None where there is none of that name. What is asked for inside a layer of Keras itself is its
+        output.
+    """
+    checked = set() if checked is None else checked
     history = tensor._keras_history
     layer = history.operation
-    if layer.name == name or f"{layer.name}/" in f"{name}/":
-        return tensor
-    for parent in layer._inbound_nodes[history.node_index].input_tensors:
-        found = ancestor(parent, name)
+    if id(layer) in checked:
+        return None
+    checked.add(id(layer))
+    path = name.partition(":")[0].split("/")
+    node = layer._inbound_nodes[history.node_index]
+    if layer.name in path:
+        inside = path[path.index(layer.name) + 1 :]
+        return _inside(tensor, layer, node, inside[0]) if inside else tensor
+    for parent in node.input_tensors:
+        found = ancestor(parent, name, checked)
         if found is not None:
             return found
     return None
+
+
+def _inside(tensor, layer, node, name):
+    if hasattr(layer, "stages"):
+        if not hasattr(node, "stages"):  # once, so that all of them are computed together
+            node.stages = Stages(layer)(*node.arguments.args, **node.arguments.kwargs)
+        return node.stages.get(name)
+    simple = type(layer).__module__.startswith("keras.") and not isinstance(layer, keras.Model)
+    return tensor if simple else None
+
+
+class Stages(layers.Layer):
+    """The tensors inside a layer, by name; it takes what the layer takes, and has no weights."""
+
+    def __init__(self, layer: layers.Layer) -> None:
+        super().__init__(dtype=layer.dtype_policy)
+        self.stages = layer.stages
+
+    def call(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        return self.stages(*args, **kwargs)
 
 
 def tensor_values(graph: keras.Model, tensors: dict[str, Tensor], inputs: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from mrcnn import losses
 from mrcnn.layers.roi_head import RoiHead
@@ -52,41 +50,6 @@ class MaskRCNN(FasterRCNN):
                 config.KEYPOINT_DECODE,
             )
         return result
-
-    # Under the original's names
-
-    def unmold_detections(
-        self,
-        detections: np.ndarray,
-        mrcnn_mask: np.ndarray | None,
-        original_image_shape: Sequence[int],
-        image_shape: Sequence[int],
-        window: Sequence[int] | np.ndarray,
-        rle: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
-        """Detections [D, 6] of one molded image, and masks [at least n, h, w, K] or None, in terms of the original one.
-
-        Returns:
-            boxes [n, 4] pixels, int32, or float32 unless MASK_PASTE is "integer"; class_ids [n] int32, scores [n]
-            float32, masks [H, W, n] bool, or a list of n run lengths, or None.
-        """
-        place = Place(original_image_shape, image_shape, window, self.config.BOX_NORMALIZATION)
-        masks = {} if mrcnn_mask is None else {"mrcnn_mask": mrcnn_mask}
-        result = self.result({"detections": detections, **masks}, place, rle)
-        return result["rois"], result["class_ids"], result["scores"], result.get("masks")
-
-    def unmold_keypoints(
-        self,
-        detections: np.ndarray,
-        heatmaps: np.ndarray,
-        original_image_shape: Sequence[int],
-        image_shape: Sequence[int],
-        window: Sequence[int] | np.ndarray,
-    ) -> np.ndarray:
-        """Keypoints [n, J, 3] float32 of (x, y, score), in pixels of the original image, of the boxes that
-        `unmold_detections` gives; heatmaps are [at least n, J, h, w] logits."""
-        place = Place(original_image_shape, image_shape, window, self.config.BOX_NORMALIZATION)
-        return self.result({"detections": detections, "mrcnn_keypoint": heatmaps}, place)["keypoints"]
 
 
 @keras.saving.register_keras_serializable("mrcnn")

@@ -25,17 +25,19 @@ from mrcnn.ops import boxes
 from mrcnn.ops.anchors import count_anchors
 from mrcnn.ops.boxes import Tensor
 from mrcnn.settings import Config
-from mrcnn.settings.checks import MAP_STRIDES
+from mrcnn.settings.checks import MAP_STRIDES, ONE_STAGE
 
 
 def image_shape(config: Config, mode: str) -> list[Any]:
-    """(H, W, C) of the graph's input; sides are None where images come in many sizes.
+    """(H, W, C) of the graph's input; sides are None where images come in many sizes, and for inference in two stages,
+    as the config's sizes may change later.
 
     Raises:
         ValueError: training on images of many sizes.
     """
     shape: list[Any] = list(config.IMAGE_SHAPE)
-    if mode == "inference" and config.IMAGE_RESIZE_MODE in ("rect", "shortest", "pad64", "none"):
+    many = config.IMAGE_RESIZE_MODE in ("rect", "shortest", "pad64", "none")
+    if mode == "inference" and (many or config.DETECTOR not in ONE_STAGE):
         shape[:2] = None, None
     elif None in shape:
         raise ValueError(
@@ -129,9 +131,7 @@ def roi_maps(maps: Sequence[Tensor]) -> list[Tensor]:
 
 def input_anchors(config: Config) -> Tensor:
     """The input of the inference graph for anchors, [B, A, 4] normalised, as they follow from the image's size."""
-    shape = image_shape(config, "inference")
-    count = None if None in shape else count_anchors(**anchor_settings(config, shape))
-    return keras.Input((count, 4), name="input_anchors")
+    return keras.Input((None, 4), name="input_anchors")
 
 
 def constant_anchors(config: Config, image: Tensor) -> Tensor:

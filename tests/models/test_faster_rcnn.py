@@ -77,7 +77,7 @@ def test_one_map(tmp_path):
     detector = FasterRCNN("inference", config, tmp_path)
     detector.load_weights(model.find_last())
     detector.keras_model.get_layer("mrcnn_class_logits").bias.assign([-9.0, 9.0])
-    assert detector.get_anchors(config.IMAGE_SHAPE).shape == (1, 4 * 4 * 9, 4)
+    assert detector.get_anchors(config.IMAGE_SHAPE).shape == (4 * 4 * 9, 4)
     (result,) = detector.detect([Kites().load_image(1)])
     assert len(result["rois"])
 

@@ -37,8 +37,8 @@ def tensors(model, inputs):
 
 def test_anchors(model, gold):
     normalized = model.get_anchors((128, 128, 3))
-    assert normalized.shape == (1, 4092, 4)
-    np.testing.assert_allclose(normalized[0], gold["anchors"], rtol=0, atol=1e-7)
+    assert normalized.shape == (4092, 4)
+    np.testing.assert_allclose(normalized, gold["anchors"], rtol=0, atol=1e-7)
     np.testing.assert_array_equal(model.anchors, gold["anchors_pixels"])
 
 

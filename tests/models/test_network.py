@@ -132,7 +132,8 @@ def test_batch_norm_folds_into_convolutions_without_bias(tmp_path):
     for layer in norms:
         for weight in layer.weights:
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    inputs = [rng.normal(0, 50, (1, 64, 64, 3)), np.zeros((1, config.IMAGE_META_SIZE)), model.get_anchors((64, 64, 3))]
+    anchors = model.get_anchors((64, 64, 3))[None]
+    inputs = [rng.normal(0, 50, (1, 64, 64, 3)), np.zeros((1, config.IMAGE_META_SIZE)), anchors]
     plain = [np.array(x) for x in model.compiled[0](inputs)[1:]]
     assert model.fold_batch_norm() == len(norms)
     for one, other in zip(plain, model.compiled[0](inputs)[1:], strict=True):

@@ -52,7 +52,7 @@ def test_feature_maps_stay_close(name, tolerance, inputs, tmp_path):
     """The mantissa of float16 has three bits more."""
 
     def maps(model):
-        anchors = np.repeat(model.get_anchors((128, 128, 3)), 2, axis=0)
+        anchors = np.stack([model.get_anchors((128, 128, 3))] * 2)
         return [ops.convert_to_numpy(ops.cast(x, "float32")) for x in model.compiled[0]([*inputs, anchors])[1:]]
 
     exact, model = maps(tiny_model("inference", tmp_path)), tiny_model("inference", tmp_path, PRECISION=name)

@@ -48,7 +48,7 @@ class Case:
         wanted = {f"P{n}": graph.get_layer(f"fpn_p{n}{norm if n < 6 else ''}").output for n in (2, 3, 4, 5, 6)}
         wanted |= {name: graph.get_layer(name).output for name in ("rpn_class", "rpn_bbox", "ROI", "mrcnn_class")}
         wanted |= {name: graph.get_layer(name).output for name in ("mrcnn_bbox", "mrcnn_detection")}
-        anchors = np.repeat(self.model.get_anchors(self.shape), 2, axis=0)
+        anchors = np.stack([self.model.get_anchors(self.shape)] * 2)
         found = keras.Model(graph.inputs, wanted)([self.batch, self.metas, anchors], training=False)
         self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
         shapes = [image.shape for image in self.images]
