@@ -4,7 +4,12 @@ from typing import Any
 
 import keras
 
+from mrcnn.compat.names import lend
 from mrcnn.train.devices import strategy
+
+__getattr__, _LENT = lend(__name__, "K KL KM tf")
+
+__all__ = ["ParallelModel", "keras", *_LENT]
 
 
 class ParallelModel:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from mrcnn.compat.names import lend
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.resizing import resize_image
 from mrcnn.evaluate.metrics import (
@@ -25,8 +26,14 @@ from mrcnn.ops.images import resize
 from mrcnn.ops.masks import expand_mask, extract_bboxes, minimize_mask, resize_mask, unmold_mask
 from mrcnn.ops.nms import nms as _nms
 from mrcnn.settings.config import Config
+from mrcnn.weights.releases import PRETRAINED
+
+__getattr__, _LENT = lend(
+    __name__, "LooseVersion logging math np os random scipy shutil skimage sys tf urllib warnings"
+)
 
 __all__ = [
+    "COCO_MODEL_URL",
     "Dataset",
     "apply_box_deltas",
     "batch_slice",
@@ -54,9 +61,10 @@ __all__ = [
     "resize_mask",
     "trim_zeros",
     "unmold_mask",
+    *_LENT,
 ]
 
-# ---- old names of things that have a better name today ----
+COCO_MODEL_URL = PRETRAINED["coco"].url
 
 compute_overlaps = _boxes.overlaps
 non_max_suppression = _nms
