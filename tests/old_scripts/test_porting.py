@@ -34,6 +34,7 @@ ROWS = {
     "`compute_matches` compared": "evaluate/test_metrics.py: test_score_threshold_is_for_scores",
     "a second `train()`": "train/test_training.py: test_second_train_call_counts_the_losses_once",
     "a resumed run began": "train/test_training.py: test_resumed_run_equals_an_uninterrupted_one",
+    "two runs of one minute": "train/test_run.py: test_every_run_gets_a_folder_of_its_own",
     "`detect` wanted exactly": "models/test_model.py: test_detect_any_number_of_images_of_any_size",
     "`detect` of images that": "test_old_scripts.py: test_boxes",
     "weights that fitted nothing": "weights/test_weights.py: test_a_file_that_matches_nothing",

@@ -121,7 +121,7 @@ def test_any_value_in_place_of_any_setting(kind):
     [
         ("{", "Expecting property name"),
         ("[1]", "'list' object"),
-        ('{"NUM_CLASSES": 1}', "NUM_CLASSES is 1; set it to 1"),
+        ('{"NUM_CLASSES": 0}', "NUM_CLASSES is 0; it must be"),
         ('{"NUM_CLASSES": ' + "9" * 5000 + "}", "Exceeds the limit"),
         ('{"MEAN_PIXEL": ' + "[" * 10**5 + "]" * 10**5 + "}", "recursion"),
         ('{"to_json": 5}', "to_json is not a setting: their names are in upper case."),
