@@ -1,6 +1,7 @@
 """What Keras 2 could do with a model: services and `train` and `compile` methods of old ask `keras_model` for it."""
 
 import warnings
+from collections.abc import Callable
 from types import MethodType, SimpleNamespace
 from typing import Any
 
@@ -111,7 +112,7 @@ def nothing(graph: Any) -> None:
     """What Keras 3 does when it is needed."""
 
 
-CALLS = {
+CALLS: dict[str, Callable[..., Any]] = {
     "fit": fit,
     "fit_generator": fit_generator,
     "train_on_batch": train_on_batch,

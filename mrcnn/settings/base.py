@@ -38,8 +38,9 @@ class Settings:
                         f"{type(self).__name__}.{name} is not a setting; did you mean {close[0]}?", stacklevel=2
                     )
         self._derive()
+        c: Any = self
         losses = LOSSES + MORE_LOSSES
-        others = [name for name in self.LOSS_WEIGHTS if name not in losses]
+        others = [name for name in c.LOSS_WEIGHTS if name not in losses]
         if others:
             warnings.warn(
                 f"{type(self).__name__}.LOSS_WEIGHTS: {', '.join(others)} weighs nothing; the losses are "
