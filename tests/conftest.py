@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,9 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parent / "golden"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background; programs that tests stop would not listen
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """What surrounds the steps of a training: runs, checkpoints, resuming, learning rates."""
 
+import copy
+import shutil
 from pathlib import Path
 
 import keras
@@ -70,8 +72,32 @@ def small_model(folder):
     return model
 
 
+def kept(model):
+    """A function that makes the model and the folder of its run what they are now."""
+    graph, folder = model.keras_model, Path(model.log_dir)
+    attributes = {name: getattr(model, name) for name in ("epoch", "log_dir", "checkpoint_path")}
+    config, optimizer, weights = copy.deepcopy(model.config), graph.optimizer, graph.get_weights()
+    state = [np.array(ops.convert_to_numpy(v)) for v in optimizer.variables]
+    files = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    def restore():
+        vars(model).update(attributes, config=copy.deepcopy(config))
+        model.set_trainable(".*", verbose=0)
+        graph.set_weights(weights)
+        graph.optimizer = optimizer
+        for variable, value in zip(optimizer.variables, state, strict=True):
+            variable.assign(value)
+        for run in folder.parent.iterdir():
+            shutil.rmtree(run)
+        folder.mkdir()
+        for path, content in files.items():
+            path.write_bytes(content)
+
+    return restore
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def trained(tmp_path_factory):
     """A model trained for two epochs, and one trained for one, then resumed by a new model for the second."""
     data = Toys().build()
     whole = small_model(tmp_path_factory.mktemp("whole"))
@@ -83,7 +109,17 @@ def runs(tmp_path_factory):
     second.load_weights(second.find_last())
     assert (second.epoch, first.epoch, whole.epoch) == (1, 1, 2)
     second.train(data, None, 0.001, 2, "all", workers=1)
-    return whole, first, second
+    models = whole, first, second
+    return models, [kept(model) for model in models]
+
+
+@pytest.fixture
+def runs(trained):
+    """The models of `trained` as they were then, whatever another test has done to them."""
+    models, restore = trained
+    for as_it_was in restore:
+        as_it_was()
+    return models
 
 
 def test_resumed_run_equals_an_uninterrupted_one(runs):
