@@ -42,12 +42,12 @@ def test_gradients(case):
 def test_an_error_of_a_thousandth_is_seen(monkeypatch):
     """Of each loss by the last layer before it, whose gradient no ReLU moves."""
     case = "A_given_rois"
+    movement = gradients_of(case, case)[2]  # of the losses as they are
     model = build(case)
     original_losses(monkeypatch, model, case)
     for name in LOSSES:
         monkeypatch.setitem(model.keras_model.loss_weights, name, 1.001)
     _, gradient = Steps(model).gradients(inputs_of(case))
-    movement = gradients_of(case, case)[2]
     for name in ("rpn_class_raw", "rpn_bbox_pred", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"):
         with pytest.raises(AssertionError):
             check(case, [f"{name}/kernel"], gradient, movement)

@@ -15,7 +15,8 @@ ModernKites = type("ModernKites", (ModernConfig,), {**OWN, "RPN_CHANNELS": 16, "
 
 
 def test_every_choice_is_made():
-    same = {"IMAGE_RESIZE_MODE", "OPTIMIZER", "PRECISION", "CHANNEL_ORDER", "DETECTION_NMS"}
+    same = {"IMAGE_RESIZE_MODE", "OPTIMIZER", "PRECISION", "CHANNEL_ORDER", "DETECTION_NMS", "DETECTOR"}
+    same |= {name for name in SETTINGS if name.startswith("DENSE_")}  # of other detectors
     modern, original = (base.from_dict({"NUM_CLASSES": 2}).to_dict() for base in (ModernConfig, Config))
     changed = {name for name in SETTINGS if modern[name] != original[name]}
     assert {name for name, kind in SETTINGS.items() if isinstance(kind, Choice)} - same <= changed
