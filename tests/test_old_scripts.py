@@ -57,7 +57,7 @@ def test_boxes(tmp_path):
     out = run("boxes.py", tmp_path)
     assert "Train: 4" in out and "epochs seen: [0, 1, 2]" in out
     assert 0 <= float(re.search(r"Test mAP: ([\d.]+)", out)[1]) <= 1
-    assert "warned: ['An image has negative values, as if mold_image had been applied" in out
+    assert "warned: ['images[0]: An image has negative values, as if mold_image had been applied" in out
     nodes = re.search(r"nodes: (.*)", out)[1]
     assert nodes == (
         "{'rpn_class': (1, 4092, 2), 'proposals': (1, 1000, 4), 'res2c_out': (1, 32, 32, 256), "
