@@ -98,8 +98,7 @@ def test_memory_of_detect_is_flat(detector, memory):
 @statm
 def test_memory_of_steps_is_flat(trainer, memory):
     generator = DataGenerator(Kites(), trainer.config, steps=4)
-    if trainer.keras_model.optimizer is None:
-        trainer.compile(0.001, 0.9)
+    trainer.compile(0.001, 0.9)
     batches = [generator[i][0] for i in range(4)]
     size, objects = memory(lambda i: trainer.keras_model.train_on_batch(batches[i % 4]))
     assert size < CALLS * batches[0]["input_image"].nbytes and objects < CALLS
