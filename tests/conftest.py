@@ -66,8 +66,9 @@ def golden():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """TensorFlow runs functions as they are: a few steps take less time than compiling them. The marker `compiled` is
-    for tests of what is compiled, and for those of many steps."""
+    """Each test has the same random numbers, whatever ran before. TensorFlow runs functions as they are: a few steps
+    take less time than compiling them. The marker `compiled` is for tests of what is compiled, and of many steps."""
+    keras.utils.set_random_seed(0)
     if keras.backend.backend() != "tensorflow" or item.get_closest_marker("compiled"):
         return (yield)
     import tensorflow as tf

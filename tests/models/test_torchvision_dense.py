@@ -9,7 +9,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import eagerly
 from keras import ops
 from real_data import ROOT
 
@@ -56,12 +55,11 @@ class Case:
         names = [layer.name for layer in graph.layers if layer.name in ("dense_class_logits", "dense_bbox")]
         names += ["dense_centerness"] * ("fcos" in kind)
         outputs = {name: graph.get_layer(name).output for name in names}
-        with eagerly():
-            inputs = self.model.inputs(batch, metas)
-            found = keras.Model(graph.inputs, maps | outputs)(inputs, training=False)
-            self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
-            shapes = [image.shape for image in images]
-            self.results = self.model._detect_batch(batch, metas, shapes, windows)
+        inputs = self.model.inputs(batch, metas)
+        found = keras.Model(graph.inputs, maps | outputs)(inputs, training=False)
+        self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
+        shapes = [image.shape for image in images]
+        self.results = self.model._detect_batch(batch, metas, shapes, windows)
         self.anchors = self.model.anchors
 
     def settings(self):
