@@ -19,6 +19,10 @@ class OneDevice:
 
 def accelerated() -> bool:
     """Whether the backend sees a GPU or a TPU."""
+    if keras.backend.backend() == "torch":  # whose devices Keras does not list
+        import torch
+
+        return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
     return any(name.startswith(("gpu", "tpu", "cuda")) for name in keras.distribution.list_devices())
 
 
