@@ -46,8 +46,10 @@ def _model(values):
 
 
 def build(case, **changes):
-    """The training model of a case, with changes of its config; equal configs share one."""
-    return _model(json.dumps({**config_of(case), "GRADIENT_CLIP_NORM": 5.0, **changes}, sort_keys=True))
+    """The training model of a case, with changes of its config and the golden weights; equal configs share one."""
+    model = _model(json.dumps({**config_of(case), "GRADIENT_CLIP_NORM": 5.0, **changes}, sort_keys=True))
+    model.load_weights(WEIGHTS, by_name=True)  # another test may have trained it
+    return model
 
 
 def inputs_of(case):

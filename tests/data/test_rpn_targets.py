@@ -30,7 +30,7 @@ def rpn_targets(golden, case, rng=None, **ins):
 @pytest.mark.parametrize("name", ["rpn_targets", "rpn_targets_256", "rpn_targets_few_positive_slots"])
 def test_rpn_targets(name, golden):
     case, (match, deltas) = rpn_targets(golden, name)
-    assert match.dtype == "int8"
+    assert match.dtype == "int32"
     np.testing.assert_array_equal(match, case.outs["rpn_match"])
     np.testing.assert_allclose(deltas, case.outs["rpn_bbox"], rtol=0, atol=1e-12)
 
