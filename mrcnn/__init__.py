@@ -6,7 +6,8 @@ from mrcnn.data.imgaug import prepare_for_imgaug
 
 __version__ = "3.0.0"
 
-if sys.argv[:1] == ["-m"]:  # `python -m mrcnn.weights.convert` looks for its program, and imports much on the way to it
+# `python -m mrcnn.weights.convert` looks for its program, and imports much on the way to it.
+if sys.argv[:1] == ["-m"] and "mrcnn.weights.convert" in sys.orig_argv:
     from mrcnn.cli import program
 
     program.begin("__main__")

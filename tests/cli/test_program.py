@@ -153,6 +153,20 @@ def test_nothing_heavy_is_imported_first():
     assert run.stdout == "set()\n", run.stderr
 
 
+def test_programs_of_others_keep_their_ctrl_c(tmp_path):
+    """Started by `python -m`, with a package that imports ours on the way to it."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").write_text("import mrcnn")
+    (tmp_path / "theirs" / "train.py").write_text(
+        "import signal, sys\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+        "print(sys.excepthook is sys.__excepthook__)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "theirs.train"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert run.stdout == "True\nTrue\n", run.stderr
+
+
 def test_nobody_reads():
     """As in `... | head`, which closes the pipe."""
     code = (

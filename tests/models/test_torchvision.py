@@ -1,84 +1,36 @@
-"""Converted weights of torchvision compute what torchvision computes: every stage, and what is found in the end.
-
-The numbers are those of torchvision itself with seeded weights, in ../shared beside the checkout.
-"""
+"""Converted weights of torchvision compute what torchvision computes: every stage, and what is found in the end."""
 
 import functools
-import sys
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
-from real_data import ROOT
+from torchvision_case import Case, check, needs_numbers
 
 from mrcnn.layers.roi_align import PyramidROIAlign
-from mrcnn.model import MaskRCNN
 from mrcnn.ops import boxes
-from mrcnn.ops.meta import compose_image_meta
-from mrcnn.weights.convert import convert
 
-FOLDER = ROOT.parent / "shared" / "golden" / "torchvision"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="torchvision's numbers are not in ../shared")
+pytestmark = needs_numbers
 
 
-class Case:
-    """torchvision's numbers for one of its models, and our model with the same weights run on the same batch."""
-
-    def __init__(self, kind, folder):
-        sys.path.insert(0, str(FOLDER))
-        import seeded_weights
-
-        path = FOLDER / f"torchvision_{kind}.npz"
-        self.gold = dict(np.load(path))
-        convert(seeded_weights.state_dict(path), folder, epsilon=1e-5, keep_all=True)
-        self.model = MaskRCNN.from_pretrained(folder, folder / "logs", IMAGES_PER_GPU=2, IMAGE_MAX_DIM=448)
-        self.batch = self.gold["batch"].transpose(0, 2, 3, 1)
-        self.shape = self.batch.shape[1:]
-        self.images = [self.gold["image_0"], self.gold["image_1"]]
-        self.windows = [(0, 0, *size) for size in self.gold["image_sizes"].tolist()]
-        classes = np.zeros(self.model.config.NUM_CLASSES, "int32")
-        metas = [
-            compose_image_meta(0, image.shape, self.shape, window, 1, classes)
-            for image, window in zip(self.images, self.windows, strict=True)
-        ]
-        self.metas = np.stack(metas).astype("float32")
-        graph = self.model.keras_model
-        norm = "_bn" if self.model.config.FPN_BN else ""
-        wanted = {f"P{n}": graph.get_layer(f"fpn_p{n}{norm if n < 6 else ''}").output for n in (2, 3, 4, 5, 6)}
-        wanted |= {name: graph.get_layer(name).output for name in ("rpn_class", "rpn_bbox", "ROI", "mrcnn_class")}
-        wanted |= {name: graph.get_layer(name).output for name in ("mrcnn_bbox", "mrcnn_detection")}
-        anchors = np.stack([self.model.get_anchors(self.shape)] * 2)
-        found = keras.Model(graph.inputs, wanted)([self.batch, self.metas, anchors], training=False)
-        self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
-        shapes = [image.shape for image in self.images]
-        self.results = self.model._detect_batch(self.batch, self.metas, shapes, self.windows)
-
-    def pairs(self, i):
-        """(ours, theirs) of the detections of image i that are one: of the same class, best IoU first."""
-        ours, theirs = self.results[i], self.gold
-        overlaps = boxes.overlaps(ours["rois"], theirs[f"result_{i}_boxes"][:, [1, 0, 3, 2]])
-        overlaps[ours["class_ids"][:, None] != theirs[f"result_{i}_labels"]] = 0
-        while overlaps.max() > 0.98:
-            a, b = np.unravel_index(overlaps.argmax(), overlaps.shape)
-            overlaps[a], overlaps[:, b] = 0, 0
-            yield a, b
+def wanted(model):
+    """Every stage."""
+    layer = model.keras_model.get_layer
+    norm = "_bn" if model.config.FPN_BN else ""
+    stages = {f"P{n}": f"fpn_p{n}{norm if n < 6 else ''}" for n in (2, 3, 4, 5, 6)}
+    stages |= {name: name for name in ("rpn_class", "rpn_bbox", "ROI", "mrcnn_class", "mrcnn_bbox")}
+    return {name: layer(ours).output for name, ours in stages.items()}
 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     """A function of the kind that gives its `Case`."""
-    return functools.cache(lambda kind: Case(kind, tmp_path_factory.mktemp(kind)))
+    return functools.cache(lambda kind: Case(kind, tmp_path_factory.mktemp(kind), wanted, IMAGE_MAX_DIM=448))
 
 
 @pytest.fixture(params=["mask", "keypoint", "mask_v2"])
 def case(request, cases):
     return cases(request.param)
-
-
-def check(result, expected, tolerance=1e-3):
-    """Every number within `tolerance` of the largest."""
-    np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("level", ["P2", "P3", "P4", "P5", "P6"])
@@ -135,10 +87,8 @@ def test_box_head(case):
 
 def test_detections(case):
     for i in range(2):
-        scores = case.gold[f"result_{i}_scores"]
-        assert len(scores) == len(case.results[i]["scores"]) == 100
-        close = [abs(case.results[i]["scores"][a] - scores[b]) < 0.005 for a, b in case.pairs(i)]
-        assert sum(close) >= 98, sum(close)
+        assert len(case.gold[f"result_{i}_scores"]) == len(case.results[i]["scores"]) == 100
+        assert case.close(i) >= 98
 
 
 @pytest.mark.parametrize("kind", ["mask", "mask_v2"])
