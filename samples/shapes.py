@@ -16,7 +16,6 @@ from mrcnn.cli import program
 program.begin(__name__)
 
 import json
-import os
 import tempfile
 
 import numpy as np
@@ -26,6 +25,7 @@ from tqdm.auto import tqdm
 
 from mrcnn.cli import arguments
 from mrcnn.config import Config
+from mrcnn.ops.files import cache_folder
 
 # Part of the cache folder's name: raise it with every change that alters images or annotations.
 VERSION = 1
@@ -304,7 +304,7 @@ def generate(folder, train=1000, val=100, size=128, seed=0):
 
 def cache(name):
     """Where the set `name` lives: $MRCNN_CACHE, else ~/.cache/mrcnn, then a folder of that name."""
-    return Path(os.environ.get("MRCNN_CACHE") or Path.home() / ".cache" / "mrcnn") / name
+    return cache_folder() / name
 
 
 def default_folder():

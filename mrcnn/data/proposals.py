@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from tqdm.auto import tqdm
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.selective_search import MODES, selective_search
+from mrcnn.ops.files import cache_folder, whole
 
 # Part of the cache folder's name: raise it with every change that alters what is found.
 VERSION = 1
@@ -89,19 +88,15 @@ def prepare(dataset: Dataset, workers: int | None = None) -> None:
 
 
 def _path(image):
-    root = Path(os.environ.get("MRCNN_CACHE") or Path.home() / ".cache" / "mrcnn")
     image = np.ascontiguousarray(image)
     name = hashlib.sha1(repr((image.shape, image.dtype.str, MODES["fast"])).encode() + image.tobytes()).hexdigest()
-    return root / f"selective-search-v{VERSION}" / name[:2] / f"{name}.npy"
+    return cache_folder() / f"selective-search-v{VERSION}" / name[:2] / f"{name}.npy"
 
 
 def _keep(path, boxes):
-    """Write an array, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with open(part, "wb") as file:
-        np.save(file, boxes)
-    os.replace(part, path)
+    with whole(path) as new:
+        np.save(new, boxes)
 
 
 def as_points(boxes: np.ndarray) -> np.ndarray:

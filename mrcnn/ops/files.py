@@ -14,6 +14,11 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+def cache_folder() -> Path:
+    """Where this package keeps what it can make or fetch again: MRCNN_CACHE, else ~/.cache/mrcnn."""
+    return Path(os.environ.get("MRCNN_CACHE") or Path.home() / ".cache" / "mrcnn")
+
+
 @contextlib.contextmanager
 def named(path: Path | str) -> Iterator[None]:
     """Within it an error of writing names the file, which that of a full disk does not."""
@@ -27,13 +32,14 @@ def named(path: Path | str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
-    """The path of a new file beside `path`, to which it is moved when the block ends; an error leaves nothing of it.
+    """The path of a new file beside `path`, this process's own, to which it is moved when the block ends; an error
+    leaves nothing of it.
 
     Raises:
         OSError: it cannot be written; the message names `path`.
     """
     path = Path(path)
-    new = path.with_name(f"{path.stem}.new{path.suffix}")
+    new = path.with_name(f"{path.stem}.{os.getpid()}.new{path.suffix}")
     try:
         with named(path):
             yield new

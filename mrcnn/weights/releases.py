@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mrcnn.ops.files import cache_folder
 from mrcnn.weights.download import fetch
 
 
@@ -58,7 +58,7 @@ def default_folder() -> Path:
     checkout = Path(__file__).resolve().parent.parent.parent
     if (checkout / "setup.cfg").exists():
         return checkout / "weights"
-    return Path(os.environ.get("MRCNN_CACHE", Path.home() / ".cache" / "mrcnn")) / "weights"
+    return cache_folder() / "weights"
 
 
 def download(name: str, path: Path | str | None = None, verbose: int = 1) -> str:

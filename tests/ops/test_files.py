@@ -39,6 +39,18 @@ def test_what_a_full_disk_says_has_the_path(tmp_path):
         raise OSError("a line of ours")
 
 
+def test_processes_write_files_of_their_own(tmp_path, monkeypatch):
+    """Two that write one file at a time: it is whole, and that of the last."""
+    path = tmp_path / "x.json"
+    with whole(path) as new:
+        new.write_text("first")
+        monkeypatch.setattr("os.getpid", lambda: 0)
+        with whole(path) as other:
+            other.write_text("second")
+            assert new.read_text() == "first"
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
 def test_one_has_the_lock_until_it_is_closed(tmp_path):
     path = tmp_path / "x"
     with open(path, "w") as first, open(path, "w") as second:
