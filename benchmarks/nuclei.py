@@ -21,12 +21,12 @@ from mrcnn.cli import program
 
 program.begin(__name__)
 
-import math
 import platform
 import time
 
 import keras
 import numpy as np
+from clock import Clock
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset
@@ -36,8 +36,6 @@ from mrcnn.cli import arguments
 from mrcnn.config import ModernConfig
 from mrcnn.data.augment import RECIPES
 from mrcnn.model import MaskRCNN
-
-MEMORY = 0.995  # of the running mean of the weights
 
 
 class ModernNucleusConfig(ModernConfig):
@@ -54,61 +52,34 @@ for _name, _value in vars(NucleusConfig).items():
 ModernNucleusConfig.RPN_CHANNELS = NucleusConfig.RPN_CHANNELS
 
 
-class Clock(keras.callbacks.Callback):
-    """Learning rate by the time that is left (warm-up, then a cosine), evaluations at given minutes, and the end."""
+class Evaluations(Clock):
+    """A clock that stands still at some minutes, while the running mean of the weights is evaluated."""
 
     def __init__(self, minutes, marks, rate, detector, dataset):
-        super().__init__()
-        self.minutes, self.rate = minutes, rate
+        super().__init__(minutes, rate)
         self.marks = sorted({m for m in marks if m < minutes} | {minutes})
-        self.detector, self.dataset = detector, dataset
-        self.steps, self.total, self.losses, self.points = 0, 0.0, [], []
-
-    def on_train_begin(self, logs=None):
-        self.start = time.time()
-        self.variables = [v for v in self.model.weights if keras.backend.is_float_dtype(v.dtype)]
-        self.mean = [v.numpy() for v in self.variables]
-
-    def elapsed(self):
-        return (time.time() - self.start) / 60
-
-    def on_train_batch_begin(self, batch, logs=None):
-        share = min(1.0, self.elapsed() / self.minutes)
-        cosine = 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
-        self.model.optimizer.learning_rate = self.rate * min(1.0, (self.steps + 1) / 50) * cosine
+        self.detector, self.dataset, self.points = detector, dataset, []
 
     def on_train_batch_end(self, batch, logs=None):
-        self.steps += 1
-        memory = min(MEMORY, self.steps / (self.steps + 10))
-        for mean, variable in zip(self.mean, self.variables, strict=True):
-            mean += (1 - memory) * (variable.numpy() - mean)
-        total = logs["loss"] * (batch + 1)  # Keras gives the mean of the epoch so far
-        self.losses.append((self.elapsed(), total - (self.total if batch else 0)))
-        self.total = total
+        super().on_train_batch_end(batch, logs)
         if self.elapsed() >= self.marks[0]:
             self.evaluate(self.marks.pop(0))
         self.model.stop_training = not self.marks
 
     def evaluate(self, minute):
-        paused = time.time()
-        current = [v.numpy() for v in self.variables]
+        paused, current = time.time(), self.values()
         self.assign(self.mean)
         weights.copy(self.model, self.detector.keras_model)
+        self.assign(current)
         self.metrics = evaluate.evaluate(self.detector, self.dataset, verbose=0, max_detections=MAX_DETECTIONS)
-        if self.marks:  # else the mean is what is kept
-            self.assign(current)
         box, mask = self.metrics["bbox"], self.metrics["segm"]
         self.points.append((minute, box["AP"], box["AP50"], mask["AP"], mask["AP50"]))
         print(
-            f"\n{minute:g} minutes, {self.steps} steps, loss {np.mean([x for _, x in self.losses[-100:]]):.3f}: "
+            f"\n{minute:g} minutes, {self.steps} steps, loss {self.loss():.3f}: "
             f"box AP {box['AP']:.3f} AP50 {box['AP50']:.3f}, mask AP {mask['AP']:.3f} AP50 {mask['AP50']:.3f}",
             flush=True,
         )
         self.start += time.time() - paused
-
-    def assign(self, values):
-        for variable, value in zip(self.variables, values, strict=True):
-            variable.assign(value)
 
 
 def plot(clock, path):
@@ -152,7 +123,7 @@ def main():
     detector = MaskRCNN("inference", config().update(**own, **INFERENCE, DETECTION_MIN_CONFIDENCE=0.05), args.logs)
     train, val = load_dataset(args.dataset, "train"), load_dataset(args.dataset, "val")
     rate = model.config.LEARNING_RATE
-    clock = Clock(args.minutes, args.marks, rate, detector, val)
+    clock = Evaluations(args.minutes, args.marks, rate, detector, val)
     print(
         f"{len(train.image_ids)} training images, {len(val.image_ids)} held out; {os.cpu_count()} CPUs, Python "
         f"{platform.python_version()}, Keras {keras.__version__} on {keras.backend.backend()}, seed {args.seed}"

@@ -11,16 +11,26 @@ import numpy as np
 DENSE_STRIDES = [8, 16, 32, 64, 128]
 
 
+def _strides(settings):
+    """P3 to P7, or P2 to P6 where objects may be smaller than 32 pixels: an object of a side less than four times the
+    stride of the finest level has too few places there, or none."""
+    finest = np.min(settings["RPN_ANCHOR_SCALES"])
+    return DENSE_STRIDES if finest >= 32 else [stride // 2 for stride in DENSE_STRIDES]
+
+
 def _retinanet(settings):
-    """Three anchors an octave (Lin et al. 2017, section 4): Mask R-CNN's scales, 2^(1/3) and 2^(2/3) times these."""
-    octaves = [2 ** (i / 3) for i in range(3)]
-    scales = [[float(x) * octave for octave in octaves] for x in np.ravel(settings["RPN_ANCHOR_SCALES"])]
-    return {"RPN_ANCHOR_SCALES": scales, **_DENSE}
+    """Three anchors an octave (Lin et al. 2017, section 4), from four times the stride of each level on, and the
+    authors' weights of the box loss."""
+    strides = _strides(settings)
+    scales = [[4.0 * stride * 2 ** (i / 3) for i in range(3)] for stride in strides]
+    boxes = {"BBOX_STD_DEV": (1.0, 1.0, 1.0, 1.0), "SMOOTH_L1_BETA": 0.11}
+    return {**_DENSE, **boxes, "BACKBONE_STRIDES": strides, "RPN_ANCHOR_SCALES": scales}
 
 
 def _fcos(settings):
     """Cells in the place of anchors, and the authors' later version: GroupNorm, sampling near centres."""
-    cells = {"RPN_ANCHOR_SCALES": DENSE_STRIDES, "RPN_ANCHOR_RATIOS": [1]}
+    strides = _strides(settings)
+    cells = {"BACKBONE_STRIDES": strides, "RPN_ANCHOR_SCALES": strides, "RPN_ANCHOR_RATIOS": [1]}
     return {**_DENSE, **cells, "DENSE_NORM": "group", "DETECTION_NMS_THRESHOLD": 0.6}
 
 
@@ -48,7 +58,6 @@ def ssd_settings(side: int) -> dict[str, Any]:
 
 
 _DENSE = {
-    "BACKBONE_STRIDES": DENSE_STRIDES,
     "BOX_NORMALIZATION": "edges",  # a box one pixel wide has a side
     "DETECTION_MIN_CONFIDENCE": 0.05,
     "DETECTION_NMS_THRESHOLD": 0.5,

@@ -1,0 +1,63 @@
+"""Training for a time instead of a number of steps."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import keras
+import numpy as np
+
+MEMORY = 0.995  # of the running mean of the weights
+
+
+class Clock(keras.callbacks.Callback):
+    """Learning rate by the time that is left (warm-up, then a cosine), the end, and the running mean of the weights,
+    which the model has at the end.
+
+    Attributes:
+        steps, losses: those done, and (minutes, loss) of each.
+    """
+
+    def __init__(self, minutes: float, rate: float) -> None:
+        super().__init__()
+        self.minutes, self.rate = minutes, rate
+        self.steps, self.total, self.losses = 0, 0.0, []
+
+    def on_train_begin(self, logs=None):
+        self.start = time.time()
+        self.variables = [v for v in self.model.weights if keras.backend.is_float_dtype(v.dtype)]
+        self.mean = self.values()
+
+    def elapsed(self):
+        return (time.time() - self.start) / 60
+
+    def on_train_batch_begin(self, batch, logs=None):
+        share = min(1.0, self.elapsed() / self.minutes)
+        cosine = 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
+        self.model.optimizer.learning_rate = self.rate * min(1.0, (self.steps + 1) / 50) * cosine
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        memory = min(MEMORY, self.steps / (self.steps + 10))
+        for mean, value in zip(self.mean, self.values(), strict=True):
+            mean += (1 - memory) * (value - mean)
+        total = logs["loss"] * (batch + 1)  # Keras gives the mean of the epoch so far
+        self.losses.append((self.elapsed(), total - (self.total if batch else 0)))
+        self.total = total
+        self.model.stop_training = self.elapsed() >= self.minutes
+
+    def on_train_end(self, logs=None):
+        self.assign(self.mean)
+
+    def values(self):
+        """Copies of all weights."""
+        return [np.array(v) for v in self.variables]
+
+    def assign(self, values):
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+
+    def loss(self, count=100):
+        """The mean of the last losses."""
+        return np.mean([x for _, x in self.losses[-count:]])

@@ -1,0 +1,171 @@
+"""Train every detector on the generated set for the same time, evaluate each with COCO's numbers, print one table.
+
+    python benchmarks/lineage.py --minutes 10
+    python benchmarks/lineage.py --minutes 10 --systems retinanet,fcos
+
+All have the same light backbone, random weights, seed and images. What is evaluated is the running mean of the weights.
+What was measured is kept under --results, a file a system: after an interruption the same command goes on, and the
+table has all that is there.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
+
+from mrcnn.cli import program
+
+program.begin(__name__)
+
+import json
+import time
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import shapes
+from clock import Clock
+from flops import flops
+from keras import ops
+
+from mrcnn import evaluate, weights
+from mrcnn.cli import arguments
+from mrcnn.data.coco import CocoDataset
+from mrcnn.data.selective_search import selective_search
+from mrcnn.models.detectors import build_detector
+from mrcnn.ops.files import whole
+from mrcnn.settings.detectors import practice
+
+TIMED = 20  # images whose detection is timed
+
+
+@dataclass
+class System:
+    """A row of the table: a detector, settings on top of its practice, and what is new in it."""
+
+    detector: str
+    new: str
+    settings: dict = field(default_factory=dict)
+
+
+SYSTEMS = {
+    "rcnn": System("rcnn", "a network on the crop of each proposal, SVMs"),
+    "fast_rcnn": System("fast_rcnn", "one network for all proposals, RoI pooling", {"ROI_ALIGN": "pool"}),
+    "fast_rcnn_align": System("fast_rcnn", "the same with RoIAlign"),
+    "faster_rcnn": System("faster_rcnn", "proposals by the network itself"),
+    "mask_rcnn": System("mask_rcnn", "masks"),
+    "cascade_rcnn": System("cascade_rcnn", "box heads in a row, of rising IoU"),
+    "ssd": System("ssd", "no proposals: default boxes on six maps, hard negatives"),
+    "retinanet": System("retinanet", "focal loss on a pyramid"),
+    "fcos": System("fcos", "no anchors: distances to the sides, centre-ness"),
+}
+COLUMNS = ("box AP", "AP50", "AP75", "mask AP", "million weights", "GFLOP", "s/image", "minutes", "steps")
+
+
+def datasets():
+    """The generated set: training images, validation images."""
+    folder = shapes.ensure()
+    found = []
+    for subset in ("train", "val"):
+        dataset = CocoDataset()
+        dataset.load_coco(folder, subset)
+        dataset.prepare()
+        found.append(dataset)
+    return found
+
+
+def config_of(system, own):
+    config = shapes.ShapesConfig()
+    common = {"VALIDATION_STEPS": 0, "DETECTION_MIN_CONFIDENCE": 0.05}
+    return config.update(**practice(system.detector, config.to_dict()) | common | system.settings | own)
+
+
+def arithmetic(model, image):
+    """Floating point operations of the network for an image."""
+    molded, metas, _ = model.mold_inputs([image])
+    with flops() as counted:
+        model.keras_model([ops.convert_to_tensor(x) for x in model.inputs(molded, metas.astype("float32"))])
+    return sum(counted)
+
+
+def seconds(model, images):
+    """The median time of one image, its proposals included."""
+    model.detect(images[:1])
+    times = []
+    for image in images:
+        start = time.time()
+        given = {"proposals": [selective_search(image)]} if model.config.takes_proposals else {}
+        model.detect([image], **given)
+        times.append(time.time() - start)
+    return float(np.median(times))
+
+
+def measure(system, args, train, val):
+    """Train and evaluate; the values of the table by column."""
+    keras.utils.set_random_seed(args.seed)
+    own = arguments.parse_settings(args.config)
+    config = config_of(system, own)
+    start = time.time()
+    model = build_detector("training", config, args.logs)
+    clock = Clock(args.minutes, config.LEARNING_RATE)
+    model.train(train, None, config.LEARNING_RATE, 10**6, "all", custom_callbacks=[clock], augment=True, seed=args.seed)
+    minutes = (time.time() - start) / 60
+    detector = build_detector("inference", config_of(system, {**own, "IMAGES_PER_GPU": 1}), args.logs)
+    weights.copy(model.keras_model, detector.keras_model)
+    detector.save_weights(Path(model.log_dir) / "mean.h5")
+    metrics = evaluate.evaluate(detector, val)
+    images = [val.load_image(i) for i in val.image_ids[:TIMED]]
+    box, mask = metrics["bbox"], metrics.get("segm", {})
+    values = [box["AP"], box["AP50"], box["AP75"], mask.get("AP"), detector.keras_model.count_params() / 1e6]
+    values += [arithmetic(detector, images[0]) / 1e9, seconds(detector, images), minutes, clock.steps]
+    return dict(zip(COLUMNS, values, strict=True)) | {"loss": clock.loss()}
+
+
+def table(results):
+    """The rows of all systems that were measured, as text."""
+    width = max(map(len, SYSTEMS))
+    lines = [" " * width + "".join(f"{name:>{max(8, len(name) + 2)}}" for name in COLUMNS) + "  new"]
+    for name, system in SYSTEMS.items():
+        if name in results:
+            cells = (_cell(results[name][column], max(8, len(column) + 2)) for column in COLUMNS)
+            lines.append(f"{name:{width}}" + "".join(cells) + f"  {system.new}")
+    return "\n".join(lines)
+
+
+def _cell(value, width):
+    if value is None:
+        return f"{'-':>{width}}"
+    return f"{value:>{width}}" if isinstance(value, int) else f"{value:>{width}.3f}"
+
+
+def main():
+    """Measure what is not measured yet, and print the table."""
+    parser = arguments.Parser("lineage.py", __doc__)
+    parser.add_argument("--systems", type=arguments.names(SYSTEMS), default=list(SYSTEMS), metavar="A,B,...")
+    parser.add_argument("--minutes", type=arguments.number(0.01), default=10, help="of training a system (default: 10)")
+    parser.add_argument("--seed", type=arguments.whole(0, 2**31 - 1), default=0)
+    parser.add_argument("--results", type=arguments.path, default="logs/lineage", metavar="DIR")
+    parser.add_run("logs")
+    args = parser.parse_args()
+    arguments.check_folder(args.logs)
+    folder = Path(args.results)
+    folder.mkdir(parents=True, exist_ok=True)
+    train, val = datasets()
+    results = {}
+    for name in SYSTEMS:
+        path = folder / f"{name}.json"
+        if name in args.systems and not path.exists():
+            print(f"\n{name}: {args.minutes:g} minutes", flush=True)
+            found = measure(SYSTEMS[name], args, train, val)
+            with whole(path) as new:
+                new.write_text(json.dumps(found, indent=1))
+        if path.exists():
+            results[name] = json.loads(path.read_text())
+    print(f"\n{len(train.image_ids)} training images, {len(val.image_ids)} held out\n\n{table(results)}")
+
+
+if __name__ == "__main__":
+    sys.exit(program.run("lineage.py", main))
