@@ -48,6 +48,7 @@ from mrcnn.data.reading import read_image, write_image
 from mrcnn.draw import instances as draw
 from mrcnn.evaluate import to_coco_results
 from mrcnn.ops.boxes import cover
+from mrcnn.ops.files import whole
 from mrcnn.ops.images import convert_channels
 from mrcnn.weights import convert
 
@@ -232,7 +233,8 @@ class Found:
         stem = Path(self.folder) / f"{Path(self.name).stem} {threshold:.2f}"
         picture, results = f"{stem}.png", f"{stem}.json"
         write_image(picture, self.draw(threshold))
-        Path(results).write_text(json.dumps(self.entries[: self.count(threshold)], indent=1))
+        with whole(results) as new:
+            new.write_text(json.dumps(self.entries[: self.count(threshold)], indent=1))
         return picture, results
 
 

@@ -30,6 +30,7 @@ from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.mask_folders import MaskFolderDataset
 from mrcnn.model import MaskRCNN
+from mrcnn.ops.files import whole
 from mrcnn.train.schedules import from_scratch
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
@@ -139,7 +140,7 @@ def detect(model, dataset, output):
         print(f"Nothing is found in {name}: {reason}", file=sys.stderr)
         rows.append((name, ""))  # the competition wants every image
     output.parent.mkdir(parents=True, exist_ok=True)
-    with open(output, "w", newline="") as file:
+    with whole(output) as new, open(new, "w", newline="") as file:
         csv.writer(file).writerows([("ImageId", "EncodedPixels"), *rows])
     print(f"Wrote {output.resolve()}")
     return program.FAILED if bad else 0
