@@ -112,7 +112,6 @@ SKIPS = [
     r"augmentation= needs imgaug, which did not import",
     r"PyTorch runs the graph .*without compiling",
     r"Keras distributes TensorFlow and JAX only",
-    r"reads Linux's /proc",
 ]
 
 
