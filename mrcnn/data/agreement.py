@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from itertools import islice
 
@@ -34,6 +35,24 @@ def check_set(dataset: Dataset, config: Config, name: str = "data set") -> None:
             f"NUM_KEYPOINTS is {config.NUM_KEYPOINTS}, but the objects of the {name} have {points} keypoints. Build "
             f"the model with {points}."
         )
+
+
+def check_names(dataset: Dataset, config: Config) -> None:
+    """Raise ValueError if a prepared `Dataset` has the classes of a config's CLASS_NAMES in another order; warn if it
+    has others."""
+    known, names = list(config.CLASS_NAMES), list(dataset.class_names)
+    other = [i for i, (a, b) in enumerate(zip(known, names, strict=False)) if a != b]
+    if len(known) != len(names) or not other:
+        return
+    i = other[0]
+    if sorted(known) == sorted(names):
+        raise ValueError(
+            f"Class {i} of the model is {known[i]!r}, of the data set {names[i]!r}: give the set's classes in the "
+            f"model's order, {', '.join(known[1:])}."
+        )
+    warnings.warn(
+        f"Class {i} of the model is {known[i]!r}; it is compared with {names[i]!r} of the data set.", stacklevel=2
+    )
 
 
 def check_training(config: Config, train: Dataset, held_out: Iterable[Dataset]) -> None:

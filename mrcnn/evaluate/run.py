@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from mrcnn.data.agreement import check_set
+from mrcnn.data.agreement import check_names, check_set
 from mrcnn.data.annotations import check_size
 from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
@@ -47,7 +47,8 @@ def evaluate(
         {"bbox": ..., "segm": ..., "keypoints": ...}, each what `coco_metrics` returns, as far as the model has them.
 
     Raises:
-        ValueError: no image to evaluate, other classes or keypoints than the model's, or max_detections below 1.
+        ValueError: no image to evaluate, other classes or keypoints than the model's or in another order, or
+            max_detections below 1.
         RuntimeError: three images in a row cannot be read for the same reason: code of the user's own, not a file.
     """
     check_limit(max_detections)
@@ -55,6 +56,7 @@ def evaluate(
     if not image_ids:
         raise ValueError("The data set has no images to evaluate.")
     check_set(dataset, model.config)
+    check_names(dataset, model.config)
     if verbose and dataset.problems:
         print(
             f"{len(dataset.problems)} problems in the annotations, which dataset.validate() lists; what it calls left "

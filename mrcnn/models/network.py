@@ -268,6 +268,7 @@ class Network:
         if self.epoch >= epochs:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
         _check_sets(self.config, train_dataset, val_dataset, custom_callbacks or ())
+        self.config.CLASS_NAMES = list(train_dataset.class_names)
         self._choose_layers(layers, epochs)
         start, shared = self.epoch, self._shared(seed, workers)
         generator = DataGenerator(

@@ -191,6 +191,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "USE_MASK": _flag,
     "NUM_KEYPOINTS": _whole(0, MOST_CELLS),
     "KEYPOINT_NAMES": _texts,
+    "CLASS_NAMES": _texts,
     "KEYPOINT_FLIP_PAIRS": _pairs,
     "KEYPOINT_SKELETON": _pairs,
     "KEYPOINT_SIGMAS": _sequence(ABOVE_0),

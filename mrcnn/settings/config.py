@@ -102,6 +102,10 @@ class Config(Settings):
     # Classes including the background, which is class 0.
     NUM_CLASSES = 1
 
+    # Their names, the background's first, as `train` finds them in its data set, for what evaluates the weights later;
+    # empty where they are not known.
+    CLASS_NAMES: Sequence[str] = ()
+
     # Side of a square anchor in pixels, one for each pyramid level, or as many for each: [[128, 256, 512]] for the nine
     # anchors a place of Ren et al. 2015, on one map.
     RPN_ANCHOR_SCALES: Numbers = (32, 64, 128, 256, 512)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import toy_data
 
-from mrcnn.data.agreement import check_set, check_training
+from mrcnn.data.agreement import check_names, check_set, check_training
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluate import evaluate
 
@@ -62,3 +62,15 @@ def test_evaluation_begins_with_it():
 
     with pytest.raises(ValueError, match="NUM_CLASSES is 5, but the data set has 3 classes"):
         evaluate(Model(), toy_data.shapes())
+
+
+def test_names_of_the_model_and_of_a_set():
+    config = toy_data.config(NUM_CLASSES=3)
+    check_names(Points(None), config)  # the model's are not known
+    config.CLASS_NAMES = ["BG", "cat", "dog"]
+    check_names(Points(None), config)
+    with pytest.raises(ValueError, match="Class 1 of the model is 'cat', of the data set 'dog': .* order, cat, dog."):
+        check_names(Points(None, classes=("dog", "cat")), config)
+    with pytest.warns(UserWarning, match="Class 2 of the model is 'dog'; it is compared with 'hound' of the data set"):
+        check_names(Points(None, classes=("cat", "hound")), config)
+    check_names(Points(None, classes=("dog",)), config)  # another number is another check's

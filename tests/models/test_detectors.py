@@ -48,7 +48,8 @@ def test_a_run(name, tmp_path):
     assert losses and all(np.isfinite(value) and value > 0 for value in losses.values())
     assert set(losses) == set(model.keras_model.loss_weights)
     last = model.find_last()
-    assert json.loads((Path(last).parent / "config.json").read_text())["DETECTOR"] == name
+    stored = json.loads((Path(last).parent / "config.json").read_text())
+    assert stored["DETECTOR"] == name and stored["CLASS_NAMES"] == Kites().class_names
 
     resumed = load_detector(last, tmp_path, "training")
     assert type(resumed) is DETECTORS[name] and resumed.epoch == 1
