@@ -2,27 +2,49 @@
 
 import ast
 import http.client
+import importlib.util
 import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import toy_data
 from PIL import Image
+from real_data import ROOT
 
 from mrcnn.model import MaskRCNN
+from mrcnn.settings import SETTINGS
+from mrcnn.settings.checks import DETECTORS
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "samples"))
+
+import app
+import balloon
+import coco
+import nucleus
+import pose
+import run_notebooks
+
 PAGES = [ROOT / name for name in ("README.md", "NOTES.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").rglob("*.md"))
+LINEAGE = sorted((ROOT / "docs" / "lineage").glob("*.md"))
 FLOORS = sorted(path.parent for path in (ROOT / "mrcnn").glob("*/__init__.py"))
+
+# Samples that have a function for their command line.
+PARSERS = {
+    "coco": coco.parse_arguments,
+    "pose": lambda words: coco.parse_arguments(words, pose.POSE),
+    **{sample.__name__: sample.parse_arguments for sample in (app, balloon, nucleus, run_notebooks)},
+}
 
 # What the page on own data says about the length of its run, and what the test makes of it. Nothing else is changed.
 SHORTER = {"TRAIN, VAL = 200, 40": "TRAIN, VAL = 10, 3", "EPOCHS, STEPS = 5, 80": "EPOCHS, STEPS = 1, 2"}
@@ -138,6 +160,59 @@ def test_links_lead_somewhere(page):
 def test_commands_name_files(page):
     for script in re.findall(r"\bpython ((?:samples|benchmarks)/\S+?\.py)", page.read_text()):
         assert (ROOT / script).is_file(), script
+
+
+def commands(page):
+    """What stands behind the samples' names in a page's command lines: (sample, words)."""
+    lines = re.findall(r"\bpython samples/(\w+)\.py\b([^`\n]*)", page.read_text())
+    return [(sample, shlex.split(line, comments=True)) for sample, line in lines if sample in PARSERS]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_are_taken(page):
+    """Their options are known, and a config takes their settings."""
+    for sample, words in commands(page):
+        args = PARSERS[sample](words)
+        if sample in ("coco", "pose"):
+            coco.check_recipe(args)
+            args.image_only = False
+            if args.model in (None, "last"):
+                args.model = "none"  # there is no run
+            coco.make_config(args, num_classes=6).validate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_settings_have_their_names(page):
+    for words in re.findall(r"--config ([^`\n]*)", page.read_text()):
+        assert set(re.findall(r"\b([A-Z][A-Z_]+)=", words)) <= {*SETTINGS, "KEY"}, words
+
+
+def test_pages_are_of_detectors():
+    names = {page.stem for page in LINEAGE} - {"index"}
+    assert names and names <= set(DETECTORS)
+    index = (ROOT / "docs" / "lineage" / "index.md").read_text()
+    assert all(f"]({name}.md)" in index for name in names)
+
+
+def test_every_page_is_in_the_navigation():
+    listed = (ROOT / "mkdocs.yml").read_text()
+    assert all(f"- {page.relative_to(ROOT / 'docs')}\n" in listed for page in PAGES if ROOT / "docs" in page.parents)
+
+
+@pytest.mark.parametrize("page", LINEAGE, ids=lambda page: page.stem)
+def test_a_page_of_the_lineage(page):
+    """Settings that it speaks of are there; the site shows the files that it links in the reference."""
+    text = page.read_text()
+    named = set(re.findall(r"`([A-Z][A-Z_]{3,})(?:=[^`]*)?`", text))
+    assert named and named <= set(SETTINGS)
+    assert commands(page)
+    spec = importlib.util.spec_from_file_location("sources", ROOT / "docs" / "sources.py")
+    sources = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sources)
+    where = SimpleNamespace(file=SimpleNamespace(src_uri=str(page.relative_to(ROOT / "docs"))))
+    links = re.findall(r"\]\(\.\./\.\./mrcnn/([\w/]+)\.py\)", text)
+    turned = re.findall(r"\]\(\.\./api/\w+\.md#mrcnn\.([\w.]+)\)", sources.on_page_markdown(text, where))
+    assert links and [name.removesuffix(".Config").replace(".", "/") for name in turned] == links
 
 
 def test_the_readme_has_links_and_commands():
