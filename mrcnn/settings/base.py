@@ -123,10 +123,10 @@ class Settings:
         for name in values:
             if not _is_name(name):
                 raise ValueError(f"{_shown(name)} is not a setting: their names are in upper case.")
-        config = cls.__new__(cls)
-        vars(config).update({name: value for name, value in values.items() if name in settings(cls)})
+        config, own = cls.__new__(cls), set(settings(cls))
+        vars(config).update({name: value for name, value in values.items() if name in own})
         cls.__init__(config)
-        known = settings(config)
+        known = set(settings(config))
         foreign = [name for name in values if name not in known]
         for name in foreign:
             if _close(name, known):
