@@ -15,7 +15,6 @@ from mrcnn.layers.dense_head import joined
 from mrcnn.models import dense_parts, parts
 from mrcnn.models.detector import Detector, Found
 from mrcnn.models.graph import InferenceGraph, TrainingGraph
-from mrcnn.models.network import LAYER_PRESETS
 from mrcnn.models.results import Place, place_boxes
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
@@ -39,7 +38,7 @@ class DenseDetector(Detector):
     coding = "deltas"
     limit = "level"
 
-    layer_presets = {name: rf"{layers}|(dense\_.*)" for name, layers in LAYER_PRESETS.items()}
+    layer_presets = {name: rf"{layers}|(dense\_.*)" for name, layers in Detector.layer_presets.items()}
 
     # What a system gives
 

@@ -42,6 +42,8 @@ LAYER_PRESETS = {
     "5+": r"(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
     "all": ".*",
 }
+# The same stages of VGG.
+_BLOCKS = {f"{i}+": rf"|(block[{i}-5]\_.*)" for i in (3, 4, 5)}
 
 
 class Network:
@@ -63,7 +65,7 @@ class Network:
         layer_presets: which layers the names that `train` knows train.
     """
 
-    layer_presets = LAYER_PRESETS
+    layer_presets = {name: layers + _BLOCKS.get(name, "") for name, layers in LAYER_PRESETS.items()}
 
     def __init__(self, mode: str, config: Config, model_dir: Path | str) -> None:
         if mode not in ("training", "inference"):

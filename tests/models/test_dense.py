@@ -113,3 +113,11 @@ def test_the_head_is_among_the_layers_called_heads(tmp_path):
     trained = {layer.name: layer.trainable for layer in model.get_trainable_layers()}
     assert all(on == name.startswith(("dense_", "fpn_")) for name, on in trained.items())
     assert any(name.startswith("dense_") for name in trained) and not all(trained.values())
+
+
+def test_layers_from_a_block_of_vgg_on(tmp_path):
+    config = config_of("ssd", BACKBONE="vgg16", BACKBONE_WIDTH=8, COMPUTE_BACKBONE_SHAPE=None)
+    model = build_detector("training", config, tmp_path)
+    model.set_trainable(model.layer_presets["4+"], verbose=0)
+    trained = {layer.name for layer in model.get_trainable_layers() if layer.trainable and "block" in layer.name}
+    assert trained == {f"block{block}_conv{i}" for block in (4, 5) for i in (1, 2, 3)}
