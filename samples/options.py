@@ -97,6 +97,7 @@ def contradiction(args):
         (args.patience and not every, "--patience counts the evaluations of --eval-every; give both"),
         (training and args.limit and not every, "--limit is of the images that --eval-every evaluates; give both"),
         (every > last_epoch(args), f"--eval-every {every} never comes: training ends after epoch {last_epoch(args)}"),
+        (every and args.detector == "rcnn", "--eval-every does not go with --detector rcnn: its SVMs come last"),
         (every and args.machines, "--eval-every does not go with --machines; evaluate the checkpoints afterwards"),
         (args.image and args.video, "--image does not go with --video"),
         (args.limit and args.video, "--limit does not go with --video"),

@@ -11,6 +11,7 @@ from mrcnn.models.fast_rcnn import FastRCNN
 from mrcnn.models.faster_rcnn import FasterRCNN
 from mrcnn.models.fcos import FCOS
 from mrcnn.models.mask_rcnn import MaskRCNN
+from mrcnn.models.rcnn import RCNN
 from mrcnn.models.retinanet import RetinaNet
 from mrcnn.models.ssd import SSD
 from mrcnn.settings import CONFIG, Config
@@ -18,7 +19,7 @@ from mrcnn.weights.convert import h5_file
 
 # DETECTOR -> its class. What each may find is in `mrcnn.settings.checks.DETECTORS`.
 DETECTORS: dict[str, type[Detector]] = {
-    cls.name: cls for cls in (MaskRCNN, FasterRCNN, CascadeRCNN, FastRCNN, RetinaNet, FCOS, SSD)
+    cls.name: cls for cls in (MaskRCNN, FasterRCNN, CascadeRCNN, FastRCNN, RCNN, RetinaNet, FCOS, SSD)
 }
 
 

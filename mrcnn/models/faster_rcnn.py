@@ -34,15 +34,15 @@ class FasterRCNN(Detector):
 
     `keras_model` for inference takes [image, image_meta, anchors] and gives `OUTPUTS` without masks.
 
-    Others override how regions are proposed (`propose`), how they are classified (`find` and `learn`), which further
-    heads look at them (`heads`), and the losses (`criterion`).
+    Others override what is seen of an image (`maps`), how regions are proposed (`propose`), how they are classified
+    (`find` and `learn`), which further heads look at them (`heads`), and the losses (`criterion`).
     """
 
     name = "faster_rcnn"
 
     def graphs(self, mode: str, config: Config) -> tuple[keras.Model | None, ...]:
         image, meta = parts.image_inputs(config, mode)
-        maps = parts.feature_maps(config, image)
+        maps = self.maps(config, image)
         build = self._detecting if mode == "inference" else self._training
         return build(config, image, meta, maps, parts.roi_maps(maps), self.heads(config, mode))
 
@@ -74,6 +74,10 @@ class FasterRCNN(Detector):
         return (graph,)
 
     # What other detectors of two stages do in another way
+
+    def maps(self, config: Config, image: Tensor) -> list[Tensor]:
+        """What regions are proposed on and cut out of: the pyramid, or one map."""
+        return parts.feature_maps(config, image)
 
     def propose(
         self, config: Config, image: Tensor, meta: Tensor, maps: list[Tensor], mode: str

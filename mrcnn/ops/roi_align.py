@@ -99,8 +99,21 @@ def _bins(start, end, sizes, count, offset=0.0):
     return [_around(start - offset + (bins + part) * length / count, sizes, 1.0) for part in (0.25, 0.75)]
 
 
+def _centres(start, end, sizes, count):
+    """One sample in the middle of each of `count` equal parts; what is outside of the map's outer cells is 0."""
+    size = ops.cast(sizes, "float32")[..., None]
+    start, end = ops.cast(start, "float32")[..., None] * size, ops.cast(end, "float32")[..., None] * size
+    parts = (ops.arange(count, dtype="float32") + 0.5) / count
+    return [_around(start + parts * (end - start) - 0.5, sizes, 0.5)]
+
+
 # ROI_ALIGN -> function(start [B, N], end [B, N], sizes [B, N], count): a list of samples' places along an axis.
-SAMPLINGS: dict[str, Callable[..., Any]] = {"corners": _corners, "bins": _bins, "aligned": partial(_bins, offset=0.5)}
+SAMPLINGS: dict[str, Callable[..., Any]] = {
+    "corners": _corners,
+    "bins": _bins,
+    "aligned": partial(_bins, offset=0.5),
+    "centres": _centres,  # of images, see `mrcnn.layers.warp`
+}
 
 # ROI_LEVEL -> how a level that is a fraction becomes a whole one.
 ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {"round": ops.round, "floor": lambda level: ops.floor(level + 1e-6)}

@@ -46,6 +46,7 @@ DETECTORS = {
     "faster_rcnn": ("bbox",),
     "cascade_rcnn": ("bbox", "segm", "keypoints"),
     "fast_rcnn": ("bbox",),
+    "rcnn": ("bbox",),
     "retinanet": ("bbox",),
     "fcos": ("bbox",),
     "ssd": ("bbox",),
@@ -56,7 +57,7 @@ PYRAMIDS = ("retinanet", "fcos")
 ONE_STAGE = (*PYRAMIDS, "ssd")
 
 # Those of them that look at boxes which come with the images.
-PROPOSALS_GIVEN = ("fast_rcnn",)
+PROPOSALS_GIVEN = ("fast_rcnn", "rcnn")
 
 # Strides of a backbone's maps C2..C5.
 MAP_STRIDES = (4, 8, 16, 32)
@@ -202,6 +203,8 @@ SETTINGS: dict[str, Kind | Choice] = {
     "KEYPOINT_MASK_SHAPE": _shape,
     "KEYPOINT_DECODE": _choice("cells", "pixels"),
     "KEYPOINT_ROI_EXPAND": Kind("a number", is_number, at_least(1), most=100),  # below 1 points leave their RoI
+    "RCNN_CROP_SIZE": _whole(32, MOST_WIDE),
+    "RCNN_CONTEXT": _whole(0, MOST_WIDE),
     "DENSE_TOP": _choice("level", "map"),
     "DENSE_CONVOLUTIONS": _whole(0, MOST_CELLS),
     "DENSE_NORM": _choice("none", "group"),

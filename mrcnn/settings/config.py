@@ -32,7 +32,7 @@ class Config(Settings):
     NAME: str | None = None
 
     # What is built, trained and run: "mask_rcnn"; "cascade_rcnn", also with masks; "faster_rcnn", "fast_rcnn",
-    # "retinanet", "fcos" and "ssd", which find boxes alone. In mrcnn/models is a file for each;
+    # "rcnn", "retinanet", "fcos" and "ssd", which find boxes alone. In mrcnn/models is a file for each;
     # mrcnn.settings.detectors.practice has what one has by its paper.
     DETECTOR = "mask_rcnn"
 
@@ -243,6 +243,11 @@ class Config(Settings):
     # How many times as long as the box's the sides of the keypoint head's RoI are: with more of their surroundings,
     # left and right are told apart better (Degawa, Lu, Kimura 2019).
     KEYPOINT_ROI_EXPAND = 1.0
+
+    # R-CNN: side in pixels of the square that every region is warped to, and how many of these pixels on each side are
+    # what is around the region: 16 of 227 in the paper.
+    RCNN_CROP_SIZE = 224
+    RCNN_CONTEXT = 16
 
     # One-stage detectors: where their levels above C5 come from, of the pyramid's last "level" or the backbone's last
     # "map"; the convolutions before what their head says, and whether each has GroupNorm ("group") or "none".

@@ -57,6 +57,27 @@ def ssd_settings(side: int) -> dict[str, Any]:
     }
 
 
+def _rcnn(settings):
+    """Girshick et al. 2014: 128 regions a step, a quarter of them objects, 16 of 227 pixels of context, and about
+    2000 proposals. In small images regions are smaller, and fewer."""
+    side = settings["IMAGE_MAX_DIM"] or 1024
+    size, regions = min(224, max(32, 3 * side // 8)), min(2000, 2 * side)
+    return {
+        "RCNN_CROP_SIZE": size,
+        "RCNN_CONTEXT": round(size * 16 / 227),
+        "POST_NMS_ROIS_TRAINING": regions,
+        "POST_NMS_ROIS_INFERENCE": regions,
+        "TRAIN_ROIS_PER_IMAGE": max(8, 128 // settings["IMAGES_PER_GPU"]),
+        "ROI_POSITIVE_RATIO": 0.25,
+        "APPEND_GT_ROIS": True,
+        "IMAGE_PADDING": "mean",
+        "BOX_NORMALIZATION": "edges",
+        "DETECTION_CLASSES": "all",
+        "DETECTION_NMS_THRESHOLD": 0.3,
+        "DETECTION_MIN_CONFIDENCE": 0.05,
+    }
+
+
 _DENSE = {
     "BOX_NORMALIZATION": "edges",  # a box one pixel wide has a side
     "DETECTION_MIN_CONFIDENCE": 0.05,
@@ -64,6 +85,7 @@ _DENSE = {
 }
 
 PRACTICE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "rcnn": _rcnn,
     "retinanet": _retinanet,
     "fcos": _fcos,
     "ssd": lambda settings: ssd_settings(int(settings["IMAGE_MAX_DIM"] or 300)),

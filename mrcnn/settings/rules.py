@@ -73,6 +73,14 @@ def _ssd(c):
             yield f"{name} has {len(getattr(c, name))} entries; the {levels} maps of BACKBONE_STRIDES need {wanted}."
 
 
+def _crops(c):
+    if 2 * c.RCNN_CONTEXT >= c.RCNN_CROP_SIZE:
+        yield (
+            f"RCNN_CONTEXT is {c.RCNN_CONTEXT}, on each side of RCNN_CROP_SIZE = {c.RCNN_CROP_SIZE}; leave some to "
+            f"the region, for instance {c.RCNN_CROP_SIZE // 14}."
+        )
+
+
 def _channels(c):
     for name in ("MEAN_PIXEL", "PIXEL_STD"):
         given, wanted = np.size(getattr(c, name)), c.IMAGE_CHANNEL_COUNT
@@ -121,7 +129,7 @@ def _keypoints(c):
         )
 
 
-RULES = (_sides, _levels, _dense_levels, _ssd, _channels, _mask_shape, _positives, _keypoints)
+RULES = (_sides, _levels, _dense_levels, _ssd, _crops, _channels, _mask_shape, _positives, _keypoints)
 
 
 def problems(config: Any, model: bool = True) -> Iterator[str]:
