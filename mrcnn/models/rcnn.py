@@ -148,8 +148,8 @@ class RCNN(FastRCNN):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """As `Network.train`; after the last epoch the SVMs and the boxes are fitted (`fit`), and the last checkpoint is
-        written again with them. What was interrupted in between the next call makes up for.
+        """As `Network.train`; after the last epoch SVMs and boxes are fitted (`fit`), and the last checkpoint is
+        written again, with them. After an interruption in between, the next call fits them.
 
         Raises:
             ValueError: `Evaluation` is among the callbacks, as there are no SVMs before the end; and see `Network`.
