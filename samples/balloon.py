@@ -7,6 +7,7 @@ is at https://github.com/matterport/Mask_RCNN/releases/download/v2.1/balloon_dat
     python samples/balloon.py evaluate --dataset path/to/balloon --weights last
     python samples/balloon.py splash   --weights last --image photo.jpg --output splash.png
     python samples/balloon.py splash   --weights last --video in.mp4 --output out.mp4
+    python samples/balloon.py train    --dataset path/to/balloon --weights imagenet --detector rcnn
 
 Splash keeps the colour of the balloons and turns all else gray.
 """
@@ -31,7 +32,10 @@ from mrcnn.config import Config
 from mrcnn.data.reading import IMAGE_ENDINGS, read_image, write_image
 from mrcnn.data.via import ViaDataset
 from mrcnn.draw import video
-from mrcnn.model import MaskRCNN
+from mrcnn.models.detectors import build_detector
+from mrcnn.settings import CONFIG, SETTINGS
+from mrcnn.settings.detectors import practice
+from mrcnn.train.run import find_last, run_of
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
 
@@ -104,6 +108,8 @@ def parse_arguments(argv=None):
     parser.add_run(DEFAULT_LOGS_DIR)
     parser.add_seed()
     parser.add_count("--epochs", only="train", default=30, help="epoch to stop at (default: 30)")
+    what = "what to train (default: mask_rcnn); its config remembers it"
+    parser.add_argument("--detector", only="train", choices=SETTINGS["DETECTOR"].choices, help=what)
     layers = "heads, 3+, 4+, 5+, all or a regular expression (default: heads)"
     parser.add_argument("--layers", type=arguments.layers, only="train", default="heads", help=layers)
     parser.add_argument("--image", type=path, only="splash", metavar="PATH", help="an image")
@@ -136,18 +142,33 @@ def check(args):
     arguments.check_output(args.output, IMAGE_ENDINGS if args.image else [".mp4"], [args.image, args.video])
 
 
-def load_model(args):
-    """The model with its weights."""
+def make_config(args, path):
+    """The settings, and of weights of an earlier run, at `path`, those of that run."""
     changes = arguments.parse_settings(args.config)
+    stored = Path(path).parent / CONFIG
+    earlier = run_of(args.logs, changes.get("NAME", BalloonConfig.NAME), path).epoch and stored.exists()
+    config = BalloonConfig.from_json(stored) if earlier else BalloonConfig()
+    if args.detector and args.detector != config.DETECTOR:
+        changes = {**practice(args.detector, {**config.to_dict(), **changes}), **changes}
     if args.command == "evaluate":
         changes.setdefault("DETECTION_MIN_CONFIDENCE", 0.05)  # AP counts every detection, however unsure
-    config = BalloonConfig().update(**changes)
+    return config.update(**changes)
+
+
+def load_model(args):
+    """The model with its weights."""
+    path = args.weights
+    if path == "last":
+        path = find_last(args.logs, arguments.parse_settings(args.config).get("NAME", BalloonConfig.NAME))
+    config = make_config(args, path)
+    if args.command == "splash" and "segm" not in config.finds:
+        raise ValueError(f"splash colours masks; a {config.DETECTOR} finds boxes alone.")
     keras.utils.set_random_seed(args.seed)
-    model = MaskRCNN("training" if args.command == "train" else "inference", config, args.logs)
-    named = {"coco": lambda: weights.download("coco"), "imagenet": model.get_imagenet_weights, "last": model.find_last}
-    if args.weights != "none":
+    model = build_detector("training" if args.command == "train" else "inference", config, args.logs)
+    if path != "none":
+        named = {"coco": lambda: weights.download("coco"), "imagenet": model.get_imagenet_weights}
         # COCO's heads are of other classes; load_weights skips them and says so.
-        model.load_weights(named.get(args.weights, lambda: args.weights)(), by_name=True)
+        model.load_weights(named.get(path, lambda: path)(), by_name=True)
     if args.weights != "last":
         model.set_log_dir()  # a run of its own
     return model

@@ -53,6 +53,19 @@ def test_train_evaluate_splash(capsys, folder, tmp_path):
     assert Image.open(picture).size == (60, 50)
 
 
+@pytest.mark.parametrize("detector", ["rcnn", "retinanet"])
+def test_other_detectors(capsys, folder, tmp_path, detector):
+    """Their config is beside the weights."""
+    logs = ["--logs", tmp_path / "logs"]
+    words = ["--dataset", folder, "--weights", "none", "--epochs", "1", "--layers", "all", "--detector", detector]
+    code, _, err = run(capsys, "train", *words, *logs, "--config", *SMALL)
+    assert code == 0, err
+    code, out, _ = run(capsys, "evaluate", "--dataset", folder, "--weights", "last", *logs)
+    assert code == 0 and "AP50" in out and "\nmask" not in out
+    code, _, err = run(capsys, "splash", "--weights", "last", "--image", folder / "val" / "1.jpg", *logs)
+    assert code == 2 and f"splash colours masks; a {detector} finds boxes alone." in err
+
+
 def test_color_splash():
     image = np.zeros((4, 6, 3), "uint8")
     image[:] = 200, 100, 0
