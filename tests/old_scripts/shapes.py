@@ -30,7 +30,7 @@ class ShapesConfig(Config):
     IMAGE_MAX_DIM = 128
     RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
     TRAIN_ROIS_PER_IMAGE = 32
-    STEPS_PER_EPOCH = 2
+    STEPS_PER_EPOCH = 1
     VALIDATION_STEPS = 1
 
 

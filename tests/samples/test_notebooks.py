@@ -85,7 +85,7 @@ def check_figures(notebook):
             continue
         shown = pictures(cell)
         assert bool(shown) == bool(DRAWS.search(cell.source)), cell.source
-        assert all(len(np.unique(picture.reshape(-1, 3), axis=0)) > 1 for picture in shown), cell.source
+        assert all((picture != picture[0, 0]).any() for picture in shown), cell.source
         count += len(shown)
     return count
 
