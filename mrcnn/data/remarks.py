@@ -75,6 +75,7 @@ def _side(annotation):
 
 
 def _scale(info, config):
-    """By what an image grows before the network sees it."""
+    """By what an image grows before the network sees it; where its sides do otherwise, the mean of both."""
     sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
-    return plan(info["height"], info["width"], *sides, config.IMAGE_RESIZE_MODE).scale
+    scale = plan(info["height"], info["width"], *sides, config.IMAGE_RESIZE_MODE).scale
+    return math.sqrt(np.prod(np.broadcast_to(scale, 2)))

@@ -61,6 +61,7 @@ def test_small_objects(form, side, small):
         tiny.segmentation = RunLengths((64, 64), encode_rle(tiny.mask(64, 64))["counts"])
     lines = said([*BOTH, tiny])
     assert len(lines) == small
+    assert said([*BOTH, tiny], IMAGE_RESIZE_MODE="stretch") == lines
     assert not small or lines[0].startswith("1 of 3 objects are under 8 pixels where the network sees them, at IMAGE_M")
 
 
