@@ -22,7 +22,8 @@ NORM = 20.0
 COST, POSITIVE_WEIGHT, INTERCEPT = 0.001, 2.0, 10.0
 
 # A region is a negative of a class below this IoU with all of its instances. It is hard, and kept, with a margin above
-# the second number, and dropped again below the third; an SVM is fitted anew after so many that are hard.
+# the second number, and dropped again below the third; an SVM is fitted anew after so many that are hard, and never
+# forgets the hardest of as many: it would take what it has forgotten for objects.
 NEGATIVE_IOU, HARD, EASY, REFIT = 0.3, -1.0, -1.2, 2000
 
 # A region's box is an example from this IoU on; and the ridge regression's penalty.
@@ -109,7 +110,7 @@ class Svm:
             self.fit(scale)
 
     def fit(self, scale: float) -> None:
-        """Fit the SVM to the examples, whose features are multiplied by `scale`, and drop negatives that are easy."""
+        """Fit the SVM to the examples, whose features are multiplied by `scale`, and drop easy negatives of many."""
         from sklearn.svm import LinearSVC
 
         positives, negatives = self.positives.all(), self.negatives
@@ -127,7 +128,9 @@ class Svm:
         examples = scale * np.concatenate([positives, negatives])
         svm.fit(examples, np.arange(len(examples)) < len(positives))
         self.weights, self.bias = svm.coef_[0] * scale, float(svm.intercept_[0])
-        self.negatives, self.new = negatives[self.margins(negatives) >= EASY], 0
+        margins = self.margins(negatives)
+        hardest = np.sort(margins)[-REFIT:]
+        self.negatives, self.new = negatives[margins >= min(EASY, hardest[0])], 0
 
 
 class BoxRidge:
