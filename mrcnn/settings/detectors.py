@@ -57,16 +57,20 @@ def ssd_settings(side: int) -> dict[str, Any]:
     }
 
 
+def _fast_rcnn(settings):
+    """About 2000 proposals, of which the best do not come first (Girshick 2015, section 5.5); in small images fewer."""
+    regions = min(2000, 2 * (settings["IMAGE_MAX_DIM"] or 1024))
+    return {"POST_NMS_ROIS_TRAINING": regions, "POST_NMS_ROIS_INFERENCE": regions}
+
+
 def _rcnn(settings):
-    """Girshick et al. 2014: 128 regions a step, a quarter of them objects, 16 of 227 pixels of context, and about
-    2000 proposals. In small images regions are smaller, and fewer."""
-    side = settings["IMAGE_MAX_DIM"] or 1024
-    size, regions = min(224, max(32, 3 * side // 8)), min(2000, 2 * side)
+    """Girshick et al. 2014: 128 regions a step, a quarter of them objects, 16 of 227 pixels of context. In small images
+    regions are smaller."""
+    size = min(224, max(32, 3 * (settings["IMAGE_MAX_DIM"] or 1024) // 8))
     return {
+        **_fast_rcnn(settings),
         "RCNN_CROP_SIZE": size,
         "RCNN_CONTEXT": round(size * 16 / 227),
-        "POST_NMS_ROIS_TRAINING": regions,
-        "POST_NMS_ROIS_INFERENCE": regions,
         "TRAIN_ROIS_PER_IMAGE": max(8, 128 // settings["IMAGES_PER_GPU"]),
         "ROI_POSITIVE_RATIO": 0.25,
         "APPEND_GT_ROIS": True,
@@ -86,6 +90,7 @@ _DENSE = {
 
 PRACTICE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "rcnn": _rcnn,
+    "fast_rcnn": _fast_rcnn,
     "retinanet": _retinanet,
     "fcos": _fcos,
     "ssd": lambda settings: ssd_settings(int(settings["IMAGE_MAX_DIM"] or 300)),
