@@ -46,11 +46,11 @@ def _convolved(x, channels, size, name, **options):
     )(x)
 
 
-def ssd_maps(c3: Tensor, c4: Tensor, sides: Sequence[Sequence[int]], width: int = 64) -> list[Tensor]:
+def ssd_maps(fine: Tensor, coarse: Tensor, sides: Sequence[Sequence[int]], width: int = 64) -> list[Tensor]:
     """The maps, finest first.
 
     Args:
-        c3, c4: a backbone's maps of strides 8 and 16.
+        fine, coarse: two maps of a backbone, in SSD300 those of strides 8 and 16.
         sides: (height, width) of all maps. From the third on each is made of the one before by a 3x3 convolution:
             without padding where that makes it as small as wanted, else with a stride of 2.
         width: VGG-16's; the maps behind the backbone have 16, 8, 4, 4, ... times as many channels.
@@ -59,10 +59,10 @@ def ssd_maps(c3: Tensor, c4: Tensor, sides: Sequence[Sequence[int]], width: int 
         ValueError: a map cannot be that small behind the one before.
     """
     # The 5th pooling and the first dense layer of VGG-16, with a stride of 1 and, in turn, holes (dilation).
-    x = layers.MaxPooling2D(3, strides=1, padding="same", name="dense_pool5")(c4)
+    x = layers.MaxPooling2D(3, strides=1, padding="same", name="dense_pool5")(coarse)
     x = _convolved(x, 16 * width, 3, "fc6", padding="same", dilation_rate=6)
     x = _convolved(x, 16 * width, 1, "fc7")
-    maps = [L2Scale(name="dense_l2scale")(c3), x]
+    maps = [L2Scale(name="dense_l2scale")(fine), x]
     for i, wanted in enumerate(sides[2:], start=8):
         channels = (8 if i == 8 else 4) * width
         x = _convolved(x, channels // 2, 1, f"conv{i}_1")

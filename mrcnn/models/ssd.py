@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,8 +33,9 @@ class SSD(DenseDetector):
     limit = "class"
 
     def maps(self, config: Config, image: Tensor) -> list[Tensor]:
-        _, _, c3, c4, _ = parts.backbone(config, image)
-        return ssd_maps(c3, c4, compute_backbone_shapes(config, config.IMAGE_SHAPE).tolist(), config.BACKBONE_WIDTH)
+        maps, first = parts.backbone(config, image), round(math.log2(config.BACKBONE_STRIDES[0])) - 1
+        sides = compute_backbone_shapes(config, config.IMAGE_SHAPE).tolist()
+        return ssd_maps(*maps[first : first + 2], sides, config.BACKBONE_WIDTH)
 
     def head(self, config: Config, maps: list[Tensor]) -> Levels:
         classes, boxes = [], []

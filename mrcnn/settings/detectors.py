@@ -36,9 +36,11 @@ def _fcos(settings):
 
 def ssd_settings(side: int) -> dict[str, Any]:
     """SSD for images of `side` pixels: maps down to a single cell, and the scales of the paper for as many (Liu et al.
-    2016, section 2.2): a smaller one for the first, then in equal steps."""
-    cells = -(-side // 16)
-    strides = [8.0, 16.0]
+    2016, section 2.2): a smaller one for the first, then in equal steps. In small images the first map is the stride
+    4's, so that there are six maps too, and not too few places for the small boxes."""
+    first = 8 if side >= 256 else 4
+    cells = -(-side // (2 * first))
+    strides = [float(first), 2.0 * first]
     while cells > 1:
         cells, stride = (cells - 2, None) if 3 <= cells <= 5 else (-(-cells // 2), 2 * strides[-1])
         strides.append(stride or side / cells)

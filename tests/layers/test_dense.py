@@ -143,7 +143,7 @@ def test_l2_scale():
 
 
 @pytest.mark.parametrize(
-    "side, sides", [(300, (38, 19, 10, 5, 3, 1)), (128, (16, 8, 4, 2, 1)), (512, (64, 32, 16, 8, 4, 2, 1))]
+    "side, sides", [(300, (38, 19, 10, 5, 3, 1)), (128, (32, 16, 8, 4, 2, 1)), (512, (64, 32, 16, 8, 4, 2, 1))]
 )
 def test_maps_of_ssd(side, sides):
     from mrcnn.ops.anchors import backbone_shapes
