@@ -214,11 +214,12 @@ def validate(args):
 
 
 def train(args, model, train_set, val_set):
-    """Train: a run from scratch goes in one stage with a cosine schedule, fine-tuning in the original's three."""
+    """Train: a run from scratch goes in one stage with a cosine schedule, fine-tuning in the original's three, but that
+    of R-CNN, each of whose stages ends with SVMs, in one."""
     config = model.config
     print(f"Training on {len(train_set.image_ids)} images of {train_set.num_classes - 1} classes.")
     rate = config.LEARNING_RATE
-    if args.dataset is None or args.layers or args.epochs:
+    if args.dataset is None or args.layers or args.epochs or config.DETECTOR == "rcnn":
         epochs = options.last_epoch(args)
         if args.dataset is None:
             rate = from_scratch(rate, epochs * config.STEPS_PER_EPOCH)
