@@ -5,7 +5,7 @@
 
 All have the same light backbone, random weights, seed and images. What is evaluated is the running mean of the weights.
 What was measured is kept under --results, a file a system: after an interruption the same command goes on, and the
-table has all that is there.
+table, which is written to --output, has all that is there.
 """
 
 import os
@@ -21,6 +21,7 @@ from mrcnn.cli import program
 program.begin(__name__)
 
 import json
+import platform
 import time
 from dataclasses import dataclass, field
 
@@ -141,6 +142,12 @@ def _cell(value, width):
     return f"{value:>{width}}" if isinstance(value, int) else f"{value:>{width}.3f}"
 
 
+def machine():
+    """What the numbers depend on beside the code."""
+    parts = f"{os.cpu_count()} CPUs", f"Python {platform.python_version()}", f"Keras {keras.__version__}"
+    return ", ".join([*parts, f"on {keras.backend.backend()}"])
+
+
 def main():
     """Measure what is not measured yet, and print the table."""
     parser = arguments.Parser("lineage.py", __doc__)
@@ -148,9 +155,11 @@ def main():
     parser.add_argument("--minutes", type=arguments.number(0.01), default=10, help="of training a system (default: 10)")
     parser.add_argument("--seed", type=arguments.whole(0, 2**31 - 1), default=0)
     parser.add_argument("--results", type=arguments.path, default="logs/lineage", metavar="DIR")
+    parser.add_argument("--output", type=arguments.path, default=Path(__file__).with_suffix(".txt"), metavar="TXT")
     parser.add_run("logs")
     args = parser.parse_args()
     arguments.check_folder(args.logs)
+    arguments.check_output(args.output, [".txt"])
     folder = Path(args.results)
     folder.mkdir(parents=True, exist_ok=True)
     train, val = datasets()
@@ -164,7 +173,10 @@ def main():
                 new.write_text(json.dumps(found, indent=1))
         if path.exists():
             results[name] = json.loads(path.read_text())
-    print(f"\n{len(train.image_ids)} training images, {len(val.image_ids)} held out\n\n{table(results)}")
+    report = f"{len(train.image_ids)} training images, {len(val.image_ids)} held out; {machine()}\n\n{table(results)}\n"
+    with whole(args.output) as new:
+        new.write_text(report)
+    print(f"\n{report}\nin {args.output}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What lies between the stages of a cascade: the boxes of one stage are the regions of the next."""
+"""What the stages of a cascade have between them: the boxes of one are the regions of the next, and all read the same
+maps."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -37,3 +38,29 @@ class RefineBoxes(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "std_dev": self.std_dev}
+
+
+@keras.saving.register_keras_serializable("mrcnn")
+class ScaledGradient(layers.Layer):
+    """The identity, whose gradient is multiplied by a number: by one over the number of the heads that read a map, it
+    learns as much from all of them as from one (Detectron2's cascade).
+
+    Args:
+        scale: the number.
+
+    Input and output: a tensor of any shape.
+    """
+
+    def __init__(self, scale: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def call(self, x: Tensor) -> Tensor:
+        constant = ops.stop_gradient(x)
+        return constant + self.scale * (x - constant)
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale}

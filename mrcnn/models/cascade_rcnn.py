@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from mrcnn.layers.cascade import RefineBoxes
+from mrcnn.layers.cascade import RefineBoxes, ScaledGradient
 from mrcnn.models import parts
 from mrcnn.models.faster_rcnn import box_losses, faster_rcnn_losses
 from mrcnn.models.mask_rcnn import MaskRCNN, instance_losses
@@ -47,7 +47,9 @@ class CascadeRCNN(MaskRCNN):
         meta: Tensor,
     ) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
-        for stage in range(len(config.CASCADE_IOUS) + 1):
+        stages = len(config.CASCADE_IOUS) + 1
+        levels = [ScaledGradient(1 / stages, name=f"mrcnn_p{i}")(x) for i, x in enumerate(levels, start=2)]
+        for stage in range(stages):
             if stage:
                 rois = _refine(config, stage - 1, sampled.rois, outputs[f"{parts.stage_prefix(stage - 1)}_bbox"], meta)
                 sampled = parts.relabelled_rois(config, stage, rois, truth)

@@ -1,5 +1,6 @@
 """Cascade R-CNN: three box heads in a row, learning at rising IoU."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -8,7 +9,7 @@ from quick import QuickConfig
 
 from mrcnn import losses
 from mrcnn.data.batches import DataGenerator
-from mrcnn.layers.cascade import RefineBoxes
+from mrcnn.layers.cascade import RefineBoxes, ScaledGradient
 from mrcnn.models.cascade_rcnn import CascadeRCNN, cascade_rcnn_losses
 from mrcnn.models.mask_rcnn import mask_rcnn_losses
 from mrcnn.ops import boxes
@@ -46,6 +47,19 @@ def test_detection(tmp_path):
     distance = np.abs(rows[:, None, :4] - expected).max(axis=-1).min(axis=1)
     np.testing.assert_allclose(distance, 0, atol=1e-5)
     assert found["mrcnn_mask"].shape == (1, 4, 28, 28, 2)
+
+
+def test_the_gradient_is_scaled_and_nothing_else():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False), ScaledGradient(0.25)])
+    x, kernel = np.array([[1.0, 3.0]], "float32"), model.layers[0].kernel
+    kernel.assign([[0.1], [0.7]])
+    before = ops.convert_to_numpy(kernel)
+    np.testing.assert_array_equal(
+        model.predict(x, verbose=0), keras.Model(model.inputs, model.layers[0].output).predict(x, verbose=0)
+    )
+    model.compile(keras.optimizers.SGD(1.0), loss=lambda y, found: ops.sum(found))
+    model.fit(x, np.zeros((1, 1)), verbose=0)
+    np.testing.assert_allclose(before - ops.convert_to_numpy(kernel), 0.25 * x.T, rtol=1e-6)
 
 
 def test_each_stage_learns_from_better_regions(tmp_path):
