@@ -270,7 +270,6 @@ class Network:
         if self.epoch >= epochs:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
         _check_sets(self.config, train_dataset, val_dataset, custom_callbacks or ())
-        self.config.CLASS_NAMES = list(train_dataset.class_names)
         self._choose_layers(layers, epochs)
         start, shared = self.epoch, self._shared(seed, workers)
         generator = DataGenerator(
@@ -355,7 +354,7 @@ class Network:
 
 
 def _check_sets(config, train_dataset, val_dataset, callbacks):
-    """Refuse sets that do not fit, and print what is wrong with the first."""
+    """Refuse sets that do not fit, print what is wrong with the first, and note its classes in the config."""
     held_out = [val_dataset, *(x.dataset for x in callbacks if isinstance(x, Evaluation))]
     check_training(config, train_dataset, [dataset for dataset in held_out if dataset is not None])
     problems = train_dataset.validate(quick=True, verbose=0)
@@ -364,3 +363,4 @@ def _check_sets(config, train_dataset, val_dataset, callbacks):
         print("train_dataset.validate() lists them all. Training goes on without what is left out.")
     for remark in remarks(train_dataset, config):
         print(remark)
+    config.CLASS_NAMES = list(train_dataset.class_names)
