@@ -16,7 +16,7 @@ from mrcnn.data.selective_search import MODES, selective_search
 from mrcnn.ops.files import cache_folder, whole
 
 # Part of the cache folder's name: raise it with every change that alters what is found.
-VERSION = 1
+VERSION = 2
 
 
 class WithProposals:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 from skimage import color
 from skimage.segmentation import felzenszwalb
@@ -27,13 +28,18 @@ MODES = {
 COLOURS, TEXTURES, DIRECTIONS = 25, 10, 8  # bins of the histograms, and directions of the gradient
 
 
+# Pixels to which wider images are reduced, as the search takes long in large ones, and finds textures in the place of
+# objects (Girshick et al. 2014, section 2.2).
+WIDTH = 500
+
+
 def selective_search(image: np.ndarray, mode: str = "fast", smallest: int = 6, seed: int = 0) -> np.ndarray:
     """Proposals of an image.
 
     Args:
         image: [H, W, 3] of 0..255, RGB; of more channels the first three count, one or none stands for gray.
         mode: a key of `MODES`: the paper's fast one, or the full one, with ten times the hierarchies.
-        smallest: least side of a box, in pixels.
+        smallest: least side of a box, in pixels of the image as it is searched, no wider than `WIDTH`.
         seed: of the order, in which chance has a part.
 
     Returns:
@@ -43,6 +49,10 @@ def selective_search(image: np.ndarray, mode: str = "fast", smallest: int = 6, s
     if image.ndim == 2 or image.shape[2] == 1:
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     image = np.clip(image[..., :3], 0, 255).astype("uint8")
+    height, width = image.shape[:2]
+    if width > WIDTH:
+        size = WIDTH, max(1, round(height * WIDTH / width))
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     spaces, scales, measures = MODES[mode]
     groups, ranks = [], []
     for space in spaces:
@@ -59,7 +69,8 @@ def selective_search(image: np.ndarray, mode: str = "fast", smallest: int = 6, s
     boxes = np.concatenate(groups)[np.argsort(np.concatenate(ranks), kind="stable")]
     boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= smallest]
     _, first = np.unique(boxes, axis=0, return_index=True)
-    return boxes[np.sort(first)].astype("int32")
+    scale = np.array([height / image.shape[0], width / image.shape[1]] * 2)
+    return np.rint(boxes[np.sort(first)] * scale).astype("int32")
 
 
 def _normalised(image):

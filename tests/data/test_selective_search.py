@@ -39,6 +39,17 @@ def test_more_hierarchies_find_more(squares):
     assert fast < full
 
 
+def test_wide_images_are_reduced(squares, monkeypatch):
+    """What is searched is no wider than that; the boxes are of the image itself."""
+    monkeypatch.setattr("mrcnn.data.selective_search.WIDTH", 80)
+    found = selective_search(np.kron(squares, np.ones((3, 3, 1), "uint8")))
+    truth = np.array([[10, 8, 30, 32], [25, 50, 55, 74], [0, 0, 60, 80]], float) * 3
+    best = overlaps(found.astype(float), truth).max(axis=0)
+    assert (best > 0.9).all(), best
+    assert (found % 3 == 0).all() and (found[:, 2:] <= (180, 240)).all()
+    assert (found[:, 2:] - found[:, :2]).min() >= 6 * 3
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_other_channels(squares, channels):
     image = squares[..., :1] if channels == 1 else np.concatenate([squares, squares[..., :1]], axis=-1)
