@@ -69,8 +69,8 @@ def selective_search(image: np.ndarray, mode: str = "fast", smallest: int = 6, s
     boxes = np.concatenate(groups)[np.argsort(np.concatenate(ranks), kind="stable")]
     boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= smallest]
     _, first = np.unique(boxes, axis=0, return_index=True)
-    scale = np.array([height / image.shape[0], width / image.shape[1]] * 2)
-    return np.rint(boxes[np.sort(first)] * scale).astype("int32")
+    factors = np.array([height / image.shape[0], width / image.shape[1]] * 2)
+    return np.rint(boxes[np.sort(first)] * factors).astype("int32")
 
 
 def _normalised(image):
