@@ -45,15 +45,22 @@ TIMED = 20  # images whose detection is timed
 
 @dataclass
 class System:
-    """A row of the table: a detector, settings on top of its practice, and what is new in it."""
+    """A row of the table.
+
+    Attributes:
+        detector, settings: its name, and settings on top of its practice.
+        new: what is new in it.
+        share: of the minutes for steps; R-CNN needs the rest for what comes behind them.
+    """
 
     detector: str
     new: str
     settings: dict = field(default_factory=dict)
+    share: float = 1.0
 
 
 SYSTEMS = {
-    "rcnn": System("rcnn", "a network on the crop of each proposal, SVMs"),
+    "rcnn": System("rcnn", "a network on the crop of each proposal, SVMs", share=0.4),
     "fast_rcnn": System("fast_rcnn", "one network for all proposals, RoI pooling", {"ROI_ALIGN": "pool"}),
     "fast_rcnn_align": System("fast_rcnn", "the same with RoIAlign"),
     "faster_rcnn": System("faster_rcnn", "proposals by the network itself"),
@@ -80,8 +87,10 @@ def datasets():
 
 def config_of(system, own):
     config = shapes.ShapesConfig()
-    common = {"VALIDATION_STEPS": 0, "DETECTION_MIN_CONFIDENCE": 0.05}
-    return config.update(**practice(system.detector, config.to_dict()) | common | system.settings | own)
+    settings = practice(system.detector, config.to_dict())
+    least = min(0.05, settings.get("DETECTION_MIN_CONFIDENCE", 1))  # COCO's AP counts what is unsure, too
+    common = {"VALIDATION_STEPS": 0, "DETECTION_MIN_CONFIDENCE": least}
+    return config.update(**settings | common | system.settings | own)
 
 
 def arithmetic(model, image):
@@ -111,7 +120,7 @@ def measure(system, args, train, val):
     config = config_of(system, own)
     start = time.time()
     model = build_detector("training", config, args.logs)
-    clock = Clock(args.minutes, config.LEARNING_RATE)
+    clock = Clock(args.minutes * system.share, config.LEARNING_RATE)
     model.train(train, None, config.LEARNING_RATE, 10**6, "all", custom_callbacks=[clock], augment=True, seed=args.seed)
     minutes = (time.time() - start) / 60
     detector = build_detector("inference", config_of(system, {**own, "IMAGES_PER_GPU": 1}), args.logs)
@@ -122,7 +131,12 @@ def measure(system, args, train, val):
     box, mask = metrics["bbox"], metrics.get("segm", {})
     values = [box["AP"], box["AP50"], box["AP75"], mask.get("AP"), detector.keras_model.count_params() / 1e6]
     values += [arithmetic(detector, images[0]) / 1e9, seconds(detector, images), minutes, clock.steps]
-    return dict(zip(COLUMNS, values, strict=True)) | {"loss": clock.loss()}
+    return dict(zip(COLUMNS, values, strict=True)) | {"loss": clock.loss(), "run": run_of(args)}
+
+
+def run_of(args):
+    """What results have to have in common to stand in one table."""
+    return {"minutes": args.minutes, "seed": args.seed, "config": args.config}
 
 
 def table(results):
@@ -166,13 +180,14 @@ def main():
     results = {}
     for name in SYSTEMS:
         path = folder / f"{name}.json"
-        if name in args.systems and not path.exists():
+        found = json.loads(path.read_text()) if path.exists() else {}
+        if name in args.systems and found.get("run") != run_of(args):
             print(f"\n{name}: {args.minutes:g} minutes", flush=True)
             found = measure(SYSTEMS[name], args, train, val)
             with whole(path) as new:
                 new.write_text(json.dumps(found, indent=1))
-        if path.exists():
-            results[name] = json.loads(path.read_text())
+        if found.get("run") == run_of(args):
+            results[name] = found
     report = f"{len(train.image_ids)} training images, {len(val.image_ids)} held out; {machine()}\n\n{table(results)}\n"
     with whole(args.output) as new:
         new.write_text(report)

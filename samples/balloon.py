@@ -149,9 +149,10 @@ def make_config(args, path):
     earlier = run_of(args.logs, changes.get("NAME", BalloonConfig.NAME), path).epoch and stored.exists()
     config = BalloonConfig.from_json(stored) if earlier else BalloonConfig()
     if args.detector and args.detector != config.DETECTOR:
-        changes = {**practice(args.detector, {**config.to_dict(), **changes}), **changes}
+        changes = {**practice(args.detector, {**config.to_dict(), **changes}, BalloonConfig().to_dict()), **changes}
     if args.command == "evaluate":
-        changes.setdefault("DETECTION_MIN_CONFIDENCE", 0.05)  # AP counts every detection, however unsure
+        # AP counts every detection, however unsure.
+        changes.setdefault("DETECTION_MIN_CONFIDENCE", min(0.05, config.DETECTION_MIN_CONFIDENCE))
     return config.update(**changes)
 
 

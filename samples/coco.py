@@ -158,18 +158,22 @@ def make_config(args, num_classes):
     if args.command == "train":  # a stored config has the name of the run that its weights are of
         changes = {"NAME": config_class.NAME, **changes}
     if args.detector and args.detector != config.DETECTOR:
-        changes = {**practice(args.detector, {**config.to_dict(), **changes}), **changes}
+        if args.goes_on:
+            raise ValueError(
+                f"{args.model} is of a {config.DETECTOR}; a {args.detector} cannot go on with it: leave --model out."
+            )
+        changes = {**practice(args.detector, {**config.to_dict(), **changes}, config_class().to_dict()), **changes}
     if args.steps:
         # A short epoch is not followed by a long validation.
         changes = {"VALIDATION_STEPS": min(args.steps, config.VALIDATION_STEPS), **changes}
         changes["STEPS_PER_EPOCH"] = args.steps
     if args.command == "evaluate":
         # COCO's AP counts every detection, however unsure.
-        changes = {"DETECTION_MIN_CONFIDENCE": 0.05, **changes}
+        changes = {"DETECTION_MIN_CONFIDENCE": min(0.05, config.DETECTION_MIN_CONFIDENCE), **changes}
     if args.command == "detect":
         # Published weights come with the score from which AP counts, which is far too low for a picture.
         changes = {"DETECTION_MIN_CONFIDENCE": max(0.5, config.DETECTION_MIN_CONFIDENCE), **changes}
-    if args.command == "detect" and config.IMAGE_RESIZE_MODE == "square":
+    if args.command == "detect" and config.IMAGE_RESIZE_MODE == "square" and config.DETECTOR != "ssd":
         changes = {"IMAGE_RESIZE_MODE": "rect", **changes}  # no padding to compute
     return config.update(**changes)
 

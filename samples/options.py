@@ -6,6 +6,7 @@ import re
 from mrcnn.cli import arguments
 from mrcnn.data.augment import RECIPES
 from mrcnn.settings import SETTINGS
+from mrcnn.settings.checks import DETECTORS
 
 
 def parse(argv, sample, logs):
@@ -91,7 +92,8 @@ def machines(text):
 
 def contradiction(args):
     """What does not go together in the command line, as a sentence, or None."""
-    training, every = args.command == "train", args.eval_every or 0
+    training, every, detector = args.command == "train", args.eval_every or 0, args.detector
+    boxes_alone = args.sample.keypoints and detector and "keypoints" not in DETECTORS[detector]
     rules = [
         (args.download and not args.dataset, "--download needs --dataset, the folder to put COCO in"),
         (args.patience and not every, "--patience counts the evaluations of --eval-every; give both"),
@@ -99,6 +101,7 @@ def contradiction(args):
         (every > last_epoch(args), f"--eval-every {every} never comes: training ends after epoch {last_epoch(args)}"),
         (every and args.detector == "rcnn", "--eval-every does not go with --detector rcnn: its SVMs come last"),
         (every and args.machines, "--eval-every does not go with --machines; evaluate the checkpoints afterwards"),
+        (boxes_alone, f"--detector {detector} finds no keypoints; mask_rcnn and cascade_rcnn do"),
         (args.image and args.video, "--image does not go with --video"),
         (args.limit and args.video, "--limit does not go with --video"),
         (not training and args.model == "imagenet", "--model imagenet is to train from; it finds nothing itself"),

@@ -34,10 +34,10 @@ class DenseTargets:
         return {"input_dense_class_ids": class_ids, "input_dense_boxes": boxes, "input_anchors": self.anchors}
 
 
-def by_overlap(anchors: np.ndarray, low: float, high: float, forced: bool = True) -> Matcher:
+def by_overlap(anchors: np.ndarray, low: float, high: float) -> Matcher:
     """The matcher of anchors [A, 4] in pixels by their IoU with instances; see `match_anchors`."""
     blocks = AnchorBlocks(anchors)
-    return lambda class_ids, boxes: match_anchors(blocks, class_ids, boxes, low, high, forced)
+    return lambda class_ids, boxes: match_anchors(blocks, class_ids, boxes, low, high, forced=True)
 
 
 def by_place(places: np.ndarray, counts: Sequence[int], radius: float) -> Matcher:

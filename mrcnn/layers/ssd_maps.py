@@ -30,8 +30,9 @@ class L2Scale(layers.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        square = ops.sum(ops.square(ops.cast(inputs, "float32")), axis=-1, keepdims=True)
-        return inputs * ops.cast(ops.rsqrt(ops.maximum(square, 1e-24)), inputs.dtype) * self.scale
+        x = ops.cast(inputs, "float32")  # float16 has no number as large as one over the length may be
+        square = ops.sum(ops.square(x), axis=-1, keepdims=True)
+        return ops.cast(x * ops.rsqrt(ops.maximum(square, 1e-24)) * ops.cast(self.scale, "float32"), inputs.dtype)
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
         return tuple(input_shape)

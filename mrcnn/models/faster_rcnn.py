@@ -5,6 +5,7 @@ By default it stands on a pyramid (Lin et al. 2017); BACKBONE_STRIDES of one num
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -154,14 +155,22 @@ class FasterRCNN(Detector):
         outputs = heads([detections[:, :slots, :4], metas, *levels])
         return found | {name: keras.ops.convert_to_numpy(x) for name, x in outputs.items()}
 
+    def _forget_compiled(self):
+        super()._forget_compiled()
+        self.__dict__.pop("_proposer", None)
+
+    @functools.cached_property
+    def _proposer(self):
+        """The graph as far as the proposals, compiled once for all images."""
+        graph = self.keras_model
+        return Compiled(keras.Model(graph.inputs, graph.get_layer("ROI").output))
+
     def regions(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """What the RPN proposes in images: of each [n, 4] float32 in its pixels, the best first."""
         self._need("inference")
-        graph = self.keras_model
-        network = Compiled(keras.Model(graph.inputs, graph.get_layer("ROI").output))
         results: list[Any] = [None] * len(images)
         for members, molded, metas, shapes, windows in self._molded(images):
-            found = keras.ops.convert_to_numpy(network(self.inputs(molded, metas)))
+            found = keras.ops.convert_to_numpy(self._proposer(self.inputs(molded, metas)))
             for i, rows, place in zip(members, found, self._places(molded, shapes, windows), strict=True):
                 rows = to_original(rows[rows.any(axis=1)], place)
                 results[i] = to_pixels(rows, place.original[:2], place.normalization).astype("float32")

@@ -15,6 +15,7 @@ from mrcnn.data.proposals import WithProposals
 from mrcnn.models.fast_rcnn import FastRCNN
 from mrcnn.models.faster_rcnn import FasterRCNN
 from mrcnn.settings import Config
+from mrcnn.settings.checks import LOSSES
 
 
 def train_four_step(
@@ -73,7 +74,7 @@ def _changed(config: Config, part: str, **settings: Any) -> Config:
 
 
 def _without_head(config):
-    return {name: 0.0 if name.startswith("mrcnn_") else value for name, value in config.LOSS_WEIGHTS.items()}
+    return {**config.LOSS_WEIGHTS, **{name: 0.0 for name in LOSSES if name.startswith("mrcnn_")}}
 
 
 def _with_proposals(model, dataset):

@@ -35,7 +35,7 @@ class SSD(DenseDetector):
     def maps(self, config: Config, image: Tensor) -> list[Tensor]:
         maps, first = parts.backbone(config, image), round(math.log2(config.BACKBONE_STRIDES[0])) - 1
         sides = compute_backbone_shapes(config, config.IMAGE_SHAPE).tolist()
-        return ssd_maps(*maps[first : first + 2], sides, config.BACKBONE_WIDTH)
+        return ssd_maps(maps[first], maps[first + 1], sides, config.BACKBONE_WIDTH)
 
     def head(self, config: Config, maps: list[Tensor]) -> Levels:
         classes, boxes = [], []

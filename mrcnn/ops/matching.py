@@ -1,7 +1,7 @@
 """Matching: which ground truth each candidate box (an anchor, a proposal) stands for, or that it stands for none.
 
-One rule for the RPN (0.3 and 0.7, forced), RetinaNet (0.4 and 0.5), SSD (0.5 and 0.5, forced) and the stages of a
-cascade (0.5 and 0.5, 0.6 and 0.6, ...), in two forms: `match` for arrays and tensors, `match_anchors` for hundreds of
+One rule for the RPN (0.3 and 0.7, forced), RetinaNet (0.4 and 0.5, forced), SSD (0.5 and 0.5, forced) and the stages of
+a cascade (0.5 and 0.5, 0.6 and 0.6, ...), in two forms: `match` for arrays and tensors, `match_anchors` for hundreds of
 thousands of anchors. FCOS has no anchors, and another rule: `match_points`.
 """
 
@@ -165,7 +165,7 @@ def match_points(
     Args:
         places: [A, 4], squares about the places, as large as a cell of their level.
         radius: how near, in sides of the square along both axes.
-        bounds: [A, 2]; the farthest side of the instance is farther away than the first and not as far as the second.
+        bounds: [A, 2]; the farthest side of the instance is farther away than the first and no farther than the second.
         class_ids: [G] int; above 0 instances, below 0 crowds.
         gt_boxes: [G, 4] in the places' unit.
         crowd_overlap: share of a square's area inside a crowd from which on it lies in it.
@@ -182,7 +182,7 @@ def match_points(
         distances = np.concatenate([centres - box[:2], box[2:] - centres], axis=-1)
         farthest, off = distances.max(axis=1), np.abs(centres - (box[:2] + box[2:]) / 2).max(axis=1)
         fits = (distances.min(axis=1) > 0) & (off < radius * side) & (size < smallest)
-        fits &= (farthest > bounds[:, 0]) & (farthest < bounds[:, 1])
+        fits &= (farthest > bounds[:, 0]) & (farthest <= bounds[:, 1])
         labels[fits], best[fits], smallest[fits] = 1, i, size
     for i in np.flatnonzero(class_ids < 0):
         inside = overlaps(places, gt_boxes[i : i + 1], over="first")[:, 0] >= crowd_overlap

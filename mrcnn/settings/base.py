@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ class Settings:
         self._derive()
         c: Any = self
         losses = LOSSES + MORE_LOSSES
-        others = [name for name in c.LOSS_WEIGHTS if name not in losses]
+        others = [x for x in c.LOSS_WEIGHTS if x not in losses and not re.fullmatch(r"mrcnn_\d+_(class|bbox)_loss", x)]
         if others:
             warnings.warn(
                 f"{type(self).__name__}.LOSS_WEIGHTS: {', '.join(others)} weighs nothing; the losses are "

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.settings.config import Config
+
 # P3 to P7.
 DENSE_STRIDES = [8, 16, 32, 64, 128]
 
@@ -99,12 +101,20 @@ PRACTICE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 }
 
 
-def practice(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def practice(name: str, settings: Mapping[str, Any], plain: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Settings that make a config, one for Mask R-CNN, one for another detector:
     `config.update(**practice("retinanet", config.to_dict()))`.
 
     Args:
         name: of the detector, as DETECTOR has it.
         settings: of the config; the size of its images and its scales of anchors count.
+        plain: settings that take the place of those which the practice of the config's own detector has changed;
+            default those of `Config`.
     """
-    return {"DETECTOR": name, **PRACTICE.get(name, lambda settings: {})(settings)}
+    plain = Config().to_dict() if plain is None else plain
+    changed = {key: plain[key] for key in PRACTICE.get(settings.get("DETECTOR", name), _nothing)(settings)}
+    return {**changed, "DETECTOR": name, **PRACTICE.get(name, _nothing)({**settings, **changed})}
+
+
+def _nothing(settings):
+    return {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.settings.checks import MAP_STRIDES, PYRAMIDS, SETTINGS
+from mrcnn.settings.checks import MAP_STRIDES, ONE_STAGE, PYRAMIDS, SETTINGS
 from mrcnn.settings.kinds import short
 
 # Each yields a sentence for what is wrong. They see values of the right type alone.
@@ -32,7 +32,7 @@ def _sides(c):
 
 
 def _levels(c):
-    scales, levels = len(c.RPN_ANCHOR_SCALES), len(c.BACKBONE_STRIDES)
+    scales, levels, strides = len(c.RPN_ANCHOR_SCALES), len(c.BACKBONE_STRIDES), list(c.BACKBONE_STRIDES)
     if scales != levels:
         yield (
             f"RPN_ANCHOR_SCALES has {scales} values for {levels} pyramid levels; give one scale for each entry of "
@@ -45,6 +45,11 @@ def _levels(c):
         )
     if sorted(c.BACKBONE_STRIDES) != list(c.BACKBONE_STRIDES):
         yield f"BACKBONE_STRIDES is {short(c.BACKBONE_STRIDES)}; they go from the finest map to the coarsest."
+    elif levels > 1 and c.DETECTOR not in ONE_STAGE and not callable(c.BACKBONE) and strides != [4, 8, 16, 32, 64]:
+        yield (
+            f"BACKBONE_STRIDES is {short(c.BACKBONE_STRIDES)}; the pyramid of {c.DETECTOR} has the strides 4, 8, 16, "
+            "32 and 64."
+        )
     if not len(c.RPN_ANCHOR_RATIOS):
         yield "RPN_ANCHOR_RATIOS is empty; give at least one."
 
@@ -59,6 +64,17 @@ def _dense_levels(c):
         yield (
             f"BACKBONE_STRIDES is {list(c.BACKBONE_STRIDES)}; the levels of {c.DETECTOR} double from 4 or 8 on up to "
             "32, 64 or 128, for instance [8, 16, 32, 64, 128]."
+        )
+
+
+def _cells(c):
+    strides, scales = list(c.BACKBONE_STRIDES), [np.ravel(x).tolist() for x in c.RPN_ANCHOR_SCALES]
+    if c.DETECTOR in PYRAMIDS and c.RPN_ANCHOR_STRIDE != 1:
+        yield f"RPN_ANCHOR_STRIDE is {c.RPN_ANCHOR_STRIDE}; {c.DETECTOR} looks at every place: 1."
+    if c.DETECTOR == "fcos" and (list(c.RPN_ANCHOR_RATIOS) != [1] or scales != [[x] for x in strides]):
+        yield (
+            "FCOS has cells in the place of anchors: RPN_ANCHOR_RATIOS [1], and RPN_ANCHOR_SCALES as BACKBONE_STRIDES; "
+            "mrcnn.settings.detectors.practice has what it needs."
         )
 
 
@@ -129,7 +145,7 @@ def _keypoints(c):
         )
 
 
-RULES = (_sides, _levels, _dense_levels, _ssd, _crops, _channels, _mask_shape, _positives, _keypoints)
+RULES = (_sides, _levels, _dense_levels, _cells, _ssd, _crops, _channels, _mask_shape, _positives, _keypoints)
 
 
 def problems(config: Any, model: bool = True) -> Iterator[str]:

@@ -138,6 +138,8 @@ def test_l2_scale():
     layer = L2Scale(start=20.0)
     x = np.array([[[[3.0, 4.0], [0.0, 0.0]]]], "float32")
     np.testing.assert_allclose(ops.convert_to_numpy(layer(tensor(x))), [[[[12, 16], [0, 0]]]], rtol=1e-6)
+    half = L2Scale(start=20.0, dtype="float16")  # one over the length of nothing is more than it can hold
+    np.testing.assert_allclose(ops.convert_to_numpy(half(tensor(x))), [[[[12, 16], [0, 0]]]], rtol=1e-3)
     layer.scale.assign([1.0, 10.0])
     np.testing.assert_allclose(ops.convert_to_numpy(layer(tensor(x)))[0, 0, 0], [0.6, 8], rtol=1e-6)
 

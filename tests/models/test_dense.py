@@ -73,6 +73,13 @@ def test_what_the_head_should_say_is_detected(name, tmp_path):
 
 def test_settings_that_cannot_be():
     config = KiteConfig()
+    for change in ({"DETECTOR": "fcos", "BACKBONE_STRIDES": [8, 16, 32, 64, 128]}, {"RPN_ANCHOR_RATIOS": [0.5, 1, 2]}):
+        with pytest.raises(ValueError, match="FCOS has cells in the place of anchors: .*practice has what it needs"):
+            (config if "DETECTOR" in change else config_of("fcos")).update(**change)
+    with pytest.raises(ValueError, match="RPN_ANCHOR_STRIDE is 2; retinanet looks at every place"):
+        config_of("retinanet", RPN_ANCHOR_STRIDE=2)
+    with pytest.raises(ValueError, match="BACKBONE_STRIDES is .*; the pyramid of mask_rcnn has the strides 4, 8"):
+        config.update(BACKBONE_STRIDES=[8, 16, 32, 64, 128])
     with pytest.raises(ValueError, match=r"BACKBONE_STRIDES is \[4, 16, 32, 64, 128\]; the levels of retinanet double"):
         config.update(DETECTOR="retinanet", BACKBONE_STRIDES=[4, 16, 32, 64, 128])
     with pytest.raises(ValueError, match="SSD takes images of one size"):

@@ -22,7 +22,7 @@ def values(path):
 def test_four_steps(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(Network, "train", record(trained, Network.train))
-    config = QuickConfig().update(STEPS_PER_EPOCH=2, TRAIN_BN=False)
+    config = QuickConfig().update(STEPS_PER_EPOCH=2, TRAIN_BN=False, LOSS_WEIGHTS={"rpn_class_loss": 2.0})
     model = FasterRCNN("training", config, tmp_path)
     model.save_weights(tmp_path / "begin.h5")
     four_step.train_four_step(model, Kites(6), Kites(2), 0.01, 1)
@@ -33,6 +33,9 @@ def test_four_steps(tmp_path, monkeypatch):
         (FasterRCNN, "quick"),
         (FastRCNN, "quick-detector"),
     ]
+    (proposing, _), *_ = trained
+    heads = {key: value for key, value in proposing.keras_model.loss_weights.items() if key.startswith("mrcnn_")}
+    assert heads == dict.fromkeys(heads, 0) != {}  # else they would teach the network what a random head says
     begin, last = values(tmp_path / "begin.h5"), values(model.find_last())
     rpn, first, second = (values(path) for path in checkpoints(tmp_path))
 

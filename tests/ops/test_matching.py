@@ -198,7 +198,7 @@ def test_places_near_the_centre_of_an_instance():
     assert edge.tolist() == [-1, 1]
 
 
-@pytest.mark.parametrize("low, high, label", [(0, 20, -1), (0, 21, 1), (19, 64, 1), (20, 64, -1)])
+@pytest.mark.parametrize("low, high, label", [(0, 19, -1), (0, 20, 1), (19, 64, 1), (20, 64, -1)])
 def test_places_of_the_level_for_the_size(low, high, label):
     """The farthest side is 20 away."""
     labels, _ = match_points(

@@ -68,6 +68,11 @@ def test_real_people(tmp_path, capsys):
     assert "of 1 classes" in out and "mrcnn_keypoint_loss" in out
 
 
+def test_detectors_without_keypoints_are_refused(capsys):
+    code, _, err = run(capsys, "train", "--detector", "fcos")
+    assert code == 2 and "--detector fcos finds no keypoints; mask_rcnn and cascade_rcnn do" in err
+
+
 def test_a_set_without_keypoints_is_named(tmp_path, capsys):
     (tmp_path / "annotations").mkdir()
     code, _, err = run(capsys, "train", "--dataset", tmp_path)

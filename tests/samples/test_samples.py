@@ -19,6 +19,8 @@ import coco
 import pictures
 import shapes
 
+from mrcnn.settings.detectors import practice
+
 SMALL = """BACKBONE_WIDTH=4 TOP_DOWN_PYRAMID_SIZE=8 RPN_CHANNELS=8 MASK_CHANNELS=8 FPN_CLASSIF_FC_LAYERS_SIZE=16
 IMAGES_PER_GPU=2 IMAGE_MIN_DIM=64 IMAGE_MAX_DIM=64 POST_NMS_ROIS_TRAINING=32 POST_NMS_ROIS_INFERENCE=32
 TRAIN_ROIS_PER_IMAGE=8 VALIDATION_STEPS=1""".split()
@@ -276,6 +278,41 @@ def test_pictures_are_of_what_is_sure(words, saved, score, tmp_path):
     args = coco.parse_arguments([*words, "--model", str(tmp_path / "weights.h5"), "--dataset", "set"])
     args.image_only = False
     assert score == coco.make_config(args, 6).DETECTION_MIN_CONFIDENCE
+
+
+def test_another_detector_begins_a_run_of_its_own(tmp_path):
+    """With its own practice, in which nothing is left of that of the detector before."""
+    run = tmp_path / "shapes20200102T0304"
+    run.mkdir()
+    path = run / "mask_rcnn_shapes_0007.h5"
+    path.touch()
+    before = coco.shapes.ShapesConfig()
+    before.update(**practice("retinanet", before.to_dict())).to_json(run / "config.json")
+
+    def made(name, model):
+        args = coco.parse_arguments(["train", "--detector", name, "--model", str(model), "--logs", str(tmp_path)])
+        args.image_only = False
+        return coco.make_config(args, 6)
+
+    fresh = coco.shapes.ShapesConfig()
+    for name in ("faster_rcnn", "fcos", "ssd"):
+        expected = {**fresh.to_dict(), **practice(name, fresh.to_dict())}
+        assert made(name, path).to_dict() == coco.shapes.ShapesConfig.from_dict(expected).to_dict()
+        with pytest.raises(ValueError, match=f"0007.h5 is of a retinanet; a {name} cannot go on with it"):
+            made(name, "last")
+    assert made("retinanet", "last").DETECTOR == "retinanet"
+
+
+def test_ssd_detects_in_squares_if_it_learnt_so(tmp_path):
+    config = coco.shapes.ShapesConfig()
+    config.update(**{**practice("ssd", config.to_dict()), "IMAGE_RESIZE_MODE": "square"}).to_json(
+        tmp_path / "config.json"
+    )
+    for words, score in ((["detect"], 0.5), (["evaluate"], 0.01)):
+        args = coco.parse_arguments([*words, "--model", str(tmp_path / "weights.h5")])
+        args.image_only = False
+        made = coco.make_config(args, 6)
+        assert made.IMAGE_RESIZE_MODE == "square" and score == made.DETECTION_MIN_CONFIDENCE
 
 
 def test_only_last_goes_on_with_a_run(tmp_path):

@@ -355,7 +355,7 @@ def test_one_mean_for_all_channels():
 
 
 def test_weights_of_other_losses_weigh_nothing():
-    weights = {"rpn_class_loss": 2.0, "mrcnn_angle_loss": 1.0}
+    weights = {"rpn_class_loss": 2.0, "mrcnn_angle_loss": 1.0, "mrcnn_4_class_loss": 1.0}  # of a cascade's fourth stage
     with pytest.warns(
         UserWarning, match="Own.LOSS_WEIGHTS: mrcnn_angle_loss weighs nothing; the losses are rpn_class_"
     ):
