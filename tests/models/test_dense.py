@@ -84,7 +84,7 @@ def test_settings_that_cannot_be():
         config.update(DETECTOR="retinanet", BACKBONE_STRIDES=[4, 16, 32, 64, 128])
     with pytest.raises(ValueError, match="SSD takes images of one size"):
         config_of("ssd", IMAGE_RESIZE_MODE="rect")
-    with pytest.raises(ValueError, match="SSD_SCALES has 3 entries; the 4 maps of BACKBONE_STRIDES need 5"):
+    with pytest.raises(ValueError, match="SSD_SCALES has 3 entries; the 5 maps of BACKBONE_STRIDES need 6"):
         config_of("ssd", SSD_SCALES=[0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="DENSE_IOU is .* the lower one first"):
         config.update(DENSE_IOU=(0.5, 0.4))
