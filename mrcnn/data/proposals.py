@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import multiprocessing
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.selective_search import MODES, selective_search
+from mrcnn.data.selective_search import MODES, as_rgb, selective_search
 from mrcnn.ops.files import cache_folder, whole
 
 # Part of the cache folder's name: raise it with every change that alters what is found.
@@ -56,6 +56,7 @@ def load_proposals(dataset: Dataset, image_id: int, image: np.ndarray) -> np.nda
 
 def search(image: np.ndarray) -> np.ndarray:
     """What `selective_search` finds in an image, [n, 4] float32; it is searched once, and then kept in the cache."""
+    image = as_rgb(image)
     path = _path(image)
     if not path.exists():
         _keep(path, selective_search(image))
@@ -65,29 +66,52 @@ def search(image: np.ndarray) -> np.ndarray:
 def prepare(dataset: Dataset, workers: int | None = None) -> None:
     """Search the images of a data set that have no proposals, in several processes; the rest then finds them.
 
-    An image that cannot be read is left for those who need it.
+    An image that cannot be read or searched is left for those who need it. Memory holds a few images of each process.
+
+    Args:
+        dataset: a prepared `Dataset`.
+        workers: processes; None for one a core.
     """
-    waiting = {}
-    for image_id in dataset.image_ids:
-        if dataset.load_proposals(image_id) is None:
-            try:
-                image = dataset.load_image(image_id)
-            except Exception:  # whatever a broken file or a user's class raises
-                continue
-            if not _path(image).exists():
-                waiting[_path(image)] = image_id
+    from joblib import Parallel, delayed, parallel_config
+
+    waiting = [image_id for image_id in dataset.image_ids if dataset.load_proposals(image_id) is None]
     if not waiting:
         return
-    # Not forked: TensorFlow's threads would be lost in the child.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn) as pool, tqdm(total=len(waiting), desc="Proposals", unit="image") as bar:
-        images = (dataset.load_image(image_id) for image_id in waiting.values())
-        for path, boxes in zip(waiting, pool.map(selective_search, images), strict=True):
-            _keep(path, boxes)
+    few = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "2 * n_jobs", "max_nbytes": None}
+    # Joblib's own processes import neither the user's script, which would run again where nothing guards it, nor
+    # TensorFlow.
+    with (
+        parallel_config("loky", n_jobs=workers or -1, idle_worker_timeout=30),
+        tqdm(total=len(waiting), desc="Proposals", unit="image") as bar,
+    ):
+        for _ in Parallel(**few)(delayed(_search_into)(*job) for job in _unsearched(dataset, waiting, bar)):
             bar.update()
 
 
+def _unsearched(dataset: Dataset, waiting: list[int], bar: tqdm) -> Iterator[tuple[Path, np.ndarray]]:
+    """Of the images that can be read and are not in the cache, the path there and what is searched; others count as
+    done."""
+    for image_id in waiting:
+        try:
+            image = as_rgb(dataset.load_image(image_id))
+        except Exception:  # whatever a broken file or a user's class raises
+            bar.update()
+            continue
+        path = _path(image)
+        if path.exists():
+            bar.update()
+        else:
+            yield path, image
+
+
+def _search_into(path: Path, image: np.ndarray) -> None:
+    """Search an image in another process; an error comes again where the image is needed."""
+    with contextlib.suppress(Exception):
+        _keep(path, selective_search(image))
+
+
 def _path(image):
+    """Where what is found in an image [H, W, 3] uint8 is kept."""
     image = np.ascontiguousarray(image)
     name = hashlib.sha1(repr((image.shape, image.dtype.str, MODES["fast"])).encode() + image.tobytes()).hexdigest()
     return cache_folder() / f"selective-search-v{VERSION}" / name[:2] / f"{name}.npy"

@@ -85,10 +85,8 @@ def load_sample(
 ) -> Sample:
     """As `load_image_gt`, with all that is known of the image."""
     rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
-    image, mask, class_ids, points = _load(dataset, config, image_id)
-    original_shape = image.shape
-    proposals = load_proposals(dataset, image_id, image) if config.takes_proposals else np.zeros((0, 4))
-    corners = as_points(proposals)
+    image, mask, class_ids, points, proposals = _load(dataset, config, image_id)
+    original_shape, corners = image.shape, as_points(proposals)
     image, (y1, x1, y2, x2), scale, padding, crop = resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
@@ -132,11 +130,11 @@ def load_sample(
 
 
 def _load(dataset, config, image_id):
-    """Image [H, W, C], masks [H, W, n], class ids [n] and keypoints as the data set gives them, checked."""
-    image = np.asarray(dataset.load_image(image_id))
-    if image.size and (words := images.odd_values(image)):
+    """Image [H, W, C], masks [H, W, n], class ids [n], keypoints and proposals as the data set gives them, checked."""
+    given = np.asarray(dataset.load_image(image_id))
+    if given.size and (words := images.odd_values(given)):
         warnings.warn(f"{dataset.image_info[image_id].get('path')}: {words}", stacklevel=3)
-    image = images.convert_channels(image, config.IMAGE_CHANNEL_COUNT)
+    image = images.convert_channels(given, config.IMAGE_CHANNEL_COUNT)
     check_size(dataset.image_info[image_id], image.shape)
     mask, class_ids = dataset.load_mask(image_id) if "segm" in config.finds else dataset.load_box_masks(image_id)
     mask, size = np.asarray(mask, bool), image.shape[:2]
@@ -147,7 +145,10 @@ def _load(dataset, config, image_id):
             f"{dataset.image_info[image_id].get('path')}: the image is {size[0]} x {size[1]} "
             f"(height x width) with {len(class_ids)} class ids, but its masks are {' x '.join(map(str, mask.shape))}."
         )
-    return image, mask, np.asarray(class_ids, "int32"), _load_keypoints(dataset, config, image_id, len(class_ids))
+    points = _load_keypoints(dataset, config, image_id, len(class_ids))
+    # Of the image as it was given, which is what is searched in detection, too.
+    proposals = load_proposals(dataset, image_id, given) if config.takes_proposals else np.zeros((0, 4))
+    return image, mask, np.asarray(class_ids, "int32"), points, proposals
 
 
 def _active_classes(dataset, image_id):

@@ -17,6 +17,8 @@ from scipy import ndimage
 from skimage import color
 from skimage.segmentation import felzenszwalb
 
+from mrcnn.ops.images import convert_channels
+
 # The part of a similarity for each letter: colour, texture, size, fill.
 FULL = "ctsf"
 
@@ -37,7 +39,7 @@ def selective_search(image: np.ndarray, mode: str = "fast", smallest: int = 6, s
     """Proposals of an image.
 
     Args:
-        image: [H, W, 3] of 0..255, RGB; of more channels the first three count, one or none stands for gray.
+        image: as `as_rgb` takes it.
         mode: a key of `MODES`: the paper's fast one, or the full one, with ten times the hierarchies.
         smallest: least side of a box, in pixels of the image as it is searched, no wider than `WIDTH`.
         seed: of the order, in which chance has a part.
@@ -45,10 +47,7 @@ def selective_search(image: np.ndarray, mode: str = "fast", smallest: int = 6, s
     Returns:
         [n, 4] int32 boxes (y1, x1, y2, x2) in pixels, each once, those from high up in a hierarchy first.
     """
-    rng, image = np.random.default_rng(seed), np.asarray(image)
-    if image.ndim == 2 or image.shape[2] == 1:
-        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    image = np.clip(image[..., :3], 0, 255).astype("uint8")
+    rng, image = np.random.default_rng(seed), as_rgb(image)
     height, width = image.shape[:2]
     if width > WIDTH:
         size = WIDTH, max(1, round(height * WIDTH / width))
@@ -71,6 +70,19 @@ def selective_search(image: np.ndarray, mode: str = "fast", smallest: int = 6, s
     _, first = np.unique(boxes, axis=0, return_index=True)
     factors = np.array([height / image.shape[0], width / image.shape[1]] * 2)
     return np.rint(boxes[np.sort(first)] * factors).astype("int32")
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """What is searched of an image, [H, W, 3] uint8: training and detection find the same in it.
+
+    Args:
+        image: [H, W] or [H, W, C] of 0..255, or of 0..65535 if uint16; as `convert_channels` takes it. Of two channels
+            the first is gray, of more than four the first three are RGB.
+    """
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[2] not in (1, 3, 4):
+        image = image[..., : 1 if image.shape[2] == 2 else 3]
+    return np.clip(convert_channels(image, 3), 0, 255).astype("uint8")
 
 
 def _normalised(image):

@@ -1,5 +1,10 @@
 """Proposals that come with images: they move along with them, and are searched where there are none."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from kites import Kites
@@ -60,10 +65,64 @@ def test_they_are_searched_once(cache, monkeypatch):
         proposals.load_proposals(kites, 1, kites.load_image(1))
 
 
-def test_a_set_is_searched_in_processes(cache, monkeypatch, capsys):
-    kites = Kites(3)
+def test_an_image_that_cannot_be_searched_is_left(cache, monkeypatch):
+    kites = Kites(4)
     kites.load_image = lambda image_id: 1 / 0 if image_id == 1 else Kites.load_image(kites, image_id)
-    proposals.prepare(proposals.WithProposals(kites, {2: np.zeros((1, 4))}), workers=1)
+    given = proposals.WithProposals(kites, {2: np.zeros((1, 4))})
+    with monkeypatch.context() as patch:
+        patch.setattr(proposals, "selective_search", lambda image: 1 / 0)
+        proposals.prepare(given, workers=1)
+    assert not list(cache.rglob("*.npy"))
+    proposals.prepare(given, workers=1)
     monkeypatch.setattr(proposals, "selective_search", None)
     assert len(proposals.search(kites.load_image(0)))
-    assert len(list(cache.rglob("*.npy"))) == 1 and not list(cache.rglob("*.part"))
+    assert len(list(cache.rglob("*.npy"))) == 2 and not list(cache.rglob("*.new*"))
+
+
+SCRIPT = """
+from pathlib import Path
+import numpy as np
+from mrcnn.data import proposals
+from mrcnn.data.dataset import Dataset
+
+class Mine(Dataset):
+    def load_image(self, image_id):
+        waiting.append(len(waiting) + 1 - len(list(Path().rglob("*.npy"))))
+        return np.random.default_rng(image_id).integers(0, 255, (32, 32, 3), "uint8")
+
+data, waiting = Mine(), []
+for i in range(12):
+    data.add_image("mine", i, None)
+data.prepare()
+proposals.prepare(data, workers=2)
+print(len(waiting), max(waiting))
+"""
+
+
+def test_processes_are_given_a_few_images_and_leave_the_script_alone(cache):
+    """It has no guard for `__main__`, and runs once; memory holds two images for each process, and one that is read."""
+    script = cache / "script.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, script], cwd=cache, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, most = map(int, done.stdout.split())
+    assert count == 12 and most <= 2 * 2 + 1
+    assert len(list(cache.rglob("*.npy"))) == 12 and "100%" in done.stderr
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_training_and_detection_search_the_same(cache, channels, dtype):
+    """Whatever the image is, and whatever the network sees of it."""
+    kites = Kites(1)
+    planes = np.concatenate([kites.load_image(0), kites.load_image(0)[..., :2]], axis=-1)[..., :channels]
+    image = planes if dtype == "uint8" else planes.astype("uint16") * 257
+    kites.load_image = lambda image_id: image
+    found = proposals.search(image)
+    assert len(found)
+    np.testing.assert_array_equal(found, proposals.search(planes))
+    for count in {1, 3, channels} if channels in (1, 3) else {channels}:
+        fast = config(DETECTOR="fast_rcnn", IMAGE_CHANNEL_COUNT=count, MEAN_PIXEL=[9] * count)
+        assert len(load_sample(kites, fast, 0).proposals) <= len(found)
+    assert len(list(cache.rglob("*.npy"))) == 1
