@@ -71,22 +71,25 @@ def test_a_run(name, tmp_path):
     assert tuple(evaluate(detector, Kites(2), verbose=0)) == config.finds
 
 
-# Steps in which a detector learns kites from random weights, and a band of its box AP50 on others that a change may not
-# leave. benchmarks/lineage.py has longer trainings.
-BANDS = dict.fromkeys(DETECTORS, (150, 0.003, 0.7, 1.0))
+# Steps in which a detector learns kites from random weights, the rate, and the least box AP50 on others. What a change
+# brings below that is no surprise of chance. benchmarks/lineage.py has longer trainings.
+LEARNS = {
+    **dict.fromkeys(DETECTORS, (150, 0.003, 0.8)),
+    **dict.fromkeys(("retinanet", "fcos", "rcnn"), (60, 0.005, 0.8)),
+}
 
 
 @pytest.mark.compiled
 @pytest.mark.parametrize("name", DETECTORS)
 def test_it_learns(name, tmp_path):
-    steps, rate, low, high = BANDS[name]
+    steps, rate, least = LEARNS[name]
     config = config_of(name).update(APPEND_GT_ROIS=True, IMAGES_PER_GPU=4, STEPS_PER_EPOCH=steps)
     model = build_detector("training", config, tmp_path)
     model.train(Kites(60), None, keras.optimizers.schedules.CosineDecay(rate, steps), 1, "all", workers=1)
     detector = build_detector("inference", config, tmp_path)
     weights.copy(model.keras_model, detector.keras_model)
     found = evaluate(detector, Kites(80), image_ids=range(60, 80), verbose=0)
-    assert low < found["bbox"]["AP50"] <= high
+    assert found["bbox"]["AP50"] > least
 
 
 @pytest.mark.parametrize("name", DETECTORS)
