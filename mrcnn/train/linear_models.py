@@ -29,8 +29,9 @@ NEGATIVE_IOU, HARD, EASY, REFIT = 0.3, -1.0, -1.2, 2000
 # A region's box is an example from this IoU on; and the ridge regression's penalty.
 BOX_IOU, PENALTY = 0.6, 1000.0
 
-# Positives, and boxes, that are kept of a class: a fair choice of more.
-MOST = 10_000
+# Positives, boxes and hard negatives that are kept of a class, at most: of more the hardest negatives, else a fair
+# choice. Of many classes with many features fewer, so that the rows of all take no more than so many bytes.
+MOST, MEMORY = 10_000, 4 * 2**30
 
 # The bias of an SVM that knows no positive.
 NEVER = -100.0
@@ -57,21 +58,24 @@ class Rows:
 
     def __init__(self, width: int, most: int = MOST) -> None:
         self.most, self.rng = most, np.random.default_rng(0)
-        self.rows, self.lots = [np.zeros((0, width), "float32")], [np.zeros(0)]
+        self.rows, self.lots, self.count = [np.zeros((0, width), "float32")], [np.zeros(0)], 0
 
     def add(self, rows: np.ndarray) -> None:
+        if not len(rows):
+            return
         self.rows.append(rows)
         self.lots.append(self.rng.random(len(rows)))
-        if sum(map(len, self.lots)) > 2 * self.most:
+        self.count += len(rows)
+        if self.count > 2 * self.most:
             self._draw()
 
     def _draw(self) -> None:
         lots = np.concatenate(self.lots)
         drawn = np.sort(np.argsort(lots)[: self.most])
-        self.rows, self.lots = [np.concatenate(self.rows)[drawn]], [lots[drawn]]
+        self.rows, self.lots, self.count = [np.concatenate(self.rows)[drawn]], [lots[drawn]], len(drawn)
 
     def __len__(self) -> int:
-        return min(sum(map(len, self.lots)), self.most)
+        return min(self.count, self.most)
 
     def all(self) -> np.ndarray:
         self._draw()
@@ -83,39 +87,43 @@ class Svm:
 
     Args:
         width: F.
+        most: positives that are kept, and negatives between fits.
 
     Attributes:
-        weights, bias: [F] and a number; a margin is features @ weights + bias. None before the first fit.
-        positives, negatives: rows [n, F].
+        weights, bias: [F] float32 and a number; a margin is features @ weights + bias. Before the first fit the bias is
+            infinite, so that every negative is hard.
+        positives: `Rows`.
+        negatives: list of rows [n, F], the first those of the last fit.
+        new: how many negatives are behind these.
     """
 
-    def __init__(self, width: int) -> None:
-        self.weights: np.ndarray | None = None
-        self.bias = NEVER
-        self.positives, self.negatives = Rows(width), np.zeros((0, width), "float32")
-        self.new = 0
+    def __init__(self, width: int, most: int = MOST) -> None:
+        self.weights, self.bias = np.zeros(width, "float32"), np.inf
+        self.positives, self.negatives = Rows(width, most), [np.zeros((0, width), "float32")]
+        self.new, self.most, self.refit = 0, most, min(REFIT, most)
 
-    def margins(self, features: np.ndarray) -> np.ndarray:
-        """[n] of features [n, F]."""
-        return features @ self.weights + self.bias
+    def hard(self, margins: np.ndarray) -> np.ndarray:
+        """Indices of those of an image's negatives that are to be kept, by their margins [n]; before the first fit no
+        more than that takes."""
+        hard = np.flatnonzero(margins > HARD)
+        return hard if np.isfinite(self.bias) else hard[: self.refit - self.new]
 
     def add(self, positives: np.ndarray, negatives: np.ndarray, scale: float) -> None:
-        """Take the positives [n, F] of an image, and those of its negatives [m, F] that are hard; the first ones all
-        are. `scale` is as of `fit`."""
+        """Take the positives [n, F] and the hard negatives [m, F] of an image; `scale` is as of `fit`."""
         self.positives.add(positives)
-        hard = negatives[: REFIT - self.new] if self.weights is None else negatives[self.margins(negatives) > HARD]
-        self.negatives = np.concatenate([self.negatives, hard])
-        self.new += len(hard)
-        if self.new >= REFIT and len(self.positives):
+        if len(negatives):
+            self.negatives.append(negatives)
+            self.new += len(negatives)
+        if self.new >= self.refit and len(self.positives):
             self.fit(scale)
 
     def fit(self, scale: float) -> None:
         """Fit the SVM to the examples, whose features are multiplied by `scale`, and drop easy negatives of many."""
         from sklearn.svm import LinearSVC
 
-        positives, negatives = self.positives.all(), self.negatives
+        positives, negatives = self.positives.all(), np.concatenate(self.negatives)
         if not len(positives) or not len(negatives):
-            self.weights, self.bias = np.zeros(positives.shape[1]), -NEVER if len(positives) else NEVER
+            self.weights, self.bias = np.zeros_like(self.weights), -NEVER if len(positives) else NEVER
             return
         svm = LinearSVC(
             C=COST,
@@ -127,10 +135,11 @@ class Svm:
         )
         examples = scale * np.concatenate([positives, negatives])
         svm.fit(examples, np.arange(len(examples)) < len(positives))
-        self.weights, self.bias = svm.coef_[0] * scale, float(svm.intercept_[0])
-        margins = self.margins(negatives)
-        hardest = np.sort(margins)[-REFIT:]
-        self.negatives, self.new = negatives[margins >= min(EASY, hardest[0])], 0
+        self.weights, self.bias = (svm.coef_[0] * scale).astype("float32"), float(svm.intercept_[0])
+        margins = negatives @ self.weights + self.bias
+        count = np.clip(np.count_nonzero(margins >= EASY), self.refit, self.most)
+        kept = np.sort(np.argsort(-margins, kind="stable")[:count])
+        self.negatives, self.new = [negatives[kept]], 0
 
 
 class BoxRidge:
@@ -138,10 +147,11 @@ class BoxRidge:
 
     Args:
         width: F.
+        most: examples that are kept.
     """
 
-    def __init__(self, width: int) -> None:
-        self.examples = Rows(width + 4)
+    def __init__(self, width: int, most: int = MOST) -> None:
+        self.examples = Rows(width + 4, most)
 
     def add(self, features: np.ndarray, deltas: np.ndarray) -> None:
         """Take examples: features [n, F] of regions, and the deltas [n, 4] that take them to their instances."""
@@ -171,8 +181,10 @@ class LinearModels:
 
     def __init__(self, num_classes: int, width: int, std_dev: ArrayLike) -> None:
         self.std_dev = np.asarray(std_dev)
-        self.svms = [Svm(width) for _ in range(1, num_classes)]
-        self.ridges = [BoxRidge(width) for _ in self.svms]
+        # Of a class there are up to twice as many rows of three kinds at a time.
+        most = max(1, min(MOST, MEMORY // (6 * 4 * width * max(1, num_classes - 1))))
+        self.svms = [Svm(width, most) for _ in range(1, num_classes)]
+        self.ridges = [BoxRidge(width, most) for _ in self.svms]
         self.norms, self.count = 0.0, 0
 
     @property
@@ -189,13 +201,16 @@ class LinearModels:
         given = len(class_ids)
         truth, others, rows = boxes[:given], boxes[given:], features[given:]
         iou = overlaps(others, truth)
-        crowded = (overlaps(others, truth[class_ids < 0], over="first") >= CROWD_OVERLAP).any(axis=1)
+        free = ~(overlaps(others, truth[class_ids < 0], over="first") >= CROWD_OVERLAP).any(axis=1)
+        margins = rows @ np.stack([svm.weights for svm in self.svms], axis=1) + [svm.bias for svm in self.svms]
         for class_id, (svm, ridge) in enumerate(zip(self.svms, self.ridges, strict=True), 1):
             if not active[class_id]:
                 continue
             own = np.flatnonzero(class_ids == class_id)
             best = iou[:, own].max(axis=1, initial=0)
-            svm.add(features[own], rows[(best < NEGATIVE_IOU) & ~crowded], self.scale)
+            negative = np.flatnonzero(free & (best < NEGATIVE_IOU))
+            hard = negative[svm.hard(margins[negative, class_id - 1])]
+            svm.add(features[own], rows[hard], self.scale)
             near = np.flatnonzero(best >= BOX_IOU)
             if len(near):
                 nearest = own[iou[np.ix_(near, own)].argmax(axis=1)]

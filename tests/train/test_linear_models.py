@@ -72,11 +72,11 @@ def test_what_is_a_negative():
     models = LinearModels(3, WIDTH, np.ones(4))
     models.add(Regions(features, boxes, np.array([1, -2]), np.array([1, 1, 0])))
     first, second = models.svms
-    np.testing.assert_array_equal(first.negatives, features[[3]])
+    np.testing.assert_array_equal(np.concatenate(first.negatives), features[[3]])
     np.testing.assert_array_equal(first.positives.all(), features[[0]])
-    assert not len(second.negatives)  # the image's source does not know the class
+    assert not second.new  # the image's source does not know the class
     models.add(Regions(features, boxes, np.array([1, -2]), np.ones(3)))
-    np.testing.assert_array_equal(second.negatives, features[[2, 3]])
+    np.testing.assert_array_equal(np.concatenate(second.negatives), features[[2, 3]])
     assert not len(second.positives)
 
 
@@ -91,25 +91,53 @@ def test_boxes_from_an_iou_of_0_6():
 def test_hard_negatives():
     """Only those above -1 are kept; so many bring the next fit, and those of more that it puts below -1.2 go."""
     rng, svm = np.random.default_rng(0), Svm(2)
-    svm.weights, svm.bias = np.array([1.0, 0.0]), 0.0
-    given = np.array([[-0.9, 0], [-1.1, 0], [3, 0], [-5, 0]], "float32")
-    svm.add(np.array([[10, 0]], "float32"), given, 1.0)
-    np.testing.assert_array_equal(svm.negatives, given[[0, 2]])
-    assert svm.new == 2
+    assert svm.hard(np.full(3, np.inf)).tolist() == [0, 1, 2]
+    svm.weights, svm.bias = np.array([1, 0], "float32"), 0.0
+    assert svm.hard(np.array([-0.9, -1.1, 3, -5])).tolist() == [0, 2]
     svm.positives.add(rng.normal((10, 0), 0.1, (200, 2)).astype("float32"))
-    svm.negatives = rng.normal((-10, 0), 0.1, (500, 2)).astype("float32")
+    svm.negatives = [rng.normal((-10, 0), 0.1, (500, 2)).astype("float32")]
+    svm.add(np.zeros((0, 2), "float32"), np.array([[-0.9, 0], [3, 0]], "float32"), 1.0)
+    assert svm.new == 2
     near = rng.normal((2, 0), 0.1, (linear_models.REFIT - 2, 2)).astype("float32")
     svm.add(np.zeros((0, 2), "float32"), near, 1.0)
-    margins = svm.margins(svm.negatives)
+    (negatives,) = svm.negatives
+    margins = negatives @ svm.weights + svm.bias
     assert svm.new == 0 and len(margins) == linear_models.REFIT
-    assert (svm.negatives[:, 0] > 0).sum() == len(near) and (margins < linear_models.EASY).sum() == 2
+    assert (negatives[:, 0] > 0).sum() == len(near) + 1 and (margins < linear_models.EASY).sum() == 1
+
+
+def test_the_hardest_of_too_many_are_kept():
+    rng, svm = np.random.default_rng(0), Svm(1, most=40)
+    svm.add(
+        rng.normal(3, 0.1, (20, 1)).astype("float32"),
+        rng.permutation(np.linspace(0, 2, 90, dtype="float32"))[:, None],
+        1.0,
+    )
+    (negatives,) = svm.negatives
+    np.testing.assert_allclose(np.sort(negatives[:, 0]), np.linspace(0, 2, 90)[-40:], rtol=1e-5)
+
+
+def test_memory_is_bounded_over_all_classes(monkeypatch):
+    """Of every kind of rows; what is not hard costs nothing."""
+    monkeypatch.setattr(linear_models, "MEMORY", 6 * 4 * 50 * 3 * WIDTH)
+    models = LinearModels(4, WIDTH, np.ones(4))
+    for regions in images(400):
+        models.add(regions)
+        for svm, ridge in zip(models.svms, models.ridges, strict=True):
+            assert max(svm.positives.count, ridge.examples.count, sum(map(len, svm.negatives))) <= 100
+    kernel, _ = models.fit()[0]
+    far = next(images(1))._replace(features=np.full((12, WIDTH), -1e6 * kernel.sum(axis=1), "float32"))
+    models.add(far)
+    assert all(len(svm.negatives) == 1 for svm in models.svms[:2])
 
 
 def test_the_first_negatives_are_all_kept_up_to_a_limit():
-    svm, rows = Svm(2), np.zeros((900, 2), "float32")
+    models = LinearModels(2, 2, np.ones(4))
+    far = np.array([[0, 0, 1, 1]] * 900, float)
     for _ in range(4):
-        svm.add(rows[:0], rows, 1.0)
-    assert svm.weights is None and len(svm.negatives) == linear_models.REFIT
+        models.add(Regions(np.zeros((900, 2), "float32"), far, np.zeros(0, int), np.ones(2)))
+    (svm,) = models.svms
+    assert svm.bias == np.inf and sum(map(len, svm.negatives)) == svm.new == linear_models.REFIT
 
 
 def test_without_examples():
