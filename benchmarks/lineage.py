@@ -96,8 +96,10 @@ def config_of(system, own):
 def arithmetic(model, image):
     """Floating point operations of the network for an image."""
     molded, metas, _ = model.mold_inputs([image])
+    regions = np.zeros((1, model.config.POST_NMS_ROIS_INFERENCE, 4), "float32")
+    inputs = model.inputs(molded, metas.astype("float32"), *[regions] * model.config.takes_proposals)
     with flops() as counted:
-        model.keras_model([ops.convert_to_tensor(x) for x in model.inputs(molded, metas.astype("float32"))])
+        model.keras_model([ops.convert_to_tensor(x) for x in inputs])
     return sum(counted)
 
 

@@ -101,6 +101,10 @@ def contradiction(args):
         (every > last_epoch(args), f"--eval-every {every} never comes: training ends after epoch {last_epoch(args)}"),
         (every and args.detector == "rcnn", "--eval-every does not go with --detector rcnn: its SVMs come last"),
         (every and args.machines, "--eval-every does not go with --machines; evaluate the checkpoints afterwards"),
+        (
+            args.machines and detector == "rcnn",
+            "--machines does not go with --detector rcnn: its SVMs are of one machine",
+        ),
         (boxes_alone, f"--detector {detector} finds no keypoints; mask_rcnn and cascade_rcnn do"),
         (args.image and args.video, "--image does not go with --video"),
         (args.limit and args.video, "--limit does not go with --video"),

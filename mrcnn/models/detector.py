@@ -142,10 +142,9 @@ class Detector(Network):
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
-        if proposals is not None and not self.config.takes_proposals:
-            raise ValueError(f"A {self.config.DETECTOR} takes no proposals: it finds what to look at itself.")
         if self.config.takes_proposals and proposals is None:
             proposals = [search(np.asarray(image)) for image in images]
+        self._check_proposals(proposals, len(images))
         results: list[Any] = [None] * len(images)
         for members, molded, metas, shapes, windows in self._molded(images):
             given = [proposals[i] for i in members] if proposals is not None else None
@@ -154,22 +153,27 @@ class Detector(Network):
         return results
 
     def detect_molded(
-        self, molded_images: np.ndarray | Sequence[np.ndarray], image_metas: ArrayLike, verbose: int = 0
+        self,
+        molded_images: np.ndarray | Sequence[np.ndarray],
+        image_metas: ArrayLike,
+        verbose: int = 0,
+        proposals: Sequence[np.ndarray] | None = None,
     ) -> list[dict[str, Any]]:
         """As `detect`, for images that `mold_inputs` or `load_image_gt` with `mold_image` prepared.
 
-        Boxes and masks are those of the molded image.
+        Boxes and masks are those of the molded image, and so are the proposals, which a detector that takes some needs.
         """
         self._need("inference")
         if verbose:
             log(f"Processing {len(molded_images)} images")
             log("molded_images", molded_images)
             log("image_metas", image_metas)
+        self._check_proposals(proposals, len(molded_images))
         if not len(molded_images):
             return []
         molded, count = np.asarray(molded_images), len(molded_images)
-        shape = molded.shape[1:]
-        return self._detect_batch(molded, np.asarray(image_metas), [shape] * count, [(0, 0, *shape[:2])] * count)
+        shapes, windows = [molded.shape[1:]] * count, [(0, 0, *molded.shape[1:3])] * count
+        return self._detect_batch(molded, np.asarray(image_metas), shapes, windows, proposals=proposals)
 
     def _molded(self, images):
         """Batches of images of equal molded shape: their indices, what `mold_inputs` gives but with the shapes of the
@@ -186,12 +190,22 @@ class Detector(Network):
 
     def _detect_batch(self, molded, metas, original_shapes, windows, rle=False, proposals=None):
         keep_freed_memory()
-        places, given = self._places(molded, original_shapes, windows), []
-        if proposals is not None:
-            count = self.config.POST_NMS_ROIS_INFERENCE
-            given = [np.stack([mold_boxes(x, place, count) for x, place in zip(proposals, places, strict=True)])]
-        found = self.predict(molded, metas.astype("float32"), *given)
+        places = self._places(molded, original_shapes, windows)
+        found = self.predict(molded, metas.astype("float32"), *self._given(proposals, places))
         return [self.result({name: x[i] for name, x in found.items()}, place, rle) for i, place in enumerate(places)]
+
+    def _check_proposals(self, proposals, count):
+        if proposals is not None and not self.config.takes_proposals:
+            raise ValueError(f"A {self.config.DETECTOR} takes no proposals: it finds what to look at itself.")
+        if proposals is not None and len(proposals) != count:
+            raise ValueError(f"There are proposals of {len(proposals)} images for {count}; give those of each.")
+
+    def _given(self, proposals, places):
+        """The further inputs of a detector that takes proposals: those of each image, as the network reads them."""
+        if proposals is None:
+            return []
+        count = self.config.POST_NMS_ROIS_INFERENCE
+        return [np.stack([mold_boxes(x, place, count) for x, place in zip(proposals, places, strict=True)])]
 
     def _molded_shape(self, image):
         config, (height, width) = self.config, np.shape(image)[:2]
@@ -255,6 +269,7 @@ class Detector(Network):
         images: np.ndarray | Sequence[np.ndarray],
         outputs: Iterable[tuple[str, Tensor]],
         image_metas: ArrayLike | None = None,
+        proposals: Sequence[np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
         """Values of chosen tensors of the inference graph.
 
@@ -262,14 +277,19 @@ class Detector(Network):
             images: list of images, or molded images [n, H, W, C] if image_metas are given.
             outputs: list of (name, tensor) pairs; tensors as in `keras_model.get_layer("ROI").output`.
             image_metas: [n, 12 + K].
+            proposals: as of `detect`, in pixels of `images`; a detector that takes some needs them.
 
         Returns:
             dict of name and NumPy array.
         """
+        self._check_proposals(proposals, len(images))
+        shapes, windows = [np.shape(image) for image in images], [(0, 0, *np.shape(image)[:2]) for image in images]
         molded = images
         if image_metas is None:
-            molded, image_metas, _ = self.mold_inputs(images)
-        inputs = self.inputs(np.asarray(molded), np.asarray(image_metas, "float32"))
+            molded, image_metas, windows = self.mold_inputs(images)
+        molded = np.asarray(molded)
+        given = self._given(proposals, self._places(molded, shapes, windows))
+        inputs = self.inputs(molded, np.asarray(image_metas, "float32"), *given)
         values = inspection.tensor_values(self.keras_model, dict(outputs), inputs)
         for name, value in values.items():
             log(name, value)

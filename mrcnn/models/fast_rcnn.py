@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -38,8 +39,13 @@ class FastRCNN(FasterRCNN):
         return [GivenRois(config.POST_NMS_ROIS_TRAINING)]
 
     def inputs(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> list[np.ndarray]:
-        (rois,) = given or [np.zeros((len(molded), self.config.POST_NMS_ROIS_INFERENCE, 4), "float32")]
-        return [molded, metas, rois]
+        if not given:
+            raise ValueError(f"A {self.config.DETECTOR} looks at proposals: give those of each image as `proposals`.")
+        return [molded, metas, *given]
+
+    def regions(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Refused with a ValueError, as no region is proposed here."""
+        raise ValueError(f"A {self.config.DETECTOR} proposes no regions: they come with the images.")
 
     def train(self, train_dataset: Dataset, val_dataset: Dataset | None, *args: Any, **kwargs: Any) -> None:
         proposals.prepare(train_dataset)

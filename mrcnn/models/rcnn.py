@@ -14,8 +14,11 @@ from tqdm.auto import tqdm
 
 from mrcnn import losses
 from mrcnn.data.agreement import check_training
-from mrcnn.data.batches import DataGenerator
+from mrcnn.data.bad_images import BadImages
+from mrcnn.data.batches import BAD_SHARE
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.resizing import mold
+from mrcnn.data.samples import load_sample
 from mrcnn.evaluate import Evaluation
 from mrcnn.layers.linear_models import BoxRegression, ClassSvms
 from mrcnn.layers.roi_head import Unflatten
@@ -23,9 +26,11 @@ from mrcnn.layers.warp import WarpRegions
 from mrcnn.models import parts
 from mrcnn.models.detector import Found
 from mrcnn.models.fast_rcnn import FastRCNN
+from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.meta import parse_image_meta
 from mrcnn.settings import CONFIG, Config
+from mrcnn.train.devices import machine
 from mrcnn.train.linear_models import LinearModels, Regions
 
 # Crops that go through the backbone at once.
@@ -152,9 +157,12 @@ class RCNN(FastRCNN):
         written again, with them. After an interruption in between, the next call fits them.
 
         Raises:
-            ValueError: `Evaluation` is among the callbacks, as there are no SVMs before the end; and see `Network`.
+            ValueError: `Evaluation` is among the callbacks, as there are no SVMs before the end; several machines train
+                together; and see `Network`.
         """
         self._need("training")
+        if machine()[1] > 1:
+            raise ValueError("An R-CNN trains on one machine, as its SVMs are fitted on one.")
         if any(isinstance(callback, Evaluation) for callback in custom_callbacks or ()):
             raise ValueError("An R-CNN has no SVMs before training ends: evaluate it afterwards, without Evaluation.")
         if self.fitted and self.epoch >= epochs:
@@ -190,20 +198,20 @@ class RCNN(FastRCNN):
             weight.assign(value)
 
     def _regions(self, dataset: Dataset) -> Iterator[Regions]:
-        """The regions of every image, once each."""
-        config, seen = self.config, set()
-        batches = DataGenerator(dataset, config, shuffle=False, encoders=self.encoders(config))
-        for index in tqdm(range(len(batches)), desc="Features", unit="batch"):
-            (batch,) = batches[index]
-            rois = [parts.normalized(config, batch[name]) for name in ("input_gt_boxes", "input_rois")]
-            every = ops.convert_to_numpy(ops.concatenate(rois, axis=1))
-            real, features = every.any(axis=-1), self.features(batch["input_image"], every)
-            metas, class_ids = parse_image_meta(batch["input_image_meta"]), batch["input_gt_class_ids"]
-            for k, image_id in enumerate(metas["image_id"].tolist()):
-                if image_id not in seen:  # the last batch begins anew, and another takes the place of a broken image
-                    seen.add(image_id)
-                    own = features[k, real[k]], every[k, real[k]], class_ids[k][class_ids[k] != 0]
-                    yield Regions(*own, metas["active_class_ids"][k])
+        """The regions of every image that can be used. All of its instances are among them: a proposal on one that was
+        left out would be a hard negative."""
+        config, bad = self.config, BadImages(dataset, "No examples of image {}", BAD_SHARE)
+        for image_id in tqdm(dataset.image_ids, desc="Features", unit="image"):
+            try:
+                sample = load_sample(dataset, config, image_id, rng=np.random.default_rng(image_id))
+            except Exception as error:  # whatever a broken file or a user's class raises
+                bad.add(image_id, error)
+                continue
+            bad.good()
+            pixels = np.concatenate([sample.boxes, sample.proposals[: config.POST_NMS_ROIS_TRAINING]])
+            rois = boxes.normalize(pixels, sample.image.shape[:2], config.BOX_NORMALIZATION).astype("float32")
+            (features,) = self.features(mold(sample.image, config, inside=sample.inside)[None], rois[None])
+            yield Regions(features, rois, sample.class_ids, parse_image_meta(sample.meta)["active_class_ids"])
 
 
 @keras.saving.register_keras_serializable("mrcnn")

@@ -58,6 +58,29 @@ def test_others_take_no_proposals(tmp_path):
         model.detect([Kites().load_image(1)], proposals=[np.zeros((1, 4))])
 
 
+def test_molded_images_and_the_graph_take_proposals(tmp_path):
+    """In pixels of what is given; without any one line says what is missing, and not nothing is found."""
+    model = FastRCNN("inference", QuickConfig().update(MASK_PASTE="exact", BOX_NORMALIZATION="edges"), tmp_path)
+    sure(model)
+    image, given = Kites().load_image(1)[:32], [np.array([[4, 8, 30, 40.0]])]
+    molded, metas, windows = model.mold_inputs([image])
+    assert windows[0].tolist() == [16, 0, 48, 64]
+    (result,) = model.detect_molded(molded, metas, proposals=[given[0] + (16, 0, 16, 0)])
+    np.testing.assert_allclose(result["rois"], [[20, 8, 46, 40]], atol=1e-3)
+    wanted = [("found", model.keras_model.outputs[0])]
+    rows = model.run_graph([image], wanted, proposals=given)["found"]
+    np.testing.assert_allclose(rows[0, 0, :4] * 64, [20, 8, 46, 40], atol=1e-3)
+    again = model.run_graph(molded, wanted, metas, [given[0] + (16, 0, 16, 0)])["found"]
+    np.testing.assert_allclose(again, rows, atol=1e-5)
+    for call in (lambda: model.detect_molded(molded, metas), lambda: model.run_graph([image], wanted)):
+        with pytest.raises(ValueError, match="A fast_rcnn looks at proposals: give those of each image"):
+            call()
+    with pytest.raises(ValueError, match="proposals of 2 images for 1"):
+        model.detect([image], proposals=given * 2)
+    with pytest.raises(ValueError, match="A fast_rcnn proposes no regions"):
+        model.regions([image])
+
+
 def test_without_proposals_the_image_is_searched(tmp_path, cache):
     model = FastRCNN("inference", QuickConfig(), tmp_path)
     sure(model)

@@ -98,18 +98,25 @@ def test_training_ends_with_svms(tmp_path):
 
 
 def test_every_image_is_seen_once(tmp_path):
-    """With its ground truth first, though three images do not fill two batches."""
-    model = RCNN("training", config(), tmp_path)
-    data = kites(3)
+    """With all of its instances first, though a training batch has room for one; what cannot be read is left out."""
+    model = RCNN("training", config(MAX_GT_INSTANCES=1), tmp_path)
+    data, own = kites(5), Kites(5)
+    data.load_image = lambda image_id: 1 / 0 if image_id == 2 else own.load_image(image_id)
     seen = list(model._regions(data))
-    assert len(seen) == 3
-    for i, regions in enumerate(seen):
-        truth = np.array(list(Kites().boxes(i)), float)
+    assert len(seen) == 4
+    for i, regions in zip((0, 1, 3, 4), seen, strict=True):
+        truth = np.array(list(own.boxes(i)), float)
         given = np.concatenate([truth, data.load_proposals(i)])
         np.testing.assert_allclose(regions.boxes * 64, given, atol=1e-4)
         assert regions.class_ids.tolist() == [1] * len(truth) and len(regions.features) == len(given)
         again = regions.features[len(truth) : 2 * len(truth)]
         np.testing.assert_allclose(regions.features[: len(truth)], again, rtol=1e-4)
+
+
+def test_one_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(rcnn, "machine", lambda: (1, 2))
+    with pytest.raises(ValueError, match="trains on one machine"):
+        train(RCNN("training", config(), tmp_path))
 
 
 def test_an_interruption_while_fitting(tmp_path, monkeypatch, capsys):

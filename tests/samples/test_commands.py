@@ -105,6 +105,7 @@ train --patience 2                      | --patience counts the evaluations of -
 train --limit 2                         | --limit is of the images that --eval-every evaluates
 train --eval-every 9 --epochs 3         | --eval-every 9 never comes: training ends after epoch 3
 train --eval-every 1 --machines 0/2@a:1 | --eval-every does not go with --machines
+train --machines 0/2@a:1 --detector rcnn | --machines does not go with --detector rcnn
 train --eval-every 1 --detector rcnn    | --eval-every does not go with --detector rcnn
 detect --image a.png --video a.mp4      | --image does not go with --video
 detect --video a.mp4 --limit 2          | --limit does not go with --video
