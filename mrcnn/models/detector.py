@@ -283,8 +283,8 @@ class Detector(Network):
             dict of name and NumPy array.
         """
         self._check_proposals(proposals, len(images))
-        shapes, windows = [np.shape(image) for image in images], [(0, 0, *np.shape(image)[:2]) for image in images]
-        molded = images
+        molded, shapes = images, [np.shape(image) for image in images]
+        windows: Any = [(0, 0, *shape[:2]) for shape in shapes]
         if image_metas is None:
             molded, image_metas, windows = self.mold_inputs(images)
         molded = np.asarray(molded)
