@@ -62,10 +62,9 @@ def ssd_settings(side: int) -> dict[str, Any]:
 
 
 def _fast_rcnn(settings):
-    """About 2000 proposals, of which the best do not come first (Girshick 2015, section 5.5); in small images fewer. In
-    training the ground truth is among them, as in the authors' code."""
+    """About 2000 proposals, of which the best do not come first (Girshick 2015, section 5.5); in small images fewer."""
     regions = min(2000, 2 * (settings["IMAGE_MAX_DIM"] or 1024))
-    return {"POST_NMS_ROIS_TRAINING": regions, "POST_NMS_ROIS_INFERENCE": regions, "APPEND_GT_ROIS": True}
+    return {"POST_NMS_ROIS_TRAINING": regions, "POST_NMS_ROIS_INFERENCE": regions}
 
 
 def _rcnn(settings):
@@ -78,6 +77,7 @@ def _rcnn(settings):
         "RCNN_CONTEXT": round(size * 16 / 227),
         "TRAIN_ROIS_PER_IMAGE": max(8, 128 // settings["IMAGES_PER_GPU"]),
         "ROI_POSITIVE_RATIO": 0.25,
+        "APPEND_GT_ROIS": True,
         "IMAGE_PADDING": "mean",
         "BOX_NORMALIZATION": "edges",
         "DETECTION_CLASSES": "all",
