@@ -123,7 +123,7 @@ def test_the_head_is_among_the_layers_called_heads(tmp_path):
 
 
 def test_layers_from_a_block_of_vgg_on(tmp_path):
-    config = config_of("ssd", BACKBONE="vgg16", BACKBONE_WIDTH=8, COMPUTE_BACKBONE_SHAPE=None)
+    config = config_of("retinanet", BACKBONE="vgg16")
     model = build_detector("training", config, tmp_path)
     model.set_trainable(model.layer_presets["4+"], verbose=0)
     trained = {layer.name for layer in model.get_trainable_layers() if layer.trainable and "block" in layer.name}
