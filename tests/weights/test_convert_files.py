@@ -13,6 +13,7 @@ from real_data import ROOT
 from mrcnn import weights
 from mrcnn.config import Config
 from mrcnn.model import MaskRCNN
+from mrcnn.models.detectors import load_detector
 from mrcnn.weights import convert
 
 GOLDEN = ROOT.parent / "shared" / "golden" / "torchvision"
@@ -126,6 +127,24 @@ def test_the_model_takes_every_tensor(golden_state):
     loaded = {"mask": 127, "keypoint": 130, "mask_v2": 147}
     assert not model.load_report.left and len(model.load_report.loaded) == loaded[kind]
     assert {"mask": 81, "keypoint": 2, "mask_v2": 81}[kind] == model.config.NUM_CLASSES
+
+
+@pytest.mark.parametrize("golden_state", ["mask_v2"], indirect=True)
+def test_faster_rcnn_v2(golden_state, tmp_path):
+    """torchvision's fasterrcnn_resnet50_fpn_v2 is its Mask R-CNN v2 without the layers of the masks: it finds the same
+    boxes, which tests/models/test_torchvision.py compares with torchvision's."""
+    _, state = golden_state
+    found = {}
+    for name, tensors in {"mask": state, "faster": {key: x for key, x in state.items() if "mask" not in key}}.items():
+        convert.convert(tensors, tmp_path / name)
+        model = load_detector(
+            tmp_path / name, tmp_path, IMAGE_MAX_DIM=64, IMAGE_MIN_DIM=64, DETECTION_MIN_CONFIDENCE=0.0
+        )
+        assert model.name == f"{name}_rcnn" and not model.load_report.left and not model.load_report.unused
+        (found[name],) = model.detect([np.random.default_rng(0).integers(0, 255, (64, 64, 3), "uint8")])
+    assert len(found["faster"]["rois"]) > 5 and "masks" not in found["faster"]
+    for name, values in found["faster"].items():
+        np.testing.assert_allclose(values, found["mask"][name], rtol=1e-5)
 
 
 def test_weights_as_samples_take_them(tmp_path, capsys):
