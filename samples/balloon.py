@@ -149,6 +149,10 @@ def make_config(args, path):
     earlier = run_of(args.logs, changes.get("NAME", BalloonConfig.NAME), path).epoch and stored.exists()
     config = BalloonConfig.from_json(stored) if earlier else BalloonConfig()
     if args.detector and args.detector != config.DETECTOR:
+        if args.weights == "last":
+            raise ValueError(
+                f"{path} is of a {config.DETECTOR}; a {args.detector} cannot go on with it: --weights none begins anew."
+            )
         changes = {**practice(args.detector, {**config.to_dict(), **changes}, BalloonConfig().to_dict()), **changes}
     if args.command == "evaluate":
         # AP counts every detection, however unsure.

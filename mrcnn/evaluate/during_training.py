@@ -96,7 +96,8 @@ class Evaluation(keras.callbacks.Callback):
 
     def _detector(self):
         if self.detector is None:
-            values = {**self.rcnn.config.to_dict(), "GPU_COUNT": 1, "DETECTION_MIN_CONFIDENCE": 0.05}
+            values = {**self.rcnn.config.to_dict(), "GPU_COUNT": 1}
+            values["DETECTION_MIN_CONFIDENCE"] = min(0.05, values["DETECTION_MIN_CONFIDENCE"])
             if values["IMAGE_RESIZE_MODE"] == "crop":  # whole images, at the scale that the crops have
                 values.update(IMAGE_RESIZE_MODE="pad64", IMAGES_PER_GPU=1)
             config = type(self.rcnn.config).from_dict(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -32,14 +33,14 @@ def named(path: Path | str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
-    """The path of a new file beside `path`, this process's own, to which it is moved when the block ends; an error
+    """The path of a new file beside `path`, this thread's own, to which it is moved when the block ends; an error
     leaves nothing of it.
 
     Raises:
         OSError: it cannot be written; the message names `path`.
     """
     path = Path(path)
-    new = path.with_name(f"{path.stem}.{os.getpid()}.new{path.suffix}")
+    new = path.with_name(f"{path.stem}.{os.getpid()}-{threading.get_ident()}.new{path.suffix}")
     try:
         with named(path):
             yield new

@@ -39,12 +39,13 @@ def test_what_a_full_disk_says_has_the_path(tmp_path):
         raise OSError("a line of ours")
 
 
-def test_processes_write_files_of_their_own(tmp_path, monkeypatch):
+@pytest.mark.parametrize("own", ["os.getpid", "threading.get_ident"])
+def test_processes_and_threads_write_files_of_their_own(tmp_path, monkeypatch, own):
     """Two that write one file at a time: it is whole, and that of the last."""
     path = tmp_path / "x.json"
     with whole(path) as new:
         new.write_text("first")
-        monkeypatch.setattr("os.getpid", lambda: 0)
+        monkeypatch.setattr(own, lambda: 0)
         with whole(path) as other:
             other.write_text("second")
             assert new.read_text() == "first"

@@ -62,6 +62,8 @@ def test_other_detectors(capsys, folder, tmp_path, detector):
     assert code == 0, err
     code, out, _ = run(capsys, "evaluate", "--dataset", folder, "--weights", "last", *logs)
     assert code == 0 and "AP50" in out and "\nmask" not in out
+    code, _, err = run(capsys, "train", "--dataset", folder, "--weights", "last", "--detector", "fcos", *logs)
+    assert code == 2 and f"is of a {detector}; a fcos cannot go on with it" in err
     code, _, err = run(capsys, "splash", "--weights", "last", "--image", folder / "val" / "1.jpg", *logs)
     assert code == 2 and f"splash colours masks; a {detector} finds boxes alone." in err
 
