@@ -1,11 +1,11 @@
-"""Train every detector on the generated set for the same time, evaluate each with COCO's numbers, print one table.
+"""Train every detector on the generated set for the same time, evaluate each with COCO's numbers: a table and a plot.
 
-    python benchmarks/lineage.py --minutes 10
+    python benchmarks/lineage.py
     python benchmarks/lineage.py --minutes 10 --systems retinanet,fcos
 
 All have the same light backbone, random weights, seed and images. What is evaluated is the running mean of the weights.
-What was measured is kept under --results, a file a system: after an interruption the same command goes on, and the
-table, which is written to --output, has all that is there.
+What was measured is kept under --results, a folder a system with its numbers, weights and config: after an interruption
+the same command goes on. The report --output has all that is there, with a plot of speed and accuracy beside it.
 """
 
 import os
@@ -36,9 +36,12 @@ from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.selective_search import selective_search
+from mrcnn.draw.plots import plot_speed
 from mrcnn.models.detectors import build_detector
 from mrcnn.ops.files import whole
+from mrcnn.settings import CONFIG
 from mrcnn.settings.detectors import practice
+from mrcnn.weights.convert import WEIGHTS
 
 TIMED = 20  # images whose detection is timed
 
@@ -115,8 +118,8 @@ def seconds(model, images):
     return float(np.median(times))
 
 
-def measure(system, args, train, val):
-    """Train and evaluate; the values of the table by column."""
+def measure(system, folder, args, train, val):
+    """Train, evaluate, and keep weights and config in `folder`; the values of the table by column."""
     keras.utils.set_random_seed(args.seed)
     own = arguments.parse_settings(args.config)
     config = config_of(system, own)
@@ -127,7 +130,8 @@ def measure(system, args, train, val):
     minutes = (time.time() - start) / 60
     detector = build_detector("inference", config_of(system, {**own, "IMAGES_PER_GPU": 1}), args.logs)
     weights.copy(model.keras_model, detector.keras_model)
-    detector.save_weights(Path(model.log_dir) / "mean.h5")
+    detector.save_weights(folder / WEIGHTS)
+    detector.config.to_json(folder / CONFIG)
     metrics = evaluate.evaluate(detector, val)
     images = [val.load_image(i) for i in val.image_ids[:TIMED]]
     box, mask = metrics["bbox"], metrics.get("segm", {})
@@ -142,20 +146,39 @@ def run_of(args):
 
 
 def table(results):
-    """The rows of all systems that were measured, as text."""
-    width = max(map(len, SYSTEMS))
-    lines = [" " * width + "".join(f"{name:>{max(8, len(name) + 2)}}" for name in COLUMNS) + "  new"]
-    for name, system in SYSTEMS.items():
-        if name in results:
-            cells = (_cell(results[name][column], max(8, len(column) + 2)) for column in COLUMNS)
-            lines.append(f"{name:{width}}" + "".join(cells) + f"  {system.new}")
+    """The rows of all systems that were measured, in Markdown."""
+    lines = ["| system | " + " | ".join(COLUMNS) + " | new |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for name, values in results.items():
+        cells = [_cell(values[column]) for column in COLUMNS]
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {SYSTEMS[name].new} |")
     return "\n".join(lines)
 
 
-def _cell(value, width):
+def _cell(value):
     if value is None:
-        return f"{'-':>{width}}"
-    return f"{value:>{width}}" if isinstance(value, int) else f"{value:>{width}.3f}"
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def report(results, args, train, val):
+    """Write the table of all results, and the plot beside it."""
+    plot = args.output.with_suffix(".png")
+    values = results.values()
+    with whole(plot) as new:
+        plot_speed([x["s/image"] for x in values], [x["box AP"] for x in values], list(results), save=new)
+    text = f"""# From R-CNN to today, measured
+
+    python benchmarks/lineage.py --minutes {args.minutes:g} --seed {args.seed}
+
+{len(train.image_ids)} training images, {len(val.image_ids)} held out; {machine()}.
+
+{table(results)}
+
+![Box AP over seconds an image]({plot.name})
+"""
+    with whole(args.output) as new:
+        new.write_text(text)
+    print(f"\n{text}\nin {args.output}")
 
 
 def machine():
@@ -165,35 +188,33 @@ def machine():
 
 
 def main():
-    """Measure what is not measured yet, and print the table."""
+    """Measure what is not measured yet, and write the report."""
     parser = arguments.Parser("lineage.py", __doc__)
     parser.add_argument("--systems", type=arguments.names(SYSTEMS), default=list(SYSTEMS), metavar="A,B,...")
-    parser.add_argument("--minutes", type=arguments.number(0.01), default=10, help="of training a system (default: 10)")
+    parser.add_argument("--minutes", type=arguments.number(0.01), default=5, help="of training a system (default: 5)")
     parser.add_argument("--seed", type=arguments.whole(0, 2**31 - 1), default=0)
     parser.add_argument("--results", type=arguments.path, default="logs/lineage", metavar="DIR")
-    parser.add_argument("--output", type=arguments.path, default=Path(__file__).with_suffix(".txt"), metavar="TXT")
+    parser.add_argument("--output", type=arguments.path, default=Path(__file__).with_suffix(".md"), metavar="MD")
     parser.add_run("logs")
     args = parser.parse_args()
+    args.output = Path(args.output)
     arguments.check_folder(args.logs)
-    arguments.check_output(args.output, [".txt"])
-    folder = Path(args.results)
-    folder.mkdir(parents=True, exist_ok=True)
+    arguments.check_output(args.output, [".md"])
     train, val = datasets()
     results = {}
-    for name in SYSTEMS:
-        path = folder / f"{name}.json"
+    for name, system in SYSTEMS.items():
+        folder = Path(args.results, name)
+        path = folder / "results.json"
         found = json.loads(path.read_text()) if path.exists() else {}
         if name in args.systems and found.get("run") != run_of(args):
             print(f"\n{name}: {args.minutes:g} minutes", flush=True)
-            found = measure(SYSTEMS[name], args, train, val)
+            folder.mkdir(parents=True, exist_ok=True)
+            found = measure(system, folder, args, train, val)
             with whole(path) as new:
                 new.write_text(json.dumps(found, indent=1))
         if found.get("run") == run_of(args):
             results[name] = found
-    report = f"{len(train.image_ids)} training images, {len(val.image_ids)} held out; {machine()}\n\n{table(results)}\n"
-    with whole(args.output) as new:
-        new.write_text(report)
-    print(f"\n{report}\nin {args.output}")
+    report(results, args, train, val)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,30 @@ def plot_precision_recall(
     return ax.figure
 
 
+def plot_speed(
+    seconds: ArrayLike,
+    accuracies: ArrayLike,
+    names: Sequence[str],
+    ax: Axes | None = None,
+    save: Path | str | None = None,
+) -> Figure | SubFigure:
+    """Show each system as a point: box AP [n] over seconds an image [n], on a scale of factors; returns the figure."""
+    from matplotlib import ticker
+
+    with new_axes((8, 5), ax, save) as ax:
+        milliseconds = 1000 * np.asarray(seconds)
+        ax.scatter(milliseconds, accuracies)
+        for place in zip(milliseconds, np.asarray(accuracies), names, strict=True):
+            ax.annotate(place[2], place[:2], xytext=(5, -3), textcoords="offset points", fontsize=8)
+        ax.set(xscale="log", xlabel="milliseconds an image", ylabel="box AP")
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_locator(ticker.NullLocator())
+        ax.margins(x=0.2)
+        ax.grid(alpha=0.3)
+    return ax.figure
+
+
 def plot_overlaps(
     gt_class_ids: np.ndarray,
     pred_class_ids: np.ndarray,

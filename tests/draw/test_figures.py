@@ -9,6 +9,7 @@ import pytest
 from scenes import NAMES, fake_notebook, no_state, rectangles, scene  # noqa: F401  (no_state is used by every test)
 
 from mrcnn import visualize
+from mrcnn.draw import plots
 
 
 def test_display_images():
@@ -94,6 +95,10 @@ def test_plots_of_evaluation():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["balloon", "dog"]
     figure = visualize.plot_overlaps(np.array([1]), np.zeros(0, int), np.zeros(0), np.zeros((0, 1)), NAMES)
     assert figure.axes[0].get_xlim() == (-0.5, 0.5) and figure.axes[0].get_ylim() == (0.5, -0.5)
+
+    ax = plots.plot_speed([0.03, 0.5], [0.7, 0.8], ["ssd", "rcnn"]).axes[0]
+    assert ax.collections[0].get_offsets().tolist() == [[30, 0.7], [500, 0.8]]
+    assert [(text.get_text(), text.xy) for text in ax.texts] == [("ssd", (30, 0.7)), ("rcnn", (500, 0.8))]
 
 
 # Tables
