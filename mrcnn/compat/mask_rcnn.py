@@ -9,7 +9,7 @@ import numpy as np
 
 from mrcnn.compat.keras2 import speak_keras2
 from mrcnn.models import mask_rcnn
-from mrcnn.models.results import Place
+from mrcnn.ops.results import Place
 from mrcnn.settings import Config
 
 

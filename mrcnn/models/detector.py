@@ -18,7 +18,7 @@ from mrcnn.models import inspection
 from mrcnn.models.images import image_list
 from mrcnn.models.inspection import log
 from mrcnn.models.network import Network
-from mrcnn.models.results import Place, mold_boxes
+from mrcnn.ops.results import Place, mold_boxes
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.images import convert_channels

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
-from keras import ops
 from numpy.typing import ArrayLike
 
 # A NumPy array or a tensor of the backend: each backend has its own class, and what goes in comes out.
@@ -25,7 +24,11 @@ TINY = 1e-9
 
 def namespace(*arrays: Tensor) -> ModuleType:
     """`numpy` if every argument is a NumPy array, number or sequence of numbers, else `keras.ops`."""
-    return np if all(isinstance(a, (np.ndarray, np.generic, int, float, list, tuple)) for a in arrays) else ops
+    if all(isinstance(a, (np.ndarray, np.generic, int, float, list, tuple)) for a in arrays):
+        return np
+    from keras import ops  # here, as exported models run where there is no Keras
+
+    return ops
 
 
 def _split(boxes):
@@ -141,7 +144,7 @@ def centerness(sides: Tensor) -> Tensor:
 def clip(boxes: Tensor, window: Tensor) -> Tensor:
     """Boxes [..., 4] cut to `window`, four numbers or an array that broadcasts against [..., 4]."""
     xp = namespace(boxes, window)
-    window = xp.asarray(window) if xp is np else ops.convert_to_tensor(window, dtype=boxes.dtype)
+    window = xp.asarray(window) if xp is np else xp.convert_to_tensor(window, dtype=boxes.dtype)
     low = xp.concatenate([window[..., :2], window[..., :2]], axis=-1)
     high = xp.concatenate([window[..., 2:], window[..., 2:]], axis=-1)
     return xp.maximum(xp.minimum(boxes, high), low)
@@ -177,21 +180,24 @@ def normalize(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels"
             and x2 the last pixel inside; "edges" for (y1, x1, y2, x2) / (H, W, H, W). See BOX_NORMALIZATION.
     """
     scale, shift = _scale_and_shift(shape, normalization)
-    if namespace(boxes) is np:
+    xp = namespace(boxes)
+    if xp is np:
         return ((np.asarray(boxes) - shift) / scale).astype("float32")
-    return (ops.cast(boxes, "float32") - ops.convert_to_tensor(shift)) / ops.convert_to_tensor(scale)
+    return (xp.cast(boxes, "float32") - xp.convert_to_tensor(shift)) / xp.convert_to_tensor(scale)
 
 
 def denormalize(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels") -> Tensor:
     """Normalised boxes [..., 4] to int32 pixel boxes on an image of `shape` (H, W); halves round to even."""
-    if namespace(boxes) is np:
+    xp = namespace(boxes)
+    if xp is np:
         return np.around(to_pixels(np.asarray(boxes), shape, normalization)).astype("int32")
-    return ops.cast(ops.round(to_pixels(boxes, shape, normalization)), "int32")
+    return xp.cast(xp.round(to_pixels(boxes, shape, normalization)), "int32")
 
 
 def to_pixels(boxes: Tensor, shape: Sequence[int], normalization: str = "pixels") -> Tensor:
     """As `denormalize`, without rounding."""
     scale, shift = _scale_and_shift(shape, normalization)
-    if namespace(boxes) is np:
+    xp = namespace(boxes)
+    if xp is np:
         return boxes * scale + shift
-    return boxes * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)
+    return boxes * xp.convert_to_tensor(scale) + xp.convert_to_tensor(shift)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import skimage.transform
 from numpy.typing import ArrayLike
 
 
@@ -88,11 +87,15 @@ def resize(
     plain = (order, mode, cval, clip, anti_aliasing) == (1, "constant", 0, True, False)
     if plain and image.ndim in (2, 3) and tuple(output_shape[2:]) in ((), image.shape[2:]):
         if not preserve_range and image.dtype != bool:
-            image = skimage.util.img_as_float(image)
+            from skimage.util import img_as_float  # here, as exported models run without scikit-image
+
+            image = img_as_float(image)
         resized = np.empty((*output_shape[:2], *image.shape[2:]), _float(image))
         for rows, block in resized_blocks(image, output_shape[:2]):
             resized[rows] = block
         return resized
+    import skimage.transform
+
     if image.dtype == bool:
         image = image.astype("float64")  # scikit-image >= 0.19 refuses to interpolate bool
     return skimage.transform.resize(

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image
 
 from mrcnn.ops.boxes import Tensor, namespace
 
@@ -85,6 +84,8 @@ def decode(heatmaps: np.ndarray, box: np.ndarray | Sequence[float], resize: str 
 
 def _divide_cells(heatmaps, side):
     """Each map enlarged to at least `side` pixels, every cell in an odd number of parts: a lone peak stays in place."""
+    from PIL import Image
+
     cells = np.array(heatmaps.shape[1:])
     parts = 2 * np.ceil((side / cells - 1) / 2).clip(0).astype(int) + 1
     size, margin = cells * parts, 2 * parts

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pycocotools import mask as coco_mask
 
 from mrcnn.ops.images import resized_blocks
 
@@ -206,12 +205,18 @@ def stack_masks(masks: Sequence[np.ndarray], height: int, width: int) -> np.ndar
 
 def encode_rle(mask: ArrayLike) -> dict[str, Any]:
     """COCO's run-length encoding of one mask [H, W]: {"size": [H, W], "counts": str}, ready for JSON."""
-    return _plain(coco_mask.encode(np.asfortranarray(np.asarray(mask) != 0, dtype="uint8")))
+    return _plain(_coco().encode(np.asfortranarray(np.asarray(mask) != 0, dtype="uint8")))
 
 
 def compress_rle(rle: dict[str, Any]) -> dict[str, Any]:
     """As of `encode_rle`: run lengths whose counts are whole numbers."""
-    return _plain(coco_mask.frPyObjects(rle, *rle["size"]))
+    return _plain(_coco().frPyObjects(rle, *rle["size"]))
+
+
+def _coco():
+    from pycocotools import mask  # here, as exported models run without it
+
+    return mask
 
 
 def _plain(rle):
@@ -220,7 +225,7 @@ def _plain(rle):
 
 def decode_rle(rle: dict[str, Any]) -> np.ndarray:
     """Mask [H, W] bool of a COCO run-length encoding, compressed (counts a string) or not (counts a list)."""
-    return coco_mask.decode(compress_rle(rle) if isinstance(rle["counts"], list) else rle).astype(bool)
+    return _coco().decode(compress_rle(rle) if isinstance(rle["counts"], list) else rle).astype(bool)
 
 
 def run_lengths(counts: str) -> list[int]:
@@ -253,7 +258,7 @@ def polygons_to_rle(polygons: Iterable[ArrayLike], height: int, width: int) -> d
     flat = [polygon for polygon in flat if len(polygon) >= 6]
     if not flat:
         return compress_rle({"size": [height, width], "counts": [height * width]})
-    return _plain(coco_mask.merge(coco_mask.frPyObjects(flat, height, width)))
+    return _plain(_coco().merge(_coco().frPyObjects(flat, height, width)))
 
 
 def polygons_to_mask(polygons: Iterable[ArrayLike], height: int, width: int) -> np.ndarray:
