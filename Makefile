@@ -8,11 +8,11 @@ TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 setup: .venv/installed
 
-.venv/installed: requirements.txt setup.cfg pyproject.toml
+.venv/installed: requirements.txt setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 10) else 0'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[test]'
+	$(BIN)/python -m pip install --quiet -e '.[tensorflow,test]'
 	@touch $@
 
 # Train on the generated set, evaluate on images the training never saw, draw what is found.
@@ -53,5 +53,5 @@ docs: .venv/docs-installed
 	$(BIN)/mkdocs build --strict
 
 .venv/docs-installed: .venv/installed
-	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	$(BIN)/python -m pip install --quiet -e '.[tensorflow,docs]'
 	@touch $@

@@ -2,6 +2,7 @@
 
 import sys
 
+from mrcnn.cli import backend
 from mrcnn.data.imgaug import prepare_for_imgaug
 
 __version__ = "3.0.0"
@@ -12,4 +13,5 @@ if sys.argv[:1] == ["-m"] and "mrcnn.weights.convert" in sys.orig_argv:
 
     program.begin("__main__")
 
+backend.choose()
 prepare_for_imgaug()

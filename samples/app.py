@@ -367,7 +367,7 @@ def serve(args):
     try:
         import gradio  # noqa: F401
     except ImportError as error:
-        raise ImportError(f'The page needs Gradio: pip install -e "{coco.ROOT}[app]" ({error})') from error
+        raise ImportError(f"The page needs Gradio: pip install gradio ({error})") from error
     names = None
     if args.dataset:
         classes = coco.load_dataset(coco.parse_arguments(["detect", "--dataset", args.dataset]), "val").class_info

@@ -37,7 +37,7 @@ from mrcnn.settings import CONFIG, SETTINGS
 from mrcnn.settings.detectors import practice
 from mrcnn.train.run import find_last, run_of
 
-DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
+DEFAULT_LOGS_DIR = program.logs(__file__)
 
 
 class BalloonConfig(Config):

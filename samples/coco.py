@@ -48,7 +48,7 @@ from mrcnn.settings.detectors import practice
 from mrcnn.train.schedules import from_scratch
 from mrcnn.weights import convert
 
-DEFAULT_LOGS_DIR = ROOT / "logs"
+DEFAULT_LOGS_DIR = program.logs(__file__)
 
 # What --model names beside paths.
 NAMED = "coco", "imagenet", "none", "last"

@@ -33,7 +33,7 @@ from mrcnn.model import MaskRCNN
 from mrcnn.ops.files import whole
 from mrcnn.train.schedules import from_scratch
 
-DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
+DEFAULT_LOGS_DIR = program.logs(__file__)
 MAX_DETECTIONS = 300
 AUGMENTATION = "flip,turn,colour"  # cells have no up
 

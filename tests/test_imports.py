@@ -22,6 +22,7 @@ OLD = ["mrcnn.config", "mrcnn.model", "mrcnn.parallel_model", "mrcnn.utils", "mr
 
 # What the rooms of each floor may import from those of others, at any place and for any purpose, hints included.
 FLOORS = {
+    "__main__": "cli",
     "cli": "",
     "ops": "",
     "settings": "ops",

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 # Exit codes. FAILED: some of the work could not be done; MISTAKE: an argument or a file is wrong.
@@ -59,6 +60,12 @@ def _report(kind, error, trace):
         print(f"{os.path.basename(sys.argv[0])}: error: {one_line(error)}", file=sys.stderr)
         sys.stderr.flush()
         os._exit(code)
+
+
+def logs(file: str) -> Path:
+    """The folder of runs of a program's file: logs in its checkout; where it is installed, in the current folder."""
+    checkout = Path(file).resolve().parent.parent
+    return checkout / "logs" if (checkout / "setup.cfg").exists() else Path("logs")
 
 
 def leave() -> NoReturn:

@@ -197,7 +197,7 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert app.main([]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("app.py: error: The page needs Gradio: pip install -e ") and message.count("\n") == 1
+    assert message.startswith("app.py: error: The page needs Gradio: pip install gradio ") and message.count("\n") == 1
     monkeypatch.setitem(sys.modules, "gradio", SimpleNamespace())
     for words, text in ((["--model", "no.h5"], "Weights file not found: no.h5"), (["--dataset", "no/set"], "no/set")):
         assert app.main(words) == 2

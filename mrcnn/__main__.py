@@ -1,0 +1,3 @@
+from mrcnn.cli import command
+
+command.run()
