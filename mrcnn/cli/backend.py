@@ -10,8 +10,9 @@ BACKENDS = "tensorflow", "jax", "torch"
 
 
 def choose() -> None:
-    """Set KERAS_BACKEND to the first backend that is installed, where the one that Keras would take is not. To be called
-    before Keras is imported; after that, and where KERAS_BACKEND is set, nothing is done.
+    """Set KERAS_BACKEND to the first backend that is installed, where the one that Keras would take is not.
+
+    To be called before Keras is imported; after that, and where KERAS_BACKEND is set, nothing is done.
 
     Raises:
         ImportError: none is installed; one sentence says what to do.
