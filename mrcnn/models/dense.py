@@ -15,10 +15,10 @@ from mrcnn.layers.dense_head import joined
 from mrcnn.models import dense_parts, parts
 from mrcnn.models.detector import Detector, Found
 from mrcnn.models.graph import InferenceGraph, TrainingGraph
-from mrcnn.ops.results import Place, place_boxes
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.meta import parse_image_meta
+from mrcnn.ops.results import Place, place_boxes
 from mrcnn.settings import Config
 
 # What a head says by name, an item [B, a, values] for each level.

@@ -18,11 +18,11 @@ from mrcnn.models import inspection
 from mrcnn.models.images import image_list
 from mrcnn.models.inspection import log
 from mrcnn.models.network import Network
-from mrcnn.ops.results import Place, mold_boxes
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.images import convert_channels
 from mrcnn.ops.meta import compose_image_meta
+from mrcnn.ops.results import Place, mold_boxes
 from mrcnn.settings import Config
 from mrcnn.train.memory import keep_freed_memory
 

@@ -18,9 +18,9 @@ from mrcnn.layers.roi_head import RoiHead
 from mrcnn.models import parts
 from mrcnn.models.detector import Detector, Found
 from mrcnn.models.graph import Compiled, InferenceGraph, TrainingGraph
-from mrcnn.ops.results import Place, place_boxes, to_original
 from mrcnn.ops.boxes import Tensor, to_pixels
 from mrcnn.ops.meta import parse_image_meta
+from mrcnn.ops.results import Place, place_boxes, to_original
 from mrcnn.settings import Config
 
 # How many detections of an image further heads are run on: the next of these, so that few graphs are compiled.

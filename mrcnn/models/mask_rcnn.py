@@ -11,8 +11,8 @@ from mrcnn.layers.roi_head import RoiHead
 from mrcnn.models import parts
 from mrcnn.models.detector import Found
 from mrcnn.models.faster_rcnn import FasterRCNN, faster_rcnn_losses
-from mrcnn.ops.results import Place, paste_masks, place_keypoints
 from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.results import Place, paste_masks, place_keypoints
 from mrcnn.settings import Config
 
 

@@ -11,8 +11,8 @@ from mrcnn.data.proposals import WithProposals
 from mrcnn.evaluate import evaluate
 from mrcnn.models.fast_rcnn import FastRCNN, fast_rcnn_losses
 from mrcnn.models.faster_rcnn import FasterRCNN
-from mrcnn.ops.results import Place, mold_boxes
 from mrcnn.ops import boxes
+from mrcnn.ops.results import Place, mold_boxes
 
 
 @pytest.fixture
