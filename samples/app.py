@@ -29,12 +29,10 @@ import signal
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import coco
 import numpy as np
-import pose
 import shapes
 from pictures import enlarge
 from PIL import Image
@@ -43,25 +41,12 @@ from pycocotools import mask as rle
 from mrcnn import visualize, weights
 from mrcnn.cli import arguments
 from mrcnn.config import Config
-from mrcnn.data.dataset import Dataset
 from mrcnn.data.reading import read_image, write_image
 from mrcnn.draw import instances as draw
 from mrcnn.evaluate import to_coco_results
 from mrcnn.ops.boxes import cover
 from mrcnn.ops.files import whole
 from mrcnn.ops.images import convert_channels
-from mrcnn.weights import convert
-
-# Classes {id: name} that the samples' weights know, by the NAME of their settings. COCO's ids have gaps.
-COCO_IDS = sorted({*range(1, 91)} - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
-CLASSES = {
-    "coco": dict(zip(COCO_IDS, coco.COCO_CLASSES, strict=True)),
-    "shapes": shapes.CATEGORIES,
-    "pose": {1: "person"},
-    "figures": {1: "person"},
-    "balloon": {1: "balloon"},
-    "nucleus": {1: "nucleus"},
-}
 
 HEADERS = ["class", "score", "x", "y", "width", "height", "mask pixels", "keypoints"]
 
@@ -80,73 +65,6 @@ LARGEST_FILE = "100mb"
 # Names of this machine. Under any other a page of a stranger would reach this one through the browser.
 HOSTS = ["127.0.0.1", "localhost"]
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
-
-
-@dataclass
-class Detector:
-    """A model and the classes it knows.
-
-    Attributes:
-        model: a `MaskRCNN` in inference mode, or anything with its `config` and `detect`.
-        dataset: what `class_set` gives.
-    """
-
-    model: object
-    dataset: Dataset
-
-
-def class_set(names):
-    """A `Dataset` of the classes {id: name}, with one image that stands for any."""
-    dataset = Dataset()
-    for class_id, name in names.items():
-        dataset.add_class("app", class_id, name)
-    dataset.add_image("app", 0, path=None)
-    dataset.prepare()
-    return dataset
-
-
-def find_weights(logs, folder):
-    """Paths of the best, else the last, checkpoint of every run under `logs`, newest first, and of `folder`'s files."""
-    runs = sorted(Path(logs).glob("*"), key=lambda run: run.name[-len("20260101T0000") :], reverse=True)
-    found = [path for run in runs for path in sorted(run.glob("mask_rcnn_*.h5"))[-1:]]
-    found += sorted(path for path in Path(folder).glob("*.h5") if "_notop" not in path.name)  # ImageNet's have no heads
-    return [os.path.relpath(path) for path in found]
-
-
-def load_detector(path, names=None, logs=coco.DEFAULT_LOGS_DIR):
-    """The `Detector` of a weights file, which keeps whatever has a score of 0.05 or more.
-
-    The settings are those of the config.json beside the file, else of the sample whose heads have the file's sizes.
-
-    Args:
-        path: an .h5 file, one of torchvision or Detectron2, a folder of `mrcnn.weights.convert`, or "coco" for the
-            original's release.
-        names: {id: name} of the classes, where the file knows as many; default: those of the sample.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, not one of Mask R-CNN, or it does not fit its settings.
-    """
-    path = str(weights.download("coco") if path == "coco" else convert.h5_file(path, logs))
-    stored = weights.read(path)
-    if "mrcnn_class_logits" not in stored:
-        raise ValueError(f"{path} holds no weights of Mask R-CNN: there is no layer mrcnn_class_logits in it.")
-    width, count = stored["mrcnn_class_logits"]["kernel"].shape
-    sample = pose.POSE if any(layer.startswith("mrcnn_keypoint") for layer in stored) else coco.COCO
-    args = coco.parse_arguments(["evaluate", "--model", path, "--logs", str(logs)], sample)
-    args.image_only = width != sample.generated_config.FPN_CLASSIF_FC_LAYERS_SIZE
-    model = coco.load_model(args, coco.make_config(args, count))
-    if model.load_report.left:
-        raise ValueError(
-            f"{path} does not fit the settings of {model.config.NAME!r}, which leave without weights "
-            f"{weights.some(model.load_report.left, 4)}. Put the config.json of its run beside it."
-        )
-    return Detector(model, class_set(class_names(model.config.NAME, count, names)))
-
-
-def class_names(settings, count, names=None):
-    """{id: name} of `count` classes, background included: `names`, else those of a sample, else numbers."""
-    fitting = [n for n in (names, CLASSES.get(settings)) if n and len(n) == count - 1]
-    return [*fitting, {i: f"class {i}" for i in range(1, count)}][0]
 
 
 class Found:
@@ -348,7 +266,7 @@ def parse_arguments(argv=None):
     """The command line."""
     parser, path = arguments.Parser("app.py", __doc__), arguments.path
     parser.add_argument(
-        "--model", type=path, metavar="WEIGHTS", help="coco or the path of a file; default: the last run"
+        "--model", type=path, metavar="WEIGHTS", help="coco, or a path as of coco.py; default: the last run"
     )
     parser.add_argument(
         "--logs", type=path, default=coco.DEFAULT_LOGS_DIR, metavar="DIR", help="folder of runs (default: logs)"
@@ -372,10 +290,10 @@ def serve(args):
     if args.dataset:
         classes = coco.load_dataset(coco.parse_arguments(["detect", "--dataset", args.dataset]), "val").class_info
         names = {info["id"]: info["name"] for info in classes[1:]}
-    load = lru_cache(maxsize=2)(partial(load_detector, names=names, logs=args.logs))
+    load = lru_cache(maxsize=2)(partial(app_models.load_detector, names=names, logs=args.logs))
     if args.model:
         load(args.model)
-    choices = [args.model] * bool(args.model) + find_weights(args.logs, weights.default_folder())
+    choices = [args.model] * bool(args.model) + app_models.find_weights(args.logs, weights.default_folder())
     with folder_of_its_own():
         page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)
         print(f"The page is at {launch(page, args.port)} - Ctrl-C ends it.", flush=True)

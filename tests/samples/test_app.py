@@ -22,9 +22,13 @@ from real_data import ROOT
 sys.path.insert(0, str(ROOT / "samples"))
 
 import app
+import app_models
 import shapes
 
+from mrcnn.config import Config
 from mrcnn.model import MaskRCNN
+from mrcnn.models.detectors import build_detector
+from mrcnn.settings.detectors import practice
 
 
 class SmallConfig(shapes.ShapesConfig):
@@ -52,7 +56,7 @@ def stub(height=64, width=96):
     found["keypoints"][1] = (26, 30, 0.9), (37, 33, 0.01)
     config = SmallConfig().update(NUM_KEYPOINTS=2, KEYPOINT_SKELETON=[(0, 1)])
     model = SimpleNamespace(config=config, detect=lambda images: [found])
-    return app.Detector(model, app.class_set({1: "disk", 5: "a <square>", 8: "cross"}))
+    return app_models.Detector(model, app_models.class_set({1: "disk", 5: "a <square>", 8: "cross"}))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -153,12 +157,12 @@ def test_weights_are_listed_newest_run_first(tmp_path, monkeypatch):
     for name in names.split():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
-    assert app.find_weights("logs", "weights") == [
+    assert app_models.find_weights("logs", "weights") == [
         "logs/figures20270101T0000/mask_rcnn_figures_best.h5",
         "logs/shapes20260101T0000/mask_rcnn_shapes_0002.h5",
         "weights/my.h5",
     ]
-    assert app.find_weights("none", "of these") == []
+    assert app_models.find_weights("none", "of these") == []
 
 
 def test_a_detector_from_a_file(tmp_path):
@@ -166,7 +170,7 @@ def test_a_detector_from_a_file(tmp_path):
     config = SmallConfig()
     MaskRCNN("inference", config, tmp_path).save_weights(str(path))
     config.to_json(tmp_path / "config.json")
-    detector = app.load_detector(path)
+    detector = app_models.load_detector(path)
     assert detector.dataset.class_names == ["BG", "disk", "square", "triangle", "star", "cross"]
     assert detector.model.config.DETECTION_MIN_CONFIDENCE == 0.05
 
@@ -174,18 +178,36 @@ def test_a_detector_from_a_file(tmp_path):
     with pytest.raises(
         ValueError, match="does not fit the settings of 'shapes'.*mrcnn_mask_conv1.*Put the config.json"
     ):
-        app.load_detector(path)
+        app_models.load_detector(path)
     with h5py.File(path, "a") as file:
         file.attrs["layer_names"] = [name for name in file.attrs["layer_names"] if "class" not in str(name)]
-    with pytest.raises(ValueError, match="holds no weights of Mask R-CNN"):
-        app.load_detector(path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match="is not of a Mask R-CNN: put the config.json of its run"):
+        app_models.load_detector(path)
+
+
+def test_any_detector_with_its_config(tmp_path):
+    config = SmallConfig()
+    config.update(**practice("retinanet", config.to_dict()), CLASS_NAMES=["BG", *"abcde"])
+    build_detector("inference", config, tmp_path).save_weights(tmp_path / "small.h5")
+    config.to_json(tmp_path / "config.json")
+    detector = app_models.load_detector(tmp_path / "small.h5")
+    assert detector.model.config.DETECTOR == "retinanet"
+    assert detector.dataset.class_names == ["BG", *"abcde"]
+    Image.fromarray(np.zeros((64, 64, 3), "uint8")).save(tmp_path / "black.png")
+    found = app.Found(detector, tmp_path / "black.png")
+    assert len(found.entries) == len(found.result["rois"])
 
 
 def test_names_of_classes():
-    assert app.class_names("shapes", 6) == shapes.CATEGORIES
-    assert app.class_names("shapes", 3) == app.class_names("mine", 3) == {1: "class 1", 2: "class 2"}
-    assert app.class_names("mine", 3, {4: "a", 7: "b"}) == {4: "a", 7: "b"}
-    assert app.class_names("pose", 2, {4: "a", 7: "b"}) == {1: "person"}
+    def names(name, count, *given, known=()):
+        return app_models.class_names(Config().update(NAME=name, NUM_CLASSES=count, CLASS_NAMES=known), *given)
+
+    assert names("shapes", 6) == shapes.CATEGORIES
+    assert names("shapes", 3) == names("mine", 3) == {1: "class 1", 2: "class 2"}
+    assert names("mine", 3, {4: "a", 7: "b"}) == {4: "a", 7: "b"}
+    assert names("pose", 2, {4: "a", 7: "b"}) == {1: "person"}
+    assert names("mine", 3, known=["BG", "cat", "dog"]) == {1: "cat", 2: "dog"}
 
 
 def test_cocos_category_ids():
