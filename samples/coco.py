@@ -267,7 +267,8 @@ def left(stages, record):
 
 def evaluate(args, model, dataset):
     """Print COCO's table for boxes and masks, and the classes'."""
-    metrics = coco_evaluate.evaluate(model, dataset, limit=args.limit or 0, results_path=args.output)
+    evaluated = coco_evaluate.evaluate_in_full(model, dataset, limit=args.limit or 0, results_path=args.output)
+    metrics = evaluated.metrics
     print(coco_evaluate.format_table(metrics))
     if "keypoints" in metrics:
         share, count = metrics["keypoints"]["swapped"], metrics["keypoints"]["matched"]
@@ -276,6 +277,10 @@ def evaluate(args, model, dataset):
         )
     print()
     print(coco_evaluate.format_classes(metrics))
+    if args.report:
+        from mrcnn.draw.report import write_report
+
+        print(f"Wrote {write_report(args.report, dataset, evaluated, f'Evaluation of {args.model}').resolve()}")
 
 
 def check(args):
@@ -290,7 +295,9 @@ def check(args):
         raise FileNotFoundError(f"Weights file not found: {args.model}")
     if args.command == "train":
         arguments.check_folder(args.logs)
-    elif args.command == "evaluate" and args.output:
+    if args.report:
+        arguments.check_folder(args.report)
+    if args.command == "evaluate" and args.output:
         arguments.check_output(args.output, [".json"])
     elif args.command == "detect":
         check_detect(args)

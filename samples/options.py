@@ -39,6 +39,8 @@ def parse(argv, sample, logs):
     )
     output = "the picture or the video to write; of evaluate the results, a .json"
     parser.add_argument("--output", only="evaluate detect", type=path, metavar="PATH", help=output)
+    report = "a folder for a page about the evaluation: curves, mistakes by kind, the worst images"
+    parser.add_argument("--report", only="evaluate", type=path, metavar="DIR", help=report)
     args = parser.parse_args(argv)
     args.sample = sample
     wrong = contradiction(args)

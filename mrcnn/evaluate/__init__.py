@@ -3,7 +3,7 @@
 from mrcnn.evaluate.coco import KEYPOINT_METRICS, METRICS, coco_metrics
 from mrcnn.evaluate.during_training import Evaluation
 from mrcnn.evaluate.results import own_results, to_coco_results
-from mrcnn.evaluate.run import evaluate
+from mrcnn.evaluate.run import evaluate, evaluate_in_full
 from mrcnn.evaluate.swaps import count_swaps
 from mrcnn.evaluate.tables import format_classes, format_table
 from mrcnn.evaluate.truth import ground_truth

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from pycocotools.coco import COCO
 from tqdm.auto import tqdm
 
 from mrcnn.data.agreement import check_names, check_set
@@ -18,6 +19,24 @@ from mrcnn.evaluate.results import Detections, own_results
 from mrcnn.evaluate.swaps import count_swaps
 from mrcnn.evaluate.truth import ground_truth
 from mrcnn.ops import keypoints
+
+
+class Evaluated(NamedTuple):
+    """An evaluation with what it is of.
+
+    Attributes:
+        metrics: as `evaluate` returns them.
+        truth: as of `ground_truth`.
+        results: detections as of `own_results`, in the order of the images.
+        image_ids: of the images, in `truth`.
+        max_detections: as of `evaluate`.
+    """
+
+    metrics: dict[str, dict[str, Any]]
+    truth: COCO
+    results: list[dict[str, Any]]
+    image_ids: list[int]
+    max_detections: int
 
 
 def evaluate(
@@ -51,6 +70,19 @@ def evaluate(
             max_detections below 1.
         RuntimeError: three images in a row cannot be read for the same reason: code of the user's own, not a file.
     """
+    return evaluate_in_full(model, dataset, image_ids, limit, results_path, verbose, max_detections).metrics
+
+
+def evaluate_in_full(
+    model: Any,
+    dataset: Dataset,
+    image_ids: Iterable[int] | None = None,
+    limit: int = 0,
+    results_path: Path | str | None = None,
+    verbose: int = 1,
+    max_detections: int = 100,
+) -> Evaluated:
+    """As `evaluate`, with the ground truth and the detections, from which `mrcnn.draw.report` makes a page."""
     check_limit(max_detections)
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
@@ -65,7 +97,9 @@ def evaluate(
     found, bad = Detections(results_path, model, dataset), BadImages(dataset, "Nothing is found in image {}")
     coco = ground_truth(dataset, image_ids)  # first, so that mistakes in it do not show after hours
     _detect(model, dataset, image_ids, found, bad, verbose)
-    return _metrics(model.config, dataset, coco, found.finish(image_ids), image_ids, max_detections)
+    results = found.finish(image_ids)
+    metrics = _metrics(model.config, dataset, coco, results, image_ids, max_detections)
+    return Evaluated(metrics, coco, results, [i + 1 for i in image_ids], max_detections)
 
 
 def _detect(model, dataset, image_ids, found, bad, verbose):
