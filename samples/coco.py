@@ -42,7 +42,6 @@ from mrcnn.cli.arguments import parse_settings
 from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.problems import Problem, format_problems
-from mrcnn.evaluate.during_training import stored_record
 from mrcnn.settings import CONFIG
 from mrcnn.settings.detectors import practice
 from mrcnn.train.schedules import from_scratch
@@ -242,7 +241,7 @@ def train(args, model, train_set, val_set):
     if args.eval_every:
         callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)]
     with program.resumable(model, "Go on with --model last."):
-        for rate, epochs, layers in left(stages, stored_record(model)):
+        for rate, epochs, layers in left(stages, model.record):
             model.train(train_set, val_set, rate, epochs, layers, custom_callbacks=callbacks, **options_of_all)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it

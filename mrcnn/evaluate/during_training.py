@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import math
+import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 
@@ -12,17 +13,9 @@ from mrcnn import weights
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluate.run import evaluate
 from mrcnn.evaluate.tables import kinds_of
-from mrcnn.ops.files import whole
 
 # What is kept of a run, see `stored_record`.
 RECORD = ("AP", "epoch", "images", "since", "until", "weights")
-
-
-class Running(Protocol):
-    """A model in a run, as of `mrcnn.train.run.Run`."""
-
-    checkpoint_path: str
-    epoch: int
 
 
 class Evaluation(keras.callbacks.Callback):
@@ -30,8 +23,8 @@ class Evaluation(keras.callbacks.Callback):
 
     Adds box_AP, box_AP50, mask_AP and mask_AP50 (and keypoint_AP and keypoint_AP50) to the logs, so that the progress
     bar and TensorBoard show them, and keeps the weights of the best AP, that of the last of these that the model has,
-    beside the checkpoints as mask_rcnn_<name>_best.h5, and the AP itself as mask_rcnn_<name>_best.json, so that a run
-    that is resumed goes on with what it had learned.
+    beside the checkpoints as mask_rcnn_<name>_best.h5. Every checkpoint holds the AP itself (`stored_record`), so that
+    a run that is resumed goes on with what it had learned, wherever the file was brought.
 
     Each call of `train` has its own patience: it counts evaluations since its begin or since the best one. The best is
     that of the whole run, as long as the number of images that are evaluated stays the same.
@@ -61,11 +54,22 @@ class Evaluation(keras.callbacks.Callback):
         training = {"until": self.params["epochs"], "weights": len(self.model.trainable_variables)}
         known, since = self.record, self.rcnn.epoch
         if not known:
-            known = stored_record(self.rcnn)
+            known = self.rcnn.record
             if {key: known.get(key) for key in training} == training:
                 since = min(since, known["since"])
-        best = {"AP": -1.0, "epoch": 0} if known.get("images") != images else {x: known[x] for x in ("AP", "epoch")}
-        self.record = {**best, "images": images, "since": since, **training}
+        self.record = {**self._best(known, images), "images": images, "since": since, **training}
+        self.rcnn.record = self.record
+
+    def _best(self, known, images):
+        """AP and epoch of the best weights so far, as far as it was measured by so many images."""
+        path = _best_path(self.rcnn)
+        # The weights that are kept may be of an epoch whose checkpoint was not written.
+        kept = stored_record(path) if self.rcnn.epoch else {}
+        found = [x for x in (known, kept) if x.get("images") == images]
+        best = max(found, key=lambda x: x["AP"], default={"AP": -1.0, "epoch": 0})
+        if best["epoch"] and not path.exists():
+            print(f"The best weights so far, of AP {best['AP']:.3f}, are not in {path.parent}; better ones are kept.")
+        return {key: best[key] for key in ("AP", "epoch")}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         done, record = epoch + 1, self.record
@@ -77,7 +81,6 @@ class Evaluation(keras.callbacks.Callback):
         if score > record["AP"]:
             record.update(AP=score, epoch=done)
             self.rcnn.save_weights(path)
-        _write(path.with_suffix(".json"), record)
         # Evaluated are the epochs that `every` divides.
         worse = done // self.every - max(record["epoch"], record["since"]) // self.every
         if self.patience and worse >= self.patience:
@@ -105,30 +108,29 @@ class Evaluation(keras.callbacks.Callback):
         return self.detector
 
 
-def stored_record(model: Running) -> dict[str, Any]:
-    """What `Evaluation` left in the folder of the run that a model goes on with.
+def stored_record(checkpoint: Path | str) -> dict[str, Any]:
+    """What `Evaluation` left in a checkpoint.
 
     Returns:
         "AP" and "epoch" of the best weights, "images", the number of images that were evaluated, and of the training
         that ran then "since" and "until", the epochs between which it was to go, and "weights", the number of weights
-        that it changed; {} for a new run, and where nothing was evaluated.
+        that it changed; {} where nothing was evaluated, and where there is no such file.
+
+    Raises:
+        ValueError: it is damaged.
     """
-    path = _best_path(model).with_suffix(".json")
-    if not (model.epoch and path.exists()):
+    if not os.path.isfile(checkpoint):
         return {}
     try:
-        record = json.loads(path.read_text())
-        return {key: float(record[key]) if key == "AP" else int(record[key]) for key in RECORD}
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); delete it to begin anew with the best AP.") from error
+        record = weights.read_record(checkpoint)
+        found = {key: float(record[key]) if key == "AP" else int(record[key]) for key in RECORD} if record else {}
+        if not math.isfinite(found.get("AP", 0)):
+            raise ValueError("AP is not finite")
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{checkpoint} is damaged in its record of the training: {error!r}.") from error
+    return found
 
 
 def _best_path(model):
     path = Path(model.checkpoint_path.format(epoch=0))
     return path.with_name(path.name.replace("_0000.h5", "_best.h5"))
-
-
-def _write(path, record):
-    """Write JSON, whole or not at all."""
-    with whole(path) as new:
-        new.write_text(json.dumps(record))

@@ -21,6 +21,7 @@ from mrcnn.data.encoders import Encoder
 from mrcnn.data.problems import format_problems
 from mrcnn.data.remarks import remarks
 from mrcnn.evaluate import Evaluation
+from mrcnn.evaluate.during_training import stored_record
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.models.graph import Compiled, precision
 from mrcnn.models.processes import stay_home
@@ -61,6 +62,7 @@ class Network:
         config, mode, model_dir: as given.
         log_dir: folder of this run.
         epoch: epochs trained so far.
+        record: what the run has learned beside weights, see `Evaluation`; {} for a new one.
         compiled: further graphs that `graphs` gave, as `Compiled` functions.
         layer_presets: which layers the names that `train` knows train.
     """
@@ -158,10 +160,11 @@ class Network:
         run = run_of(self.model_dir, self.config.NAME, model_path)
         self.log_dir, self.checkpoint_path, self.epoch = run
         self._resume_from = str(model_path) if self.epoch else None
+        self.record = stored_record(model_path) if self.epoch and model_path else {}
 
     def save_weights(self, filepath: Path | str) -> None:
-        """Write the weights in the original's `.h5` layout."""
-        weights.write(self.keras_model, filepath, self.mode)
+        """Write the weights in the original's `.h5` layout, with the run's record in it."""
+        weights.write(self.keras_model, filepath, self.mode, self.record)
 
     def get_imagenet_weights(self) -> str:
         """Path of Keras's ImageNet weights for this backbone, downloaded first if needed.

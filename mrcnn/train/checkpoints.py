@@ -65,6 +65,7 @@ def restore_optimizer(model: keras.Model, checkpoint: Path | str) -> int:
     """
     path = _optimizer_path(checkpoint)
     if not path.exists():
+        print(f"There is no {path.name} beside the checkpoint; momentum starts from zero.")
         return 0
     variables = [v for v in model.optimizer.variables if not v.path.endswith("learning_rate")]
     try:

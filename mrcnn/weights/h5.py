@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import posixpath
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import keras
@@ -26,6 +27,9 @@ from mrcnn.weights.values import check_values
 # {layer: {weight: array}}, and the same not yet read.
 Layers = dict[str, dict[str, np.ndarray]]
 Stored = dict[str, dict[str, h5py.Dataset]]
+
+# The attribute of a checkpoint that holds what its run has learned beside weights, as JSON.
+RECORD = "training_record"
 
 # How many times as large as a file values can be: deflate, which h5py has, packs no closer than 1032 to 1.
 MOST_PACKED = 1100
@@ -208,6 +212,16 @@ def values(path: Path | str, stored: Stored, origin: Origin | None) -> Layers:
     return found
 
 
+def read_record(path: Path | str) -> Any:
+    """What a checkpoint holds beside weights, as it was given to `write`; {} where there is nothing.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    with h5py.File(path, "r") as file:
+        return json.loads(file.attrs.get(RECORD, "{}"))
+
+
 def weighted_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Every layer of a model that holds weights of the network, those of nested models too, in order."""
     for layer in model.layers:
@@ -276,7 +290,7 @@ def _layout(model, mode):
     return layout + [(name, ours.get(name)) for name in tail]
 
 
-def write(model: keras.Model, path: Path | str, mode: str) -> None:
+def write(model: keras.Model, path: Path | str, mode: str, record: dict[str, Any] | None = None) -> None:
     """Write a model's weights in the original's layout, which the 2019 package reads too.
 
     The file appears under its name only when it is whole.
@@ -285,6 +299,7 @@ def write(model: keras.Model, path: Path | str, mode: str) -> None:
         model: graph of `MaskRCNN`, training or inference.
         path: file to write.
         mode: "training" or "inference"; they order their layers differently.
+        record: what `read_record` is to give.
     """
 
     def groups():
@@ -293,15 +308,20 @@ def write(model: keras.Model, path: Path | str, mode: str) -> None:
             pairs = [(x.name, key, weight) for x in owners for key, weight in named_weights(x).items()]
             yield name, {f"{owner}/{key}:0": np.asarray(weight.numpy()) for owner, key, weight in pairs}
 
-    write_groups(path, groups())
+    write_groups(path, groups(), record)
 
 
-def write_groups(path: Path | str, groups: Iterable[tuple[str, dict[str, np.ndarray]]]) -> None:
-    """Write an .h5 file of pairs (layer or nested model, {"layer/weight:0": array}), whole or not at all."""
+def write_groups(
+    path: Path | str, groups: Iterable[tuple[str, dict[str, np.ndarray]]], record: dict[str, Any] | None = None
+) -> None:
+    """Write an .h5 file of pairs (layer or nested model, {"layer/weight:0": array}), whole or not at all; `record` as
+    of `write`."""
     content, names = io.BytesIO(), []
     with h5py.File(content, "w") as file:
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.2.5"
+        if record:
+            file.attrs[RECORD] = json.dumps(record)
         for name, arrays in groups:
             names.append(name.encode())
             group = file.create_group(name)

@@ -4,7 +4,6 @@ The model is one weight, a level that is set before each epoch; the detector tha
 `weights.copy` and answers by it.
 """
 
-import json
 from types import SimpleNamespace
 
 import keras
@@ -29,13 +28,15 @@ class Trained:
     def __init__(self, mode, config, model_dir, epoch=0):
         if mode == "inference":
             assert (config.GPU_COUNT, config.DETECTION_MIN_CONFIDENCE) == (1, 0.05)
-        self.config, self.model_dir, self.epoch = config, model_dir, epoch
+        self.config, self.model_dir, self.epoch, self.record = config, model_dir, epoch, {}
         self.checkpoint_path = str(model_dir / "mask_rcnn_x_{epoch:04d}.h5")
         self.keras_model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, name="level")])
         self.level = self.keras_model.weights[0]
+        if epoch:  # as `load_weights` does
+            self.record = stored_record(self.checkpoint_path.format(epoch=epoch))
 
     def save_weights(self, path):
-        np.save(path, self.level.numpy())
+        weights.write(self.keras_model, path, "training", self.record)
 
     def detect(self, images, verbose=0, rle=False):
         return [LEVELS[int(self.level.numpy()[0, 0])][image[0, 0, 0]] for image in images]
@@ -70,8 +71,8 @@ def trained(folder, epoch=0):
 
 def best(folder):
     """The level of the weights that are kept, and the epoch that they are said to be of."""
-    level = np.load(folder / "mask_rcnn_x_best.h5.npy")[0, 0]
-    record = json.loads((folder / "mask_rcnn_x_best.json").read_text())
+    level = weights.read(folder / "mask_rcnn_x_best.h5")["level"]["kernel"][0, 0]
+    record = stored_record(folder / "mask_rcnn_x_best.h5")
     assert record["AP"] == pytest.approx(level / 2)
     return level, record["epoch"]
 
@@ -122,11 +123,29 @@ def test_a_resumed_run_knows_what_it_had_learned(epoch, until, layers, images, e
     assert (model.epoch, best(tmp_path)) == expected
 
 
+def test_a_checkpoint_that_was_brought_elsewhere(tmp_path, capsys):
+    """Alone, without the best weights: what is worse than these is not kept as the best, and patience counts on."""
+    first = trained(tmp_path / "here")
+    first.model_dir.mkdir()
+    first.train(Evaluation(first, Squares(), patience=4), 40, [2, 0, 0])
+    (tmp_path / "there").mkdir()
+    name = "mask_rcnn_x_0003.h5"
+    (tmp_path / "there" / name).write_bytes((tmp_path / "here" / name).read_bytes())
+    model = trained(tmp_path / "there", 3)
+    model.train(Evaluation(model, Squares(), patience=4), 40, [1] * 20)
+    assert model.epoch == 5 and not (tmp_path / "there" / "mask_rcnn_x_best.h5").exists()
+    assert f"The best weights so far, of AP 1.000, are not in {tmp_path / 'there'}" in capsys.readouterr().out
+
+
 def test_record_of_a_run(tmp_path):
     model = trained(tmp_path)
     model.train(Evaluation(model, Squares(), limit=2), 2, [1, 2])
-    assert stored_record(model) == {"AP": 1, "epoch": 2, "images": 2, "since": 0, "until": 2, "weights": 1}
-    assert stored_record(trained(tmp_path)) == {} and stored_record(trained(tmp_path / "none", 3)) == {}
+    record = {"AP": 1, "epoch": 2, "images": 2, "since": 0, "until": 2, "weights": 1}
+    assert stored_record(tmp_path / "mask_rcnn_x_0002.h5") == record
+    assert stored_record(tmp_path / "mask_rcnn_x_0001.h5") == record | {"AP": 0.5, "epoch": 1}
+    model.record = {}
+    model.save_weights(tmp_path / "plain.h5")
+    assert stored_record(tmp_path / "plain.h5") == {} == stored_record(tmp_path / "none.h5")
 
 
 def test_copied_weights_have_memory_of_their_own():
