@@ -3,6 +3,7 @@
 The folder has `train` and `val`, each with photos and `via_region_data.json` of the VGG Image Annotator. The original's
 is at https://github.com/matterport/Mask_RCNN/releases/download/v2.1/balloon_dataset.zip
 
+    python samples/balloon.py validate --dataset path/to/balloon                        # what is wrong with it
     python samples/balloon.py train    --dataset path/to/balloon --weights coco
     python samples/balloon.py evaluate --dataset path/to/balloon --weights last
     python samples/balloon.py splash   --weights last --image photo.jpg --output splash.png
@@ -22,8 +23,11 @@ from mrcnn.cli import program
 
 program.begin(__name__)
 
+from functools import partial
+
 import keras
 import numpy as np
+import options
 import skimage.color
 
 from mrcnn import evaluate, weights
@@ -55,22 +59,22 @@ class BalloonDataset(ViaDataset):
     """The photos of a subset. For a format that mrcnn.data does not know, write load_mask as well: masks
     [height, width, instances] bool and the class id of each instance."""
 
-    def load_balloon(self, dataset_dir, subset):
-        """Add the photos of "train" or "val"."""
-        self.load_via(Path(dataset_dir) / subset, source="balloon", classes=["balloon"])
+    def load_balloon(self, dataset_dir, subset, outside=False):
+        """Add the photos of "train" or "val"; `outside` as of `load_via`."""
+        self.load_via(Path(dataset_dir) / subset, source="balloon", classes=["balloon"], outside=outside)
 
 
-def load_dataset(folder, subset):
+def load_dataset(folder, subset, outside=False):
     """A subset, prepared."""
     dataset = BalloonDataset()
-    dataset.load_balloon(folder, subset)
+    dataset.load_balloon(folder, subset, outside)
     dataset.prepare()
     return dataset
 
 
-def train(model, folder, epochs, layers, seed=0):
-    """Train from the weights that the model has."""
-    train_set, val_set = load_dataset(folder, "train"), load_dataset(folder, "val")
+def train(model, load, epochs, layers, seed=0):
+    """Train from the weights that the model has; `load` gives a subset."""
+    train_set, val_set = load("train"), load("val")
     with program.resumable(model, "Go on with --weights last."):
         model.train(train_set, val_set, model.config.LEARNING_RATE, epochs, layers, augment=True, seed=seed)
     print(f"Weights are in {model.checkpoint_path.format(epoch=model.epoch)}")
@@ -102,10 +106,12 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
 def parse_arguments(argv=None):
     """The command line, with the original's names."""
     parser, path = arguments.Parser("balloon.py", __doc__), arguments.path
-    parser.add_argument("command", choices=["train", "evaluate", "splash"])
-    parser.add_argument("--dataset", type=path, only="train evaluate", metavar="DIR", help="folder with train and val")
-    parser.add_argument("--weights", type=path, required=True, help="coco, imagenet, last, none or a path")
-    parser.add_run(DEFAULT_LOGS_DIR)
+    parser.add_argument("command", choices=["train", "evaluate", "splash", "validate"])
+    of_sets, of_models = "train evaluate validate", "train evaluate splash"
+    parser.add_argument("--dataset", type=path, only=of_sets, metavar="DIR", help="folder with train and val")
+    options.add_outside(parser, of_sets)
+    parser.add_argument("--weights", type=path, only=of_models, help="coco, imagenet, last, none or a path")
+    parser.add_run(DEFAULT_LOGS_DIR, of_models)
     parser.add_seed()
     parser.add_count("--epochs", only="train", default=30, help="epoch to stop at (default: 30)")
     what = "what to train (default: mask_rcnn); its config remembers it"
@@ -121,6 +127,8 @@ def parse_arguments(argv=None):
         parser.error("splash takes either --image or --video")
     if args.command != "splash" and not args.dataset:
         parser.error(f"{args.command} needs --dataset")
+    if args.command != "validate" and not args.weights:
+        parser.error(f"{args.command} needs --weights: coco, imagenet, last, none or a path")
     return args
 
 
@@ -182,12 +190,14 @@ def load_model(args):
 def work(args):
     """Do what the arguments say."""
     check(args)
+    load = partial(load_dataset, args.dataset, outside=args.outside)
+    if args.command == "validate":
+        return options.validate(args.dataset, load)
     model = load_model(args)
     if args.command == "train":
-        train(model, args.dataset, args.epochs, args.layers, args.seed)
+        train(model, load, args.epochs, args.layers, args.seed)
     elif args.command == "evaluate":
-        metrics = evaluate.evaluate(model, load_dataset(args.dataset, "val"))
-        print(evaluate.format_table(metrics))
+        print(evaluate.format_table(evaluate.evaluate(model, load("val"))))
     else:
         detect_and_color_splash(model, args.image, args.video, args.output)
 

@@ -30,6 +30,7 @@ from mrcnn.cli import program
 program.begin(__name__)
 
 from dataclasses import dataclass
+from functools import partial
 
 import options
 import shapes
@@ -41,7 +42,6 @@ from mrcnn.cli import arguments
 from mrcnn.cli.arguments import parse_settings
 from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset
-from mrcnn.data.problems import Problem, format_problems
 from mrcnn.settings import CONFIG
 from mrcnn.settings.detectors import practice
 from mrcnn.train.schedules import from_scratch
@@ -200,22 +200,6 @@ def load_model(args, config):
     return model
 
 
-def validate(args):
-    """Print what is wrong with the training and the validation images; the exit code is 1 if anything is."""
-    problems = []
-    for subset in ("train", "val"):
-        try:
-            problems += load_dataset(args, subset).validate()
-        except FileNotFoundError as error:
-            if subset == "train":
-                raise
-            print(f"No validation images: {error}")
-        except (ValueError, OSError) as error:
-            problems.append(Problem("annotation file that cannot be used", str(args.dataset), str(error)))
-            print(format_problems(problems[-1:], 0))
-    return 1 if problems else 0
-
-
 def train(args, model, train_set, val_set):
     """Train: a run from scratch goes in one stage with a cosine schedule, fine-tuning in the original's three, but that
     of R-CNN, each of whose stages ends with SVMs, in one."""
@@ -308,7 +292,7 @@ def work(args):
         args.model = "last" if args.command != "train" else "coco" if args.dataset else "none"
     check(args)
     if args.command == "validate":
-        return validate(args)
+        return options.validate(args.dataset, partial(load_dataset, args))
     if args.model not in NAMED:
         args.model = str(convert.h5_file(args.model, args.logs))
     # An image for released weights needs no data set.

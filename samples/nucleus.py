@@ -3,6 +3,7 @@
 The folder is the competition's, with `stage1_train/ID/images` and `stage1_train/ID/masks`, of which every tenth image
 is held out as `val`; or a set in COCO's format with `annotations/instances_{train,val}2018.json`.
 
+    python samples/nucleus.py validate --dataset path/to/nuclei                        # what is wrong with it
     python samples/nucleus.py train    --dataset path/to/nuclei
     python samples/nucleus.py evaluate --dataset path/to/nuclei
     python samples/nucleus.py detect   --dataset path/to/nuclei --subset stage1_test --output submission.csv
@@ -19,9 +20,11 @@ from mrcnn.cli import program
 program.begin(__name__)
 
 import csv
+from functools import partial
 
 import keras
 import numpy as np
+import options
 from tqdm.auto import tqdm
 
 from mrcnn import evaluate
@@ -85,11 +88,16 @@ class NucleusDataset(MaskFolderDataset):
             self.image_info = [x for i, x in enumerate(self.image_info) if (i % 10 == 0) == (subset == "val")]
 
 
-def load_dataset(folder, subset, annotated=True):
-    """A subset of a folder in either format, prepared; see `load_nucleus`."""
-    if (Path(folder) / "annotations").is_dir():
+def in_coco_format(folder):
+    """Whether a folder is in COCO's format, not the competition's."""
+    return (Path(folder) / "annotations").is_dir()
+
+
+def load_dataset(folder, subset, annotated=True, outside=False):
+    """A subset of a folder in either format, prepared; see `load_nucleus`, and `load_coco` for `outside`."""
+    if in_coco_format(folder):
         dataset = CocoDataset()
-        dataset.load_coco(folder, subset, year="2018")
+        dataset.load_coco(folder, subset, year="2018", outside=outside)
     else:
         dataset = NucleusDataset()
         dataset.load_nucleus(folder, subset, annotated)
@@ -97,10 +105,10 @@ def load_dataset(folder, subset, annotated=True):
     return dataset
 
 
-def train(model, folder, epochs, seed=0):
-    """Train everything from random weights, with a cosine schedule over all epochs."""
+def train(model, load, epochs, seed=0):
+    """Train everything from random weights, with a cosine schedule over all epochs; `load` gives a subset."""
     schedule = from_scratch(model.config.LEARNING_RATE, epochs * model.config.STEPS_PER_EPOCH)
-    train_set, val_set = load_dataset(folder, "train"), load_dataset(folder, "val")
+    train_set, val_set = load("train"), load("val")
     with program.resumable(model, "Go on with --weights last."):
         model.train(train_set, val_set, schedule, epochs, "all", AUGMENTATION, seed=seed)
     print(f"Weights are in {model.checkpoint_path.format(epoch=model.epoch)}")
@@ -149,10 +157,13 @@ def detect(model, dataset, output):
 def parse_arguments(argv=None):
     """The command line."""
     parser, path = arguments.Parser("nucleus.py", __doc__), arguments.path
-    parser.add_argument("command", choices=["train", "evaluate", "detect"])
+    work = "train evaluate detect"
+    parser.add_argument("command", choices=[*work.split(), "validate"])
     parser.add_argument("--dataset", type=path, required=True, metavar="DIR", help="folder of the set")
-    parser.add_argument("--weights", type=path, help="last, none or a path (default: none to train, else last)")
-    parser.add_run(DEFAULT_LOGS_DIR)
+    options.add_outside(parser)
+    weights = "last, none or a path (default: none to train, else last)"
+    parser.add_argument("--weights", type=path, only=work, help=weights)
+    parser.add_run(DEFAULT_LOGS_DIR, work)
     parser.add_seed()
     parser.add_count("--epochs", only="train", default=20, help="epoch to stop at (default: 20)")
     subset = arguments.text("the name of a folder", r"[^/\\]+")
@@ -184,13 +195,17 @@ def load_model(args):
 
 def work(args):
     """Do what the arguments say."""
+    load = partial(load_dataset, args.dataset, outside=args.outside)
+    if args.command == "validate":
+        subsets = ["train", "val"] if in_coco_format(args.dataset) else ["stage1_train"]  # which both are of
+        return options.validate(args.dataset, load, subsets)
     if args.command == "train":
         arguments.check_folder(args.logs)
-        return train(load_model(args), args.dataset, args.epochs, args.seed)
+        return train(load_model(args), load, args.epochs, args.seed)
     output = Path(args.output or "submission.csv")
     if args.command == "detect":
         arguments.check_output(output, [".csv"])
-    dataset = load_dataset(args.dataset, args.subset, annotated=args.command != "detect")
+    dataset = load(args.subset, annotated=args.command != "detect")
     model = load_model(args)
     if args.command == "detect":
         return detect(model, dataset, output)

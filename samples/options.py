@@ -1,10 +1,12 @@
-"""The command line of coco.py and pose.py: their options, what these may be, and what does not go together."""
+"""The command line of coco.py and pose.py: their options, what these may be, and what does not go together; and the
+command `validate` of all samples."""
 
 import argparse
 import re
 
 from mrcnn.cli import arguments
 from mrcnn.data.augment import RECIPES
+from mrcnn.data.problems import Problem, format_problems
 from mrcnn.settings import SETTINGS
 from mrcnn.settings.checks import DETECTORS
 
@@ -17,7 +19,7 @@ def parse(argv, sample, logs):
     parser.add_argument("--dataset", type=path, metavar="DIR", help="folder in COCO's format; default: a generated set")
     parser.add_argument("--year", type=arguments.year, default="2017", help="year in the file names (2014, 2017, ...)")
     parser.add_argument("--download", action="store_true", help="fetch COCO into --dataset if it is not there")
-    parser.add_argument("--outside", action="store_true", help="read images, too, whose file names leave --dataset")
+    add_outside(parser)
     parser.add_argument("--classes", type=arguments.names(), metavar="A,B,...", help="only these classes, by name")
     parser.add_argument(
         "--model",
@@ -47,6 +49,12 @@ def parse(argv, sample, logs):
     if wrong:
         parser.error(wrong)
     return args
+
+
+def add_outside(parser, only=""):
+    """The option of programs whose annotation files name images."""
+    what = "read images, too, whose file names leave --dataset"
+    parser.add_argument("--outside", action="store_true", only=only, help=what)
 
 
 def add_training(parser):
@@ -113,6 +121,34 @@ def contradiction(args):
         (not training and args.model == "imagenet", "--model imagenet is to train from; it finds nothing itself"),
     ]
     return next((words for wrong, words in rules if wrong), None)
+
+
+def validate(folder, load, subsets=("train", "val")):
+    """The command `validate`: print what is wrong with a set.
+
+    Args:
+        folder: of the set, for what is said of it.
+        load: gives the prepared set of a subset.
+        subsets: names of the subsets; only the first has to be there.
+
+    Returns:
+        the exit code: 1 if anything is wrong.
+
+    Raises:
+        FileNotFoundError: the first subset is not there.
+    """
+    problems = []
+    for subset in subsets:
+        try:
+            problems += load(subset).validate()
+        except FileNotFoundError as error:
+            if subset == subsets[0]:
+                raise
+            print(f"No validation images: {error}")
+        except (ValueError, OSError) as error:
+            problems.append(Problem("annotation file that cannot be used", str(folder), str(error)))
+            print(format_problems(problems[-1:], 0))
+    return 1 if problems else 0
 
 
 def last_epoch(args):

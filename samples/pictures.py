@@ -1,10 +1,12 @@
 """What the programs show: detections drawn into images, several of them in one picture, and into videos."""
 
+import math
 import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from mrcnn import visualize
 from mrcnn.cli import program
@@ -13,6 +15,9 @@ from mrcnn.data.reading import IMAGE_ENDINGS, image_files, read_image, write_ima
 from mrcnn.draw import video
 from mrcnn.ops import boxes
 from mrcnn.ops.refine import refine
+
+# A picture of several images shows so many at most, in so many pixels together.
+MOST_SHOWN, MOST_PIXELS = 100, 2**26
 
 
 def check_detect(args):
@@ -68,14 +73,15 @@ def to_read(args, dataset, channels):
 
 
 def detect(args, model, dataset, class_names):
-    """Detect in an image, a folder or validation images; write one picture of them all. Returns the exit code.
+    """Detect in an image, a folder or validation images; write one picture of them all, or of the first `MOST_SHOWN`.
+    Returns the exit code.
 
     Raises:
         ValueError, OSError: no image can be read.
     """
     if args.video:
         return detect_video(args, model, class_names)
-    pictures, images = [], to_read(args, dataset, model.config.IMAGE_CHANNEL_COUNT)
+    pictures, read_well, images = [], 0, to_read(args, dataset, model.config.IMAGE_CHANNEL_COUNT)
     for name, read in images.items():
         try:
             image = read()
@@ -87,14 +93,17 @@ def detect(args, model, dataset, class_names):
         result = find(args, model, image)
         found = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
         print(f"{name}: {', '.join(found) or 'nothing found'}")
-        pictures.append(draw_found(*enlarge(image, result), model.config, class_names))
+        read_well += 1
+        if len(pictures) < MOST_SHOWN:
+            picture = draw_found(*enlarge(image, result), model.config, class_names)
+            pictures.append(shrink(picture, len(images)))
     if not pictures:
         raise OSError(f"None of the {len(images)} images can be read.")
     output = output_of(args)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_image(output, contact_sheet(pictures))
-    print(f"Wrote {output.resolve()}")
-    return 0 if len(pictures) == len(images) else program.FAILED
+    print(f"Wrote {output.resolve()}{f', the first {MOST_SHOWN} of {read_well} images' * (len(pictures) < read_well)}")
+    return 0 if read_well == len(images) else program.FAILED
 
 
 def find(args, model, image):
@@ -133,9 +142,19 @@ def enlarge(image, result, side=384):
     return image, result
 
 
-def contact_sheet(pictures, columns=4):
-    """Pictures [h, w, 3] beside and below each other in one, on white."""
-    columns = min(columns, len(pictures))
+def shrink(picture, count):
+    """A picture [h, w, 3] as large as it may be among `count`; one alone as it is."""
+    side = math.isqrt(MOST_PIXELS // min(count, MOST_SHOWN))
+    if count == 1 or max(picture.shape) <= side:
+        return picture
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side))
+    return np.asarray(image)
+
+
+def contact_sheet(pictures):
+    """Pictures [h, w, 3] beside and below each other in one, on white: four in a row, or as many rows as columns."""
+    columns = min(max(4, math.ceil(math.sqrt(len(pictures)))), len(pictures))
     rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
     height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
     sheet = np.full((height * len(rows), width * columns, 3), 255, "uint8")

@@ -26,6 +26,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from mrcnn.cli import arguments
+from mrcnn.ops.files import whole
 
 FOLDER = Path(__file__).resolve().parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
@@ -61,7 +62,8 @@ def save(name):
     """Run the notebook `name` and write it over itself; returns what that took, in a line."""
     start = time.monotonic()
     path = FOLDER / f"{name}.ipynb"
-    nbformat.write(run(name, FOLDER), path)
+    with whole(path) as new:
+        nbformat.write(run(name, FOLDER), new)
     return f"{name}: {time.monotonic() - start:.0f} s, {path.stat().st_size / 1000:.0f} kB"
 
 

@@ -186,13 +186,13 @@ def check_output(file: str | Path, endings: Sequence[str] = (), inputs: Sequence
         raise ValueError(f"{file} cannot be written: its name must end in {', '.join(endings)}.")
     if any(x is not None and file.exists() and Path(x).exists() and file.samefile(x) for x in inputs):
         raise ValueError(f"{file} is what is read; give the output another name.")
+    if file.exists() and not file.is_file():
+        raise OSError(f"{file} cannot be written: it is no file.")
+    check_folder(file.parent)  # files are written beside and moved
     if file.exists():
-        if not file.is_file():
-            raise OSError(f"{file} cannot be written: it is no file.")
         with open(file, "ab"):
-            return
-    check_folder(file.parent)
-    if file.parent.is_dir():
+            pass
+    elif file.parent.is_dir():
         with open(file, "xb"):
             pass
         file.unlink()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from mrcnn.data.dataset import Dataset
@@ -42,25 +43,42 @@ def load_proposals(dataset: Dataset, image_id: int, image: np.ndarray) -> np.nda
     """The boxes [n, 4] float32 in pixels of an image of a data set: its own, or those of a selective search.
 
     Raises:
-        ValueError: those of the data set are no [n, 4].
+        ValueError: as `checked`.
     """
     given = dataset.load_proposals(image_id)
-    if given is None:
-        return search(image)
-    boxes = np.asarray(given, "float32")
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        path = dataset.image_info[image_id].get("path")
-        raise ValueError(f"{path}: its proposals are {boxes.shape}; they must be [n, 4], (y1, x1, y2, x2) in pixels.")
-    return boxes
+    return search(image) if given is None else checked(given, dataset.image_info[image_id].get("path"))
+
+
+def checked(boxes: ArrayLike, name: object) -> np.ndarray:
+    """Proposals that somebody gave, [n, 4] float32; `name` is what they are of.
+
+    Raises:
+        ValueError: they are no [n, 4] of finite numbers.
+    """
+    try:
+        found = np.asarray(boxes, "float32")
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: its proposals are no numbers.") from None
+    if not found.size:
+        return np.zeros((0, 4), "float32")
+    if found.ndim != 2 or found.shape[1] != 4:
+        raise ValueError(f"{name}: its proposals are {found.shape}; they must be [n, 4], (y1, x1, y2, x2) in pixels.")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name}: its proposals are not finite.")
+    return found
 
 
 def search(image: np.ndarray) -> np.ndarray:
     """What `selective_search` finds in an image, [n, 4] float32; it is searched once, and then kept in the cache."""
     image = as_rgb(image)
     path = _path(image)
-    if not path.exists():
-        _keep(path, selective_search(image))
-    return np.load(path).astype("float32")
+    with contextlib.suppress(OSError, ValueError, EOFError):  # it is not there, or damaged
+        boxes = np.load(path)
+        if boxes.ndim == 2 and boxes.shape[1] == 4:
+            return boxes.astype("float32")
+    boxes = selective_search(image)
+    _keep(path, boxes)
+    return boxes.astype("float32")
 
 
 def prepare(dataset: Dataset, workers: int | None = None) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from mrcnn.ops.files import whole
 from mrcnn.ops.images import convert_channels
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -131,14 +132,16 @@ def _pixels(file):
 
 
 def write_image(path: Path | str, image: ArrayLike) -> None:
-    """Write an image [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8; the ending of `path` names the format.
+    """Write an image [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8, whole or not at all; the ending of `path`
+    names the format.
 
     Raises:
         ValueError: no such format.
         OSError: the file cannot be written.
     """
     image = np.asarray(image)
-    Image.fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image).save(path)
+    with whole(path) as new:
+        Image.fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image).save(new)
 
 
 def image_size(path: Path | str) -> tuple[int, int]:

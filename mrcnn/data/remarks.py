@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,9 @@ from mrcnn.data.annotations import Annotation, RunLengths
 from mrcnn.data.resizing import plan
 from mrcnn.settings.config import Config
 
+# Images of a set without records that are looked at, as their masks have to be read.
+LOOKED_AT = 10
+
 # Pixels of a side: below, an object has one or two cells of the finest map of the pyramid.
 SMALL = 8
 
@@ -21,38 +25,42 @@ def remarks(dataset: Any, config: Config) -> Iterator[str]:
     """What to know before training.
 
     Args:
-        dataset: a prepared `Dataset`; nothing is said of one whose images do not all have records in `image_info`.
+        dataset: a prepared `Dataset`; where its images do not all have records in `image_info`, some are looked at.
         config: of the model.
     """
-    found = [info.get("annotations") for info in dataset.image_info]
-    if not found or any(objects is None for objects in found):
-        return
-    every = [annotation for objects in found for annotation in objects]
-    if not all(isinstance(annotation, Annotation) for annotation in every):
-        return
+    found = _records(dataset)
+    whole = len(found) == len(dataset.image_info)
+    classes = [str(info["name"]) for info in dataset.class_info] if whole else []
+    for remark in _remarks(found, classes, config) if found else ():
+        yield remark if whole else f"Of {len(found)} images looked at: {remark}"
+
+
+def _remarks(found, classes, config):
+    every = [annotation for _, own in found for annotation in own]
     objects = [annotation for annotation in every if not annotation.crowd]
     if not objects:
-        what = "has only crowds" if every else "has no object"
-        yield f"The set {what} in its {len(found)} images: there is nothing to learn."
+        what = "only crowds" if every else "no object"
+        yield f"The set has {what} in its {len(found)} images: there is nothing to learn."
         return
     seen = {annotation.class_id for annotation in objects}
-    unseen = [str(info["name"]) for i, info in enumerate(dataset.class_info) if i and i not in seen]
+    unseen = [name for i, name in enumerate(classes) if i and i not in seen]
     if unseen:
         yield f"Of {len(unseen)} classes there is no object: {_listed(unseen)}."
     bare = sum(not annotation.has_mask() for annotation in objects)
     if bare and "segm" in config.finds:
         yield f"{bare} of {len(objects)} objects have no mask and are left out; USE_MASK = False trains on their boxes."
-    most = max(map(len, found))
+    most = max(len(own) for _, own in found)
     if most > config.MAX_GT_INSTANCES:
-        count = sum(len(objects) > config.MAX_GT_INSTANCES for objects in found)
+        count = sum(len(own) > config.MAX_GT_INSTANCES for _, own in found)
         yield (
             f"{count} images have more objects than MAX_GT_INSTANCES = {config.MAX_GT_INSTANCES}, of which a random "
             f"choice is used; the most is {most}."
         )
     small = 0
-    for info, its in zip(dataset.image_info, found, strict=True):
-        side = SMALL / _scale(info, config)
-        small += sum(_side(annotation) < side for annotation in its)
+    for (height, width), own in found:
+        if own:
+            side = SMALL / _scale(height, width, config)
+            small += sum(_side(annotation) < side for annotation in own)
     if small:
         yield (
             f"{small} of {len(every)} objects are under {SMALL} pixels where the network sees them, at IMAGE_MAX_DIM = "
@@ -74,8 +82,23 @@ def _side(annotation):
     return math.sqrt(np.ptp(x) * np.ptp(y))
 
 
-def _scale(info, config):
+def _records(dataset):
+    """(height, width) and records of each image; without records in `image_info` of some images, all over the set."""
+    found = [((info.get("height"), info.get("width")), info.get("annotations")) for info in dataset.image_info]
+    if all(isinstance(own, list) and all(isinstance(x, Annotation) for x in own) for _, own in found) and not any(
+        None in size for size, _ in found
+    ):
+        return found
+    images, found = np.linspace(0, len(found) - 1, min(LOOKED_AT, len(found))).astype(int).tolist(), []
+    for image_id in images:
+        with contextlib.suppress(Exception):  # an image that cannot be read is named where it is used
+            own = dataset.load_annotations(image_id)
+            found.append((own[0].segmentation.size if own else (0, 0), own))
+    return found
+
+
+def _scale(height, width, config):
     """By what an image grows before the network sees it; where its sides do otherwise, the mean of both."""
     sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
-    scale = plan(info["height"], info["width"], *sides, config.IMAGE_RESIZE_MODE).scale
+    scale = plan(height, width, *sides, config.IMAGE_RESIZE_MODE).scale
     return math.sqrt(np.prod(np.broadcast_to(scale, 2)))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from mrcnn import evaluate
 from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.proposals import search
+from mrcnn.data.proposals import checked, search
 from mrcnn.data.resizing import mold, plan, resize_image
 from mrcnn.models import inspection
 from mrcnn.models.images import image_list
@@ -199,6 +199,8 @@ class Detector(Network):
             raise ValueError(f"A {self.config.DETECTOR} takes no proposals: it finds what to look at itself.")
         if proposals is not None and len(proposals) != count:
             raise ValueError(f"There are proposals of {len(proposals)} images for {count}; give those of each.")
+        for i, given in enumerate(() if proposals is None else proposals):
+            checked(given, f"images[{i}]")
 
     def _given(self, proposals, places):
         """The further inputs of a detector that takes proposals: those of each image, as the network reads them."""

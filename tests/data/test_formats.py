@@ -126,14 +126,15 @@ def test_a_divisor_is_a_number_above_1(tmp_path, divisor):
         LabelImageDataset().load_label_images(tmp_path, divisor=divisor)
 
 
-def test_a_picture_in_the_place_of_labels(tmp_path, monkeypatch):
-    """Every colour would be an object, and their masks fill the memory."""
+def test_more_labels_than_the_memory_holds(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     picture(tmp_path / "images" / "a.png")
-    picture(tmp_path / "labels" / "a.png", rng.integers(0, 255, (30, 40, 3)).astype("uint8"))
-    monkeypatch.setattr("mrcnn.data.label_images.MASK_BYTES", 10**6)
+    picture(
+        tmp_path / "labels" / "a.png", np.kron(rng.integers(0, 255, (15, 20, 3)), np.ones((2, 2, 1))).astype("uint8")
+    )
+    monkeypatch.setattr("mrcnn.data.label_images.MASK_BYTES", 10**5)
     dataset = load(LabelImageDataset, "load_label_images", tmp_path)
-    with pytest.raises(ValueError, match=r"a.png has 1\d\d\d labels at 40x30: an image, or to be cut"):
+    with pytest.raises(ValueError, match=r"a.png has 300 labels at 40x30: an image, or to be cut"):
         dataset.load_mask(0)
 
 

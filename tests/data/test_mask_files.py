@@ -131,6 +131,25 @@ def test_labels_in_files_that_change_numbers(tmp_path):
         read_labels(path, SIZE)
 
 
+@pytest.mark.parametrize("how", ["photo", "gray photo", "saved as JPEG", "resized"])
+def test_a_picture_in_the_place_of_labels(tmp_path, how):
+    rng = np.random.default_rng(0)
+    true = np.kron(rng.permutation(192).reshape(12, 16), np.ones((5, 5), int)).astype("uint8")
+    np.testing.assert_array_equal(read_labels(save(Image.fromarray(true), tmp_path / "a.png"), SIZE), true)
+    if "photo" in how:
+        noisy = rng.normal(true[..., None], 5, (*SIZE, 3)).clip(0, 255).astype("uint8")
+        image = Image.fromarray(noisy[..., 0] if how == "gray photo" else noisy)
+    elif how == "resized":
+        image = Image.fromarray(true).resize((57, 43)).resize((80, 60), Image.BILINEAR)
+    else:
+        jpeg = io.BytesIO()
+        Image.fromarray(true).save(jpeg, "JPEG", quality=50)
+        image = Image.open(jpeg)
+    path = save(image, tmp_path / "b.png")
+    with pytest.raises(ValueError, match=rf"{path} has \d+ pieces, \d+ of them under 4 pixels: a picture"):
+        read_labels(path, SIZE)
+
+
 @pytest.mark.parametrize("read", [read_mask, read_labels])
 def test_what_cannot_be_read_is_named(tmp_path, read):
     with pytest.raises(FileNotFoundError, match="There is no (mask|label image) .*a.png"):

@@ -49,9 +49,16 @@ def test_they_move_along_with_the_objects(augmentation, size):
 
 
 def test_what_a_data_set_gives_is_checked():
-    with pytest.raises(ValueError, match=r"its proposals are \(4,\); they must be \[n, 4\]"):
-        data = proposals.WithProposals(Kites(), {0: np.zeros(4)})
-        proposals.load_proposals(data, 0, data.load_image(0))
+    for given, said in (
+        (np.zeros(4), r"its proposals are \(4,\); they must be \[n, 4\]"),
+        ([[0, 0, 9, np.nan]], "its proposals are not finite"),
+        ("abcd", "its proposals are no numbers"),
+        ([[0, 0, 9, 9], [1]], "its proposals are no numbers"),
+    ):
+        data = proposals.WithProposals(Kites(), {0: given})
+        with pytest.raises(ValueError, match=said):
+            proposals.load_proposals(data, 0, data.load_image(0))
+    assert proposals.checked([], "a.png").shape == (0, 4)
 
 
 def test_they_are_searched_once(cache, monkeypatch):
@@ -63,6 +70,16 @@ def test_they_are_searched_once(cache, monkeypatch):
     np.testing.assert_array_equal(proposals.load_proposals(kites, 0, image), found)
     with pytest.raises(TypeError):
         proposals.load_proposals(kites, 1, kites.load_image(1))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", "half"])
+def test_a_damaged_file_in_the_cache_is_searched_anew(cache, content):
+    image = Kites(1).load_image(0)
+    found, path = proposals.search(image), proposals._path(image)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    np.testing.assert_array_equal(proposals.search(image), found)
+    assert path.read_bytes() == whole
 
 
 def test_an_image_that_cannot_be_searched_is_left(cache, monkeypatch):

@@ -2,6 +2,7 @@
 
 from array import array
 
+import numpy as np
 import pytest
 
 from mrcnn.config import Config
@@ -72,9 +73,44 @@ def test_objects_without_masks():
     assert said(images, USE_MASK=False) == []
 
 
-def test_nothing_is_said_of_what_is_not_known():
+def test_what_is_known_of_a_set_without_masks():
     dataset = Dataset()
-    dataset.add_image("own", 0, None)
-    assert list(remarks(dataset, Settings())) == [] == list(remarks(Dataset(), Settings()))
-    dataset.image_info[0]["annotations"] = [{"id": 1, "segmentation": []}]
     assert list(remarks(dataset, Settings())) == []
+    dataset.add_image("own", 0, None)
+    nothing = ["The set has no object in its 1 images: there is nothing to learn."]
+    assert list(remarks(dataset, Settings())) == nothing
+    dataset.image_info[0]["annotations"] = [{"id": 1, "segmentation": []}]  # somebody's own, with no `load_mask`
+    assert list(remarks(dataset, Settings())) == nothing
+
+
+class Masks(Dataset):
+    """Images of squares, without records."""
+
+    def __init__(self, sides):
+        super().__init__()
+        self.add_class("own", 1, "cat")
+        self.add_class("own", 2, "dog")
+        for i, own in enumerate(sides):
+            self.add_image("own", i, None, sides=own)
+        self.prepare()
+
+    def load_mask(self, image_id):
+        sides = self.image_info[image_id]["sides"]
+        masks = np.zeros((64, 64, len(sides)), bool)
+        for i, side in enumerate(sides):
+            masks[:side, :side, i] = True
+        return masks, np.ones(len(sides), "int32")
+
+
+def test_sets_without_records_are_looked_into():
+    settings = Settings()
+    assert list(remarks(Masks([[30], []]), settings)) == ["Of 1 classes there is no object: dog."]
+    of_ten = "Of 10 images looked at: "
+    assert list(remarks(Masks([[30, 30]] * 25), settings)) == []  # nobody knows of classes
+    assert list(remarks(Masks([[]] * 25), settings)) == [
+        of_ten + "The set has no object in its 10 images: there is nothing to learn."
+    ]
+    many, small = remarks(Masks([[30, 30, 30, 3]] * 25), settings)
+    assert many.startswith(of_ten + "10 images have more objects than MAX_GT_INSTANCES = 3")
+    assert small.startswith(of_ten + "10 of 40 objects are under 8 pixels")
+    assert list(remarks(Masks([["no number"]] * 3), settings)) == []

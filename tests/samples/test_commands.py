@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import json
 import re
 import shutil
 import sys
@@ -21,6 +22,7 @@ import balloon
 import coco
 import figures
 import nucleus
+import pictures
 import pose
 import run_notebooks
 import shapes
@@ -134,7 +136,15 @@ balloon train --dataset x --weights none --layers (            | '(' is no regul
 balloon train --dataset x --weights none --image a.png         | --image goes with splash
 balloon train --dataset x --weights none --logs text           | text cannot be written
 balloon evaluate --dataset x --weights none --epochs 3         | --epochs goes with train
-balloon splash --weights none --image a.png --dataset x        | --dataset goes with train or evaluate
+balloon splash --weights none --image a.png --dataset x        | --dataset goes with train or evaluate or validate
+balloon splash --weights none --image a.png --outside          | --outside goes with train or evaluate or validate
+balloon evaluate --dataset x                                   | evaluate needs --weights: coco, imagenet, last
+balloon validate                                               | validate needs --dataset
+balloon validate --dataset x --weights none                    | --weights goes with train or evaluate or splash
+balloon validate --dataset x                                   | There is no annotation file x/train/via_region
+nucleus validate --dataset x --config NAME=x                   | --config goes with
+nucleus validate --dataset x --weights none                    | --weights goes with train or evaluate or detect
+nucleus validate --dataset x                                   | There are no images in x/stage1_train/images
 balloon splash --weights none --image a.png --output a.png     | a.png is what is read
 balloon splash --weights none --image a.png --output a.mp4     | its name must end in .jpg
 balloon splash --weights none --image empty                    | There is no image file empty
@@ -270,6 +280,52 @@ def test_a_folder_with_one_bad_image(place, capsys, monkeypatch):
     assert code == 2 and error.endswith("coco.py: error: None of the 3 images can be read.\n")
     code, error = end("coco", "detect --model none --image empty", capsys)
     assert code == 2 and error.startswith("coco.py: error: There are no images in empty; known are .jpg")
+
+
+def test_one_picture_shows_no_more_than_can_be_looked_at(place, capsys, monkeypatch):
+    monkeypatch.setattr(coco, "load_model", lambda args, config: fake_model())
+    monkeypatch.setattr(pictures, "MOST_SHOWN", 5)
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 5 * 100 * 100)
+    folder = place / "images"
+    folder.mkdir()
+    for i in range(7):
+        Image.new("RGB", (400, 300), (i, i, i)).save(folder / f"{i}.png")
+    assert coco.main(["detect", "--model", "none", "--image", str(folder), "--output", "found.png"]) == 0
+    out = capsys.readouterr().out
+    assert "6.png: nothing found\n" in out and "found.png, the first 5 of 7 images\n" in out
+    assert Image.open("found.png").size == (4 * 100, 2 * 75)
+    assert coco.main(["detect", "--model", "none", "--image", str(folder / "1.png"), "--output", "found.png"]) == 0
+    assert Image.open("found.png").size == (400, 300) and "the first" not in capsys.readouterr().out
+
+
+def test_an_output_in_a_folder_that_takes_no_files(place, capsys, monkeypatch):
+    """Whatever is there is replaced by a file that is written beside it."""
+    monkeypatch.setattr("mrcnn.cli.arguments.check_folder", lambda path: (_ for _ in ()).throw(OSError(f"{path}: no")))
+    code, said = end("coco", "detect --model none --output a.png", capsys)
+    assert code == 2 and said == "coco.py: error: .: no\n"
+
+
+def test_validate_of_all_samples(place, capsys):
+    """The photo of a balloon that lies elsewhere, a nucleus whose mask is of another size, and a good set."""
+    for subset, name in (("train", "../a.png"), ("val", "b.png")):
+        (place / "balloons" / subset).mkdir(parents=True)
+        shutil.copy("a.png", place / "balloons" / subset / name)
+        shape = {"name": "rect", "x": 2, "y": 3, "width": 9, "height": 9}
+        entry = {"filename": name, "regions": [{"shape_attributes": shape, "region_attributes": {}}]}
+        (place / "balloons" / subset / "via_region_data.json").write_text(json.dumps({"a": entry}))
+    assert balloon.main("validate --dataset balloons".split()) == 1
+    out = capsys.readouterr().out
+    assert "annotation file that cannot be used: 1" in out and "../a.png leads out of balloons/train" in out
+    assert "1 images, nothing wrong." in out  # of val
+    assert balloon.main("validate --dataset balloons --outside".split()) == 0
+    folder = place / "nuclei" / "stage1_train" / "n"
+    for sub in ("images", "masks"):
+        (folder / sub).mkdir(parents=True)
+        shutil.copy("a.png", folder / sub / "n.png")
+    assert nucleus.main("validate --dataset nuclei".split()) == 0
+    Image.new("L", (9, 9), 255).save(folder / "masks" / "m.png")
+    assert nucleus.main("validate --dataset nuclei".split()) == 1
+    assert "masks cannot be loaded: 1" in capsys.readouterr().out
 
 
 def test_a_submission_with_one_bad_image(place, capsys, monkeypatch):
