@@ -1,7 +1,8 @@
 """Train, evaluate and run Mask R-CNN, or another --detector, on COCO, on a folder in its format, or on a generated set.
 
-A folder holds annotations/instances_<subset><year>.json and the images in <subset><year>/. Classes and their number
-follow the annotation file. Without --dataset a set of coloured shapes is generated and used.
+A folder holds annotations/instances_<subset><year>.json and the images in <subset><year>/, or is in another format that
+--format names. Classes and their number follow the annotations. Without --dataset a set of coloured shapes is generated
+and used.
 
     python samples/coco.py train                                              # the generated set, from scratch
     python samples/coco.py evaluate
@@ -9,6 +10,8 @@ follow the annotation file. Without --dataset a set of coloured shapes is genera
     python samples/coco.py validate --dataset my/set                          # what is wrong with it
     python samples/coco.py train --dataset path/to/coco --model imagenet
     python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10
+    python samples/coco.py train --dataset my/yolo                            # labelme, VOC, YOLO ... as well
+    python samples/coco.py convert-annotations my/yolo my/labelme --to labelme
     python samples/coco.py evaluate --dataset path/to/coco --model coco --limit 500
     python samples/coco.py detect --model coco --image street.jpg --output found.png
     python samples/coco.py detect --model coco --video street.mp4 --output found.mp4
@@ -32,6 +35,8 @@ program.begin(__name__)
 from dataclasses import dataclass
 from functools import partial
 
+import convert_annotations
+import folders
 import options
 import shapes
 from pictures import check_detect, detect
@@ -118,6 +123,8 @@ def parse_arguments(argv=None, sample=COCO):
 def load_dataset(args, subset):
     """The set of `subset` ("train" or "val") that the arguments ask for, prepared."""
     folder = args.dataset or args.sample.generated()
+    if args.dataset and (args.format or not folders.is_coco(args)):
+        return folders.load(args, subset)
     dataset = CocoDataset()
     # COCO 2014 is trained on most of its validation images too and evaluated on the rest.
     subsets = {"train": ["train", "valminusminival"], "val": ["minival"]}[subset] if args.year == "2014" else [subset]
@@ -153,7 +160,7 @@ def make_config(args, num_classes):
         args.model = find_last(args.logs, own.get("NAME", config_class.NAME))
     named = args.model in ("coco", "imagenet", "none")
     config = config_class() if named else stored_config(args.model, config_class)
-    changes = {"NUM_CLASSES": num_classes, **own}
+    changes = {"NUM_CLASSES": num_classes, **folders.channels(args, config), **own}
     if args.command == "train":  # a stored config has the name of the run that its weights are of
         changes = {"NAME": config_class.NAME, **changes}
     if args.detector and args.detector != config.DETECTOR:
@@ -250,9 +257,13 @@ def left(stages, record):
 
 def evaluate(args, model, dataset):
     """Print COCO's table for boxes and masks, and the classes'."""
-    evaluated = coco_evaluate.evaluate_in_full(model, dataset, limit=args.limit or 0, results_path=args.output)
+    train_set = load_dataset(args, "train") if args.frequency else None
+    more = {"engine": args.engine, "voc": args.voc, "train_set": train_set}
+    evaluated = coco_evaluate.evaluate_in_full(model, dataset, None, args.limit or 0, args.output, **more)
     metrics = evaluated.metrics
     print(coco_evaluate.format_table(metrics))
+    if args.voc or args.frequency:
+        print(f"\n{coco_evaluate.format_groups(metrics)}")
     if "keypoints" in metrics:
         share, count = metrics["keypoints"]["swapped"], metrics["keypoints"]["matched"]
         print(
@@ -338,6 +349,9 @@ def validation_set(args):
 
 def main(argv=None, sample=COCO):
     """Run a command; see `mrcnn.cli.program.run` for the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["convert-annotations"]:
+        return program.run(sample.prog, lambda: convert_annotations.work(words[1:], sample.prog))
     return program.run(sample.prog, lambda: work(parse_arguments(argv, sample)))
 
 

@@ -6,7 +6,9 @@ import re
 
 from mrcnn.cli import arguments
 from mrcnn.data.augment import RECIPES
+from mrcnn.data.formats import FORMATS
 from mrcnn.data.problems import Problem, format_problems
+from mrcnn.evaluate.coco import ENGINES
 from mrcnn.settings import SETTINGS
 from mrcnn.settings.checks import DETECTORS
 
@@ -16,7 +18,9 @@ def parse(argv, sample, logs):
     parser = arguments.Parser(sample.prog, sample.description)
     path, work = arguments.path, "train evaluate detect"
     parser.add_argument("command", choices=[*work.split(), "validate"], help="what to do")
-    parser.add_argument("--dataset", type=path, metavar="DIR", help="folder in COCO's format; default: a generated set")
+    parser.add_argument("--dataset", type=path, metavar="DIR", help="folder of a set; default: a generated one")
+    looks = "of the files in --dataset; default: found by what is there"
+    parser.add_argument("--format", choices=list(FORMATS), help=looks)
     parser.add_argument("--year", type=arguments.year, default="2017", help="year in the file names (2014, 2017, ...)")
     parser.add_argument("--download", action="store_true", help="fetch COCO into --dataset if it is not there")
     add_outside(parser)
@@ -39,10 +43,15 @@ def parse(argv, sample, logs):
     parser.add_argument(
         "--refine", only="detect", action="store_true", help="move edges of large masks to where colours change (slow)"
     )
-    output = "the picture or the video to write; of evaluate the results, a .json"
+    output = (
+        "the picture or the video to write, or what was found: .json (COCO's format), .geojson, .csv, or a new folder "
+        "for labelme; of evaluate the results, a .json"
+    )
     parser.add_argument("--output", only="evaluate detect", type=path, metavar="PATH", help=output)
     report = "a folder for a page about the evaluation: curves, mistakes by kind, the worst images"
     parser.add_argument("--report", only="evaluate", type=path, metavar="DIR", help=report)
+    add_outlines(parser, "detect")
+    add_numbers(parser)
     args = parser.parse_args(argv)
     args.sample = sample
     wrong = contradiction(args)
@@ -55,6 +64,24 @@ def add_outside(parser, only=""):
     """The option of programs whose annotation files name images."""
     what = "read images, too, whose file names leave --dataset"
     parser.add_argument("--outside", action="store_true", only=only, help=what)
+
+
+def add_numbers(parser):
+    """What evaluate counts, and how."""
+    engine = "what counts COCO's numbers; the second, an extra, is faster and gives the same"
+    parser.add_argument("--engine", only="evaluate", choices=ENGINES, default=ENGINES[0], help=engine)
+    parser.add_argument("--voc", only="evaluate", action="store_true", help="PASCAL VOC's AP of boxes, too")
+    frequency = "AP of classes that few, some and many training images have, too, as LVIS groups them"
+    parser.add_argument("--frequency", only="evaluate", action="store_true", help=frequency)
+
+
+def add_outlines(parser, only=""):
+    """How outlines are written."""
+    tolerance = "by which outlines for labelme and in a .geojson may miss masks, for fewer corners"
+    number = arguments.number(0, 1000)
+    parser.add_argument("--tolerance", only=only, type=number, metavar="PIXELS", help=tolerance)
+    transform = "affine map of a .geojson: x' = A x + B y + C, y' = D x + E y + F"
+    parser.add_argument("--transform", only=only, type=arguments.affine, metavar="A,...,F", help=transform)
 
 
 def add_training(parser):
@@ -105,6 +132,8 @@ def contradiction(args):
     training, every, detector = args.command == "train", args.eval_every or 0, args.detector
     boxes_alone = args.sample.keypoints and detector and "keypoints" not in DETECTORS[detector]
     rules = [
+        (args.format and not args.dataset, "--format is of the files in --dataset; give both"),
+        (args.download and args.format, "--download fetches COCO, whose --format need not be named"),
         (args.download and not args.dataset, "--download needs --dataset, the folder to put COCO in"),
         (args.patience and not every, "--patience counts the evaluations of --eval-every; give both"),
         (training and args.limit and not every, "--limit is of the images that --eval-every evaluates; give both"),

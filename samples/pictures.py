@@ -5,12 +5,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import found
 import numpy as np
 from PIL import Image
 
 from mrcnn import visualize
 from mrcnn.cli import program
 from mrcnn.cli.arguments import check_output
+from mrcnn.data.formats import FILES
 from mrcnn.data.reading import IMAGE_ENDINGS, image_files, read_image, write_image
 from mrcnn.draw import video
 from mrcnn.ops import boxes
@@ -30,7 +32,10 @@ def check_detect(args):
         image_paths(args)
     if args.video:
         video.check(args.video)
-    check_output(output_of(args), [".mp4"] if args.video else IMAGE_ENDINGS, [args.image, args.video])
+    inputs = args.image, args.video
+    if not args.video and found.is_data(output_of(args)):
+        return found.check(output_of(args), inputs)
+    check_output(output_of(args), [".mp4"] if args.video else [*IMAGE_ENDINGS, *FILES], inputs)
 
 
 def output_of(args):
@@ -66,23 +71,29 @@ def image_paths(args):
 
 
 def to_read(args, dataset, channels):
-    """{name: function that reads it} of the images to detect in."""
+    """{name: (function that reads it, path, page)} of the images to detect in."""
     if args.image:
-        return {path.name: partial(read_image, path, channels) for path in image_paths(args)}
-    return {str(i): partial(dataset.load_image, i) for i in dataset.image_ids[: args.limit or 12]}
+        return {path.name: (partial(read_image, path, channels), path, None) for path in image_paths(args)}
+    infos = dataset.image_info
+    return {
+        str(i): (partial(dataset.load_image, i), infos[i]["path"], infos[i].get("page"))
+        for i in dataset.image_ids[: args.limit or 12]
+    }
 
 
 def detect(args, model, dataset, class_names):
-    """Detect in an image, a folder or validation images; write one picture of them all, or of the first `MOST_SHOWN`.
-    Returns the exit code.
+    """Detect in an image, a folder or validation images; write one picture of them all, of the first `MOST_SHOWN`, or
+    what was found as data. Returns the exit code.
 
     Raises:
         ValueError, OSError: no image can be read.
     """
     if args.video:
         return detect_video(args, model, class_names)
+    output = output_of(args)
     pictures, read_well, images = [], 0, to_read(args, dataset, model.config.IMAGE_CHANNEL_COUNT)
-    for name, read in images.items():
+    data = found.Found(class_names) if found.is_data(output) else None
+    for name, (read, path, page) in images.items():
         try:
             image = read()
         except (ValueError, OSError) as error:
@@ -91,18 +102,23 @@ def detect(args, model, dataset, class_names):
             print(f"{name}: {program.one_line(error)}", file=sys.stderr)
             continue
         result = find(args, model, image)
-        found = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
-        print(f"{name}: {', '.join(found) or 'nothing found'}")
+        words = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
+        print(f"{name}: {', '.join(words) or 'nothing found'}")
         read_well += 1
-        if len(pictures) < MOST_SHOWN:
+        if data:
+            data.add(path, page, image, result)
+        elif len(pictures) < MOST_SHOWN:
             picture = draw_found(*enlarge(image, result), model.config, class_names)
             pictures.append(shrink(picture, len(images)))
-    if not pictures:
+    if not read_well:
         raise OSError(f"None of the {len(images)} images can be read.")
-    output = output_of(args)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_image(output, contact_sheet(pictures))
-    print(f"Wrote {output.resolve()}{f', the first {MOST_SHOWN} of {read_well} images' * (len(pictures) < read_well)}")
+    if data:
+        data.write(args)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_image(output, contact_sheet(pictures))
+        some = f", the first {MOST_SHOWN} of {read_well} images" * (len(pictures) < read_well)
+        print(f"Wrote {output.resolve()}{some}")
     return 0 if read_well == len(images) else program.FAILED
 
 

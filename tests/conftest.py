@@ -106,7 +106,7 @@ golden_gradients golden_steps rcnn linear_models""".split()
 SKIPS = [
     r"real images are not there: .* \(set MRCNN_DATA to their folder\)",
     r"torchvision's (own )?numbers are not in \.\./shared",
-    r"(PyTorch|Selenium|Gradio) is not installed",
+    r"(PyTorch|Selenium|Gradio|supervision|SAHI|faster-coco-eval) is not installed",
     r"Chromium or its chromedriver is not installed",
     r"OpenCV does not import",  # without the system's libGL
     r"augmentation= needs imgaug, which did not import",

@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT / "samples"))
 import app
 import balloon
 import coco
+import convert_annotations
 import nucleus
 import pose
 import run_notebooks
@@ -172,6 +173,9 @@ def commands(page):
 def test_commands_are_taken(page):
     """Their options are known, and a config takes their settings."""
     for sample, words in commands(page):
+        if words[:1] == ["convert-annotations"]:
+            convert_annotations.parse_arguments(words[1:])
+            continue
         args = PARSERS[sample](words)
         if sample in ("coco", "pose"):
             coco.check_recipe(args)

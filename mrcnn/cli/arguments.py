@@ -81,6 +81,15 @@ def number(low: float, high: float | None = None) -> Callable[[str], float]:
     return _number(float, "a number", low, high)
 
 
+def affine(text: str) -> list[float]:
+    """A type for argparse: six numbers with commas between, of an affine map."""
+    one = number(-1e15, 1e15)
+    values = [one(word) for word in text.split(",")]
+    if len(values) != 6:
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not six numbers with commas between")
+    return values
+
+
 def _number(kind: type[N], words: str, low: N, high: N | None) -> Callable[[str], N]:
     bounds = f"at least {low}" if high is None else f"{low} to {high}"
 

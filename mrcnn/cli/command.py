@@ -15,7 +15,8 @@ NAME = "mrcnn"
 
 ABOUT = """usage: mrcnn COMMAND ...
 
-  train, evaluate, detect, validate    on a folder in COCO's format or a generated set; see mrcnn train --help
+  train, evaluate, detect, validate    on a folder of annotations or a generated set; see mrcnn train --help
+  convert-annotations A B              a folder of annotations to another format
   demo                                 train on the generated set, evaluate, draw what is found: a few minutes
   pose COMMAND                         the same commands for keypoints
   balloon, nucleus COMMAND             the two samples on real photos

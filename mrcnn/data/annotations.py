@@ -36,6 +36,7 @@ class Annotation(Mapping[str, Any]):
         crowd: whether it is a group of objects.
         keypoints: x1, y1, v1, x2 ..., or None.
         class_id: of the data set's classes; 0 before it is known.
+        score: of a detection, 0..1; None for what somebody annotated.
     """
 
     id: Any
@@ -47,6 +48,7 @@ class Annotation(Mapping[str, Any]):
     crowd: bool = False
     keypoints: array[float] | None = None
     class_id: int = 0
+    score: float | None = None
 
     def __getitem__(self, name: str) -> Any:
         value = FIELDS[name](self)
@@ -88,6 +90,18 @@ class Annotation(Mapping[str, Any]):
             ValueError: run lengths for another size.
         """
         return masks.decode_rle(self.rle(height, width))
+
+    def extent(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """The box x, y, width, height in pixels: as the file has it, or else of the mask; zeros without both."""
+        if self.box is not None:
+            x, y, w, h = self.box
+            return x, y, w, h
+        if isinstance(self.segmentation, RunLengths) or not self.has_mask():
+            y1, x1, y2, x2 = masks.extract_bboxes(self.mask(height, width)[..., None])[0].tolist()
+        else:
+            points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in self.segmentation])
+            (x1, y1), (x2, y2) = np.clip([points.min(axis=0), points.max(axis=0)], 0, (width, height)).tolist()
+        return float(x1), float(y1), float(x2 - x1), float(y2 - y1)
 
     def box_mask(self, height: int, width: int) -> np.ndarray:
         """The pixels [height, width] bool of its box, at least one where it is in the image; none without a box."""
@@ -131,5 +145,6 @@ FIELDS: dict[str, Callable[[Annotation], Any]] = {
     "bbox": lambda a: None if a.box is None else a.box.tolist(),
     "iscrowd": lambda a: int(a.crowd),
     "keypoints": lambda a: None if a.keypoints is None else a.keypoints.tolist(),
+    "score": lambda a: a.score,
     "num_keypoints": lambda a: None if a.keypoints is None else sum(v > 0 for v in a.keypoints[2::3]),
 }

@@ -86,7 +86,7 @@ class CocoDataset(Dataset):
         if path.is_file() and not image_dir.is_dir():
             raise FileNotFoundError(f"The images of {path} were looked for in {image_dir}, which is not there.")
         file = read_coco(path, image_dir, None if outside else dataset_dir)
-        chosen = _categories(file.classes, class_ids, class_names, path)
+        chosen = categories(file.classes, class_ids, class_names, path)
         self._add_classes(file, chosen)
         self._add_images(file, None if class_ids is None and class_names is None else set(chosen))
         self.problems += file.problems
@@ -121,8 +121,9 @@ class CocoDataset(Dataset):
             objects = {i: [a for a in found if a.category_id in kept] for i, found in objects.items()}
             image_ids = sorted((i for i, found in objects.items() if found), key=_order)
         for i in image_ids:
-            path, height, width = file.images[i]
-            self.add_image("coco", i, path, width=width, height=height, annotations=objects.get(i, []))
+            path, height, width, page = file.images[i]
+            which = {} if page is None else {"page": page}
+            self.add_image("coco", i, path, width=width, height=height, annotations=objects.get(i, []), **which)
 
     def prepare(self, class_map: Any = None) -> None:
         """As of `Dataset`, with the whole names of the categories, commas and all."""
@@ -202,8 +203,14 @@ def _joined(contents):
     return {**contents[0], **both, "categories": list(categories.values())}
 
 
-def _categories(names, class_ids, class_names, path):
-    """Category ids for ids and names; all of them, sorted, if both are None."""
+def categories(
+    names: dict[int | str, str], class_ids: Sequence[Any] | None, class_names: Sequence[str] | None, path: Path | str
+) -> list[Any]:
+    """Category ids, of a file with these names by ids, for ids and names; all of them, sorted, if both are None.
+
+    Raises:
+        ValueError: the file, which the message names, has none of them.
+    """
     if class_ids is None and class_names is None:
         return sorted(names, key=_order)
     by_name = {name: i for i, name in names.items()}

@@ -89,6 +89,8 @@ def read_annotation(entry: Any, note: Note = lambda what, details: None) -> Anno
     crowd = entry.get("iscrowd")
     if crowd not in (None, 0, 1):
         raise ValueError(f"its iscrowd is {short(crowd)}, not 0 or 1")
+    if crowd and _is_exported(entry):
+        crowd = 0
     try:
         number = read_id(entry.get("id"))
     except ValueError as error:
@@ -108,6 +110,13 @@ def read_annotation(entry: Any, note: Note = lambda what, details: None) -> Anno
         note("num_keypoints that is wrong", f"{short(said)}, not {count}")
     segmentation, box, area = values["segmentation"], values["bbox"], values["area"]
     return Annotation(number, image_id, category_id, segmentation, box, area, bool(crowd), points)
+
+
+def _is_exported(entry):
+    """Whether CVAT wrote an entry: it gives every mask that was painted iscrowd 1, whatever it is, and says of a crowd
+    so among its attributes."""
+    attributes = entry.get("attributes")
+    return isinstance(attributes, Mapping) and "occluded" in attributes and not attributes.get("is_crowd")
 
 
 def check(annotation: Annotation, size: tuple[int, int] | None, note: Note) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +22,12 @@ Id = int | str
 
 
 class Image(NamedTuple):
-    """An image of a file: its path, and its size in pixels."""
+    """An image of a file: its path, its size in pixels, and which page of a TIFF file of several it is, from 0."""
 
     path: str
     height: int
     width: int
+    page: int | None = None
 
 
 @dataclass
@@ -38,6 +40,7 @@ class CocoFile:
         classes: names by ids.
         objects: by the images' ids; `class_id` is not set.
         problems: what is left out, mended or doubtful.
+        keypoints: {"keypoints": their names, "skeleton": pairs of their numbers from 1 on} by ids of classes with such.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class CocoFile:
     classes: dict[Id, str] = field(default_factory=dict)
     objects: dict[Id, list[Annotation]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    keypoints: dict[Id, dict[str, Any]] = field(default_factory=dict)
 
     def note(self, name: str, what: str, details: str = "") -> None:
         """Add a problem of the entry that is called so."""
@@ -154,6 +158,8 @@ def _read_classes(file, categories):
         names, skeleton = entry.get("keypoints"), entry.get("skeleton")
         count = len(names) if isinstance(names, list) else 0
         points |= {count} - {0}
+        if count:
+            file.keypoints[number] = {"keypoints": names, "skeleton": skeleton if _is_skeleton(skeleton, count) else []}
         if skeleton is not None and not _is_skeleton(skeleton, count):
             file.note(name, "skeleton that does not fit", f"{entries.short(skeleton)} of {count} keypoints")
     for text, times in Counter(file.classes.values()).items():
@@ -181,6 +187,8 @@ def _read_images(file, images, image_dir, folder):
             file.note(name, "image that cannot be used", str(error))
             continue
         name, path = f"image {number} ({file_name})", str(image_dir / file_name)
+        if "\\" in file_name and not os.path.exists(path):  # written by Windows
+            path = str(image_dir / file_name.replace("\\", "/"))
         if number in unused:
             file.note(name, "image id used twice in a file")
         elif number in file.images:

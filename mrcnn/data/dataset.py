@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.arrays import is_array, read_array, read_page
 from mrcnn.data.problems import Problem, format_problems
 from mrcnn.data.reading import image_size, read_image
 from mrcnn.data.validate import validate
@@ -155,12 +156,16 @@ class Dataset:
         return self.image_info[image_id]["path"]
 
     def load_image(self, image_id: int) -> np.ndarray:
-        """The image [H, W, 3] uint8, RGB.
+        """The image [H, W, 3] uint8, RGB; all channels of a .npy file and of a page of a TIFF file (the `page` given to
+        `add_image`), uint8 or uint16.
 
         Raises:
             OSError: the file is missing or broken; the message names it.
         """
-        return read_image(self.image_info[image_id]["path"])
+        path, page = self.image_info[image_id]["path"], self.image_info[image_id].get("page")
+        if page is not None:
+            return read_page(path, page)
+        return read_array(path) if is_array(path) else read_image(path)
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Override it: the image's instances.

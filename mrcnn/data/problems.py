@@ -50,6 +50,7 @@ REMEDIES = {
     "regions that are no list": "Mend or delete the entry; the image is left out.",
     "region that cannot be used": "Draw it anew or delete it; it is left out.",
     "class not among the classes": "Give it one of them, or name this one, too; the region is left out.",
+    "labels that cannot be used": "Write whole numbers in a file of the image's size; its objects are left out.",
     "labels missing": "Put the file there, or delete the image; it is left out.",
     "image of another range of values": "Scale it to 0..255, or a file of 16 bits to 0..65535; it is used as it is.",
 }

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from mrcnn.data.arrays import array_size, is_array, read_array
 from mrcnn.ops.files import whole
 from mrcnn.ops.images import convert_channels
 
@@ -33,7 +34,7 @@ def read_image(path: Path | str | IO[bytes], channels: int = 3) -> np.ndarray:
 
     Args:
         path: a file in one of `FORMATS`, or one that is open, of 1 to 16 bits a channel: gray, palette, RGB, RGBA,
-            CMYK ...; of one that moves the first picture.
+            CMYK ...; of one that moves the first picture. Or a .npy file, see `mrcnn.data.arrays`.
         channels: 1, 3 or 4, see `convert_channels`.
 
     Returns:
@@ -45,9 +46,12 @@ def read_image(path: Path | str | IO[bytes], channels: int = 3) -> np.ndarray:
             of which nothing says what is white: floating point, 32 bits.
         ValueError: it has no way to `channels` channels. Every message is one line that names the path.
     """
-    with opened(path) as file:
-        deep = ";16" in str(file.tile)  # Pillow's name of what is in the file
-        pixels = _pixels(file)
+    if isinstance(path, (str, Path)) and is_array(path):
+        deep, pixels = False, read_array(path)
+    else:
+        with opened(path) as file:
+            deep = ";16" in str(file.tile)  # Pillow's name of what is in the file
+            pixels = _pixels(file)
     try:
         image = convert_channels(pixels, channels)
     except ValueError as error:
@@ -151,14 +155,16 @@ def image_size(path: Path | str) -> tuple[int, int]:
         FileNotFoundError: no such file.
         OSError: not an image that can be read here.
     """
+    if is_array(path):
+        return array_size(path)
     with opened(path) as image:
         turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: lying on its side
         return image.size if turned else image.size[::-1]
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted, without hidden ones; none if it is not there."""
-    return sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in IMAGE_ENDINGS)
+    """The image files of a folder, arrays among them, sorted, without hidden ones; none if it is not there."""
+    return sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in (*IMAGE_ENDINGS, ".npy"))
 
 
 def path_within(folder: Path | str, name: object, outside: bool = False) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrcnn.draw import instances as draw
+from mrcnn.draw.fonts import families
 from mrcnn.draw.instances import Color
 from mrcnn.ops.masks import extract_bboxes
 
@@ -124,7 +125,7 @@ def show_image(ax: Axes, image: np.ndarray, title: str = "") -> None:
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
     ax.axis("off")
-    ax.set_title(title)
+    ax.set_title(title, **families([title]))
 
 
 def add_box(
@@ -192,6 +193,7 @@ def add_labels(
     scale = _scale(ax, shape)
     box = {"boxstyle": f"square,pad={draw.PADDING}", "edgecolor": "none"}
     style: dict[str, Any] = {"size": size, "ha": "left", "va": "top", "in_layout": False, "clip_on": True}
+    style |= families(labels)
     texts = [
         ax.text(0, 0, labels[i], color=draw.text_color(colors[i]), bbox={**box, "facecolor": colors[i][:3]}, **style)
         for i in chosen

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from mrcnn.draw import instances as draw
 from mrcnn.draw.canvas import add_box, add_labels, add_outlines, add_poses, new_axes, new_figure, show_image
+from mrcnn.draw.fonts import families
 from mrcnn.draw.instances import Color, apply_mask, random_colors
 from mrcnn.evaluate.metrics import compute_matches
 from mrcnn.ops.masks import unmold_mask
@@ -197,7 +198,7 @@ def display_images(
             ax = figure.add_subplot(rows, cols, i + 1)
             image = np.asarray(image)
             ax.imshow(image if image.ndim == 2 else draw.rgb(image), cmap=cmap, norm=norm, interpolation=interpolation)
-            ax.set_title(title, fontsize=9)
+            ax.set_title(title, fontsize=9, **families([title]))
             ax.axis("off")
     return figure
 
@@ -223,7 +224,11 @@ def display_top_masks(
     top = sorted(layers, key=lambda c: (-np.count_nonzero(layers[c]), c))[:limit]
     empty = [np.zeros(image.shape[:2], "uint8")] * (limit - len(top))
     images = [image, *(layers[c] for c in top), *empty]
-    titles = [f"H x W={image.shape[0]}x{image.shape[1]}", *(class_names[c] for c in top), *["-"] * len(empty)]
+    titles = [
+        f"H x W={image.shape[0]}x{image.shape[1]}",
+        *draw.label_texts(top, class_names, None),
+        *["-"] * len(empty),
+    ]
     return display_images(images, titles, cols=limit + 1, cmap="Blues_r", save=save)
 
 
@@ -308,7 +313,8 @@ def draw_rois(
     masks = np.zeros((*image.shape[:2], len(chosen)), bool)
     for j in np.flatnonzero(positive & (rois[:, 2] > rois[:, 0]) & (rois[:, 3] > rois[:, 1])):
         masks[..., j] = unmold_mask(mask[chosen[j]], rois[j], image.shape)
-    captions = [class_names[class_ids[i]] if class_ids[i] > 0 else "" for i in chosen]
+    named = draw.label_texts([class_ids[i] for i in chosen], class_names, None)
+    captions = [name if class_ids[i] > 0 else "" for i, name in zip(chosen, named, strict=True)]
     count = int((class_ids > 0).sum())
     title = f"{len(chosen)} of {len(class_ids)} RoIs; {count} are positive ({count / max(len(class_ids), 1):.0%})"
     return draw_boxes(image, rois, refined * positive[:, None], masks, captions, positive.astype(int), title, ax, save)

@@ -9,13 +9,13 @@ import colorsys
 import math
 import random
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from mrcnn.draw.fonts import font, readable
 from mrcnn.ops.boxes import cover
 from mrcnn.ops.keypoints import COCO_NAMES, COCO_SKELETON
 
@@ -105,10 +105,13 @@ def instance_colors(colors: Sequence[Color] | None, n: int) -> Sequence[Color]:
 def label_texts(
     class_ids: Sequence[int] | np.ndarray, class_names: Sequence[str] | None, scores: Iterable[float | None] | None
 ) -> list[str]:
-    """Texts such as "dog 0.987", "class 3 0.987" without class names, or "dog" without a score."""
+    """Texts such as "dog 0.987", "class 3 0.987" without class names or a font that has their letters, or "dog" without
+    a score."""
     if class_names is not None and max(class_ids, default=0) >= len(class_names):
         raise ValueError(f"Class id {max(class_ids)} has no name among the {len(class_names)} class_names.")
-    names = [f"class {i}" if class_names is None else str(class_names[i]) for i in class_ids]
+    names = [f"class {i}" for i in class_ids]
+    if class_names is not None:
+        names = [readable(str(class_names[i]), own) for i, own in zip(class_ids, names, strict=True)]
     if scores is None:
         return names
     return [f"{name} {score_text(score)}".rstrip() for name, score in zip(names, scores, strict=True)]
@@ -300,17 +303,23 @@ def _paint_boxes(picture, boxes, paints, widths):
 
 def _paint_labels(picture, boxes, labels, colors, paints):
     draw, shape = ImageDraw.Draw(picture), picture.size[::-1]
-    font = _font(max(11, round(max(shape) / 60)))
-    padding = round(PADDING * font.size)
-    height = sum(font.getmetrics()) + 2 * padding
-    sizes = np.array([(height, math.ceil(font.getlength(label)) + 2 * padding) for label in labels])
-    for label, color, paint, place in zip(labels, colors, paints, place_labels(boxes, sizes, shape), strict=True):
+    size = max(11, round(max(shape) / 60))
+    fonts = [font(label, size) for label in labels]
+    padding = round(PADDING * size)
+    sizes = np.array(
+        [
+            (sum(own.getmetrics()) + 2 * padding, math.ceil(own.getlength(label)) + 2 * padding)
+            for own, label in zip(fonts, labels, strict=True)
+        ]
+    )
+    places = place_labels(boxes, sizes, shape)
+    for label, own, color, paint, place in zip(labels, fonts, colors, paints, places, strict=True):
         if not place.any():
             continue
         y1, x1, y2, x2 = (int(edge) for edge in place)
         draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=paint)
         ink = tuple(255 * channel for channel in text_color(color))
-        draw.text((x1 + padding, y1 + padding), label, fill=ink, font=font)
+        draw.text((x1 + padding, y1 + padding), label, fill=ink, font=own)
 
 
 def rim(width: float) -> float:
@@ -345,11 +354,6 @@ def _stroke(picture, start, end, width, rim, color):
     for radius, paint in ((width / 2 + rim, (0, 0, 0)), (width / 2, color)):
         cover = np.clip(radius + 0.5 - distance, 0, 1)  # about the share of the pixel that the line covers
         picture.paste(paint, (x1, y1), Image.fromarray(np.rint(255 * cover).astype("uint8")))
-
-
-@cache
-def _font(size):
-    return ImageFont.load_default(size)
 
 
 def _border(mask):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrcnn.draw.canvas import new_axes
+from mrcnn.draw.fonts import families
 from mrcnn.draw.instances import label_texts
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ def plot_overlaps(
         if overlaps.size:
             ax.imshow(overlaps, interpolation="nearest", cmap="Blues", vmin=0, vmax=1, aspect="auto")
         labels = label_texts(pred_class_ids, class_names, pred_scores[:rows])
-        ax.set_yticks(range(rows), labels)
-        ax.set_xticks(range(columns), [class_names[i] for i in gt_class_ids], rotation=90)
+        names = label_texts(gt_class_ids, class_names, None)
+        ax.set_yticks(range(rows), labels, **families(labels))
+        ax.set_xticks(range(columns), names, rotation=90, **families(names))
         for (i, j), iou in np.ndenumerate(overlaps):
             verdict = "match" if gt_class_ids[j] == pred_class_ids[i] else "wrong"
             text = f"{iou:.3f}\n{verdict}" if iou > threshold else f"{iou:.3f}"

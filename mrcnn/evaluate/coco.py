@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from typing import Any
@@ -16,6 +17,9 @@ from mrcnn.ops import keypoints
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
+# What computes the numbers; the second does so in C++.
+ENGINES = ("pycocotools", "faster-coco-eval")
+
 # COCO's IoU thresholds are .50, .55 ... .95: those of AP50 and AR50, AP75 and AR75.
 AT = {"50": slice(0, 1), "75": slice(5, 6)}
 SIZES = {"s": "small", "m": "medium", "l": "large"}
@@ -29,6 +33,7 @@ def coco_metrics(
     cat_ids: Iterable[int | str] | None = None,
     max_detections: int = 100,
     sigmas: Sequence[float] | np.ndarray = keypoints.COCO_SIGMAS,
+    engine: str = "pycocotools",
 ) -> dict[str, Any]:
     """COCO's twelve numbers, or ten of keypoints, as pycocotools gives them for the same results.
 
@@ -43,6 +48,8 @@ def coco_metrics(
         cat_ids: ids of the classes evaluated; default all.
         max_detections: detections that count in an image, at least 1; above COCO's 100 where images hold more objects.
         sigmas: [J] of the keypoints (https://cocodataset.org/#keypoints-eval); default those of COCO's persons.
+        engine: one of `ENGINES`; they give the same numbers, but for the machine epsilon that pycocotools adds to a
+            count of detections.
 
     Returns:
         dict: AP (mean over IoU 0.5:0.95), AP50, AP75, APs, APm, APl (small, medium, large); AR1, AR10 and AR100, the
@@ -52,8 +59,10 @@ def coco_metrics(
 
     Raises:
         ValueError: max_detections is below 1, or an annotation has other keypoints than sigmas.
+        ImportError: the engine is not installed.
     """
     check_limit(max_detections)
+    check_engine(engine)
     images = set(image_ids)
     # COCOeval writes into its annotations, and takes one with the id 0 for none: give it copies with ids from 1 on.
     kept = [annotation for annotation in coco.dataset["annotations"] if annotation["image_id"] in images]
@@ -65,21 +74,16 @@ def coco_metrics(
         # By its keypoints alone, as in the files that COCO's server takes, a result's size is that of their extent.
         wanted = ("image_id", "category_id", "keypoints", "score")
         results = [{key: r[key] for key in wanted} for r in results if "keypoints" in r]
-    evaluation = _prepared(index({**coco.dataset, "annotations": kept}), results, iou_type)
+    evaluation = _prepared({**coco.dataset, "annotations": kept}, results, iou_type, engine)
     params = evaluation.params
-    params.imgIds, params.catIds = list(image_ids), params.catIds if cat_ids is None else list(cat_ids)
+    params.imgIds, params.catIds = list(image_ids), sorted(coco.cats) if cat_ids is None else list(cat_ids)
     params.kpt_oks_sigmas = np.asarray(sigmas)
     params.maxDets = [min(limit, max_detections) for limit in limits]
     with redirect_stdout(None):
         evaluation.evaluate()
         evaluation.accumulate()
     metrics: dict[str, Any] = _numbers(evaluation)
-    precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]: all sizes, max_detections
-    rows = {"AP": slice(None), "AP50": AT["50"], "AP75": AT["75"]}
-    metrics["per_class"] = {
-        coco.cats[category]["name"]: {name: float(precision[ious, :, k].mean()) for name, ious in rows.items()}
-        for k, category in enumerate(params.catIds)
-    }
+    metrics["per_class"] = _of_classes(evaluation, coco)
     return metrics
 
 
@@ -89,12 +93,27 @@ def check_limit(max_detections: int) -> None:
         raise ValueError(f"max_detections is {max_detections}; at least 1 detection an image must count.")
 
 
-def _prepared(truth, results, iou_type):
-    """A COCOeval of copies of the results."""
+def check_engine(engine: str) -> None:
+    """Raise ValueError for what is no engine, and ImportError for one that is not installed."""
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}; it must be {' or '.join(ENGINES)}.")
+    if engine != "pycocotools" and importlib.util.find_spec("faster_coco_eval") is None:
+        raise ImportError("faster-coco-eval is not installed; pip install faster-coco-eval.")
+
+
+def _prepared(content, results, iou_type, engine):
+    """A COCOeval of copies of the results; `content` is the ground truth."""
+    make: Any = index
+    evaluation: Any = COCOeval
+    if engine != "pycocotools":
+        import faster_coco_eval
+
+        make, evaluation = faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster
     with redirect_stdout(None):
+        truth = make(content)
         # loadRes adds fields, and cannot take an empty list
-        found = truth.loadRes([dict(r) for r in results]) if results else index({**truth.dataset, "annotations": []})
-        return COCOeval(truth, found, iou_type)
+        found = truth.loadRes([dict(r) for r in results]) if results else make({**content, "annotations": []})
+        return evaluation(truth, found, iou_type)
 
 
 def _ignored(annotation, iou_type):
@@ -112,6 +131,16 @@ def _keypoints(annotation, count):
     if len(points) != 3 * count:
         raise ValueError(f"Annotation {annotation['id']} has {len(points) // 3} keypoints, not {count}.")
     return {"keypoints": points, "num_keypoints": sum(v > 0 for v in points[2::3])}
+
+
+def _of_classes(evaluation, coco):
+    """{name: AP, AP50, AP75} of all sizes with the highest count of detections."""
+    precision = evaluation.eval["precision"][..., 0, -1]  # [IoUs, recalls, classes]
+    rows = {"AP": slice(None), "AP50": AT["50"], "AP75": AT["75"]}
+    return {
+        coco.cats[category]["name"]: {name: float(precision[ious, :, k].mean()) for name, ious in rows.items()}
+        for k, category in enumerate(evaluation.params.catIds)
+    }
 
 
 def _numbers(evaluation):

@@ -14,11 +14,15 @@ from mrcnn.data.annotations import check_size
 from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.proposals import load_proposals
-from mrcnn.evaluate.coco import check_limit, coco_metrics
+from mrcnn.evaluate.coco import check_engine, check_limit, coco_metrics
+from mrcnn.evaluate.frequency import frequency_groups, image_counts
 from mrcnn.evaluate.results import Detections, own_results
 from mrcnn.evaluate.swaps import count_swaps
 from mrcnn.evaluate.truth import ground_truth
+from mrcnn.evaluate.voc import voc_metrics
 from mrcnn.ops import keypoints
+
+LEFT_OUT = "what it calls left out does not count"
 
 
 class Evaluated(NamedTuple):
@@ -47,6 +51,9 @@ def evaluate(
     results_path: Path | str | None = None,
     verbose: int = 1,
     max_detections: int = 100,
+    engine: str = "pycocotools",
+    voc: bool = False,
+    train_set: Dataset | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Detect objects in the images of a data set and compare them with its annotations.
 
@@ -61,16 +68,22 @@ def evaluate(
             (".part") as it comes: after an interruption the same call, with the same weights and settings, goes on.
         verbose: 0 for no progress bar.
         max_detections: detections that count in an image, at least 1; where keypoints are evaluated no more than 20.
+        engine: one of `mrcnn.evaluate.coco.ENGINES`.
+        voc: whether to count PASCAL VOC's AP of boxes, too.
+        train_set: a prepared `Dataset` of the same classes, for the AP of those that are rare, common, frequent in it.
 
     Returns:
-        {"bbox": ..., "segm": ..., "keypoints": ...}, each what `coco_metrics` returns, as far as the model has them.
+        {"bbox": ..., "segm": ..., "keypoints": ...}, each what `coco_metrics` returns, as far as the model has them; in
+        bbox "voc", what `voc_metrics` returns, and in each "frequency", what `frequency_groups` returns.
 
     Raises:
-        ValueError: no image to evaluate, other classes or keypoints than the model's or in another order, or
-            max_detections below 1.
+        ImportError: the engine is not installed.
+        ValueError: no image to evaluate, no such engine, other classes or keypoints than the model's or in another
+            order, or max_detections below 1.
         RuntimeError: three images in a row cannot be read for the same reason: code of the user's own, not a file.
     """
-    return evaluate_in_full(model, dataset, image_ids, limit, results_path, verbose, max_detections).metrics
+    options = verbose, max_detections, engine, voc, train_set
+    return evaluate_in_full(model, dataset, image_ids, limit, results_path, *options).metrics
 
 
 def evaluate_in_full(
@@ -81,25 +94,32 @@ def evaluate_in_full(
     results_path: Path | str | None = None,
     verbose: int = 1,
     max_detections: int = 100,
+    engine: str = "pycocotools",
+    voc: bool = False,
+    train_set: Dataset | None = None,
 ) -> Evaluated:
     """As `evaluate`, with the ground truth and the detections, from which `mrcnn.draw.report` makes a page."""
     check_limit(max_detections)
+    check_engine(engine)
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
         raise ValueError("The data set has no images to evaluate.")
     check_set(dataset, model.config)
     check_names(dataset, model.config)
     if verbose and dataset.problems:
-        print(
-            f"{len(dataset.problems)} problems in the annotations, which dataset.validate() lists; what it calls left "
-            "out does not count."
-        )
+        print(f"{len(dataset.problems)} problems in the annotations, which dataset.validate() lists; {LEFT_OUT}.")
     found, bad = Detections(results_path, model, dataset), BadImages(dataset, "Nothing is found in image {}")
     coco = ground_truth(dataset, image_ids)  # first, so that mistakes in it do not show after hours
     _detect(model, dataset, image_ids, found, bad, verbose)
     results = found.finish(image_ids)
-    metrics = _metrics(model.config, dataset, coco, results, image_ids, max_detections)
-    return Evaluated(metrics, coco, results, [i + 1 for i in image_ids], max_detections)
+    own_ids = [i + 1 for i in image_ids]
+    metrics = _metrics(model.config, dataset, coco, results, image_ids, max_detections, engine)
+    if voc and "bbox" in metrics:
+        metrics["bbox"]["voc"] = voc_metrics(coco, results, own_ids)
+    counts = {} if train_set is None else image_counts(train_set)
+    for numbers in metrics.values() if counts else ():
+        numbers["frequency"] = frequency_groups(numbers["per_class"], counts)
+    return Evaluated(metrics, coco, results, own_ids, max_detections)
 
 
 def _detect(model, dataset, image_ids, found, bad, verbose):
@@ -141,7 +161,7 @@ def _results(model, given):
     return model.detect(images, rle=True, **options)
 
 
-def _metrics(config, dataset, coco, results, image_ids, max_detections):
+def _metrics(config, dataset, coco, results, image_ids, max_detections, engine):
     """The numbers of each kind that the model finds."""
     own_ids = [i + 1 for i in image_ids]
     sigmas, metrics = keypoints.sigmas(config.KEYPOINT_SIGMAS, config.NUM_KEYPOINTS), {}
@@ -149,7 +169,7 @@ def _metrics(config, dataset, coco, results, image_ids, max_detections):
         classes = range(1, dataset.num_classes)
         if kind == "keypoints" and config.KEYPOINT_CLASSES is not None:
             classes = config.KEYPOINT_CLASSES
-        metrics[kind] = coco_metrics(coco, results, own_ids, kind, classes, max_detections, sigmas)
+        metrics[kind] = coco_metrics(coco, results, own_ids, kind, classes, max_detections, sigmas, engine)
     if "keypoints" in metrics:
         metrics["keypoints"].update(count_swaps(coco, results, own_ids, config.KEYPOINT_FLIP_PAIRS, sigmas))
     return metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mrcnn.evaluate.coco import KEYPOINT_METRICS, METRICS
+from mrcnn.evaluate.frequency import GROUPS
 
 # What is evaluated: name in tables and logs -> pycocotools' name.
 KINDS = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
@@ -31,13 +32,24 @@ def format_classes(metrics: dict[str, dict[str, Any]]) -> str:
     return _table([f"{kind} {name}" for kind in kinds for name in ("AP", "AP50", "AP75")], rows)
 
 
+def format_groups(metrics: dict[str, dict[str, Any]]) -> str:
+    """What `evaluate` returns of PASCAL VOC's AP and of classes by their frequency, as tables; "" for neither."""
+    tables = []
+    if "voc" in metrics.get("bbox", {}):
+        tables.append(_table(("AP11", "AP"), {"VOC": [metrics["bbox"]["voc"][name] for name in ("AP11", "AP")]}))
+    rows = {row: metrics[kind]["frequency"] for row, kind in kinds_of(metrics).items() if "frequency" in metrics[kind]}
+    if rows:
+        tables.append(_table(tuple(GROUPS), {row: [numbers[name] for name in GROUPS] for row, numbers in rows.items()}))
+    return "\n".join(tables)
+
+
 def kinds_of(metrics: dict[str, Any]) -> dict[str, str]:
     """The kinds that `evaluate` gave numbers for: name in tables -> pycocotools' name."""
     return {name: kind for name, kind in KINDS.items() if kind in metrics}
 
 
 def _table(titles, rows):
-    first, width = max(map(len, rows)), max(map(len, titles)) + 2
+    first, width = max(map(len, rows)), max(4, *map(len, titles)) + 2
     lines = [" " * first + "".join(f"{title:>{width}}" for title in titles)]
     for name, values in rows.items():
         lines.append(

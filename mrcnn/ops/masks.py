@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrcnn.ops.images import resized_blocks
+from mrcnn.ops.polygons import to_polygons as to_polygons
 
 
 def extract_bboxes(mask: np.ndarray) -> np.ndarray:

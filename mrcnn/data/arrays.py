@@ -1,0 +1,105 @@
+"""Images that are no pictures: arrays of any number of channels (.npy), and pages of TIFF files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import ArrayLike
+
+# More channels than these are taken for a side of the image.
+MAX_CHANNELS = 64
+
+TIFF_ENDINGS = (".tif", ".tiff")
+
+
+def is_array(path: object) -> bool:
+    """Whether a file's name is that of a saved array."""
+    return str(path).lower().endswith(".npy")
+
+
+def read_array(path: Path | str, labels: bool = False) -> np.ndarray:
+    """The image of a .npy file [H, W] or [H, W, C] of uint8, uint16 or bool; with `labels` of any whole numbers.
+
+    Returns:
+        [H, W, C], uint8 or, of 0..65535, uint16.
+
+    Raises:
+        FileNotFoundError, OSError: not there, or none of these; one line that names the file.
+    """
+    return _checked(_mapped(path), path, labels)
+
+
+def array_size(path: Path | str) -> tuple[int, int]:
+    """(height, width) of a .npy file; raises as `read_array`."""
+    height, width, _ = _checked(_mapped(path), path).shape
+    return height, width
+
+
+def page_sizes(path: Path | str) -> list[tuple[int, int]]:
+    """(height, width) of every page of a TIFF file that has several; none of any other file.
+
+    Smaller copies and masks of pages, as pyramids have them, do not count.
+    """
+    if not str(path).lower().endswith(TIFF_ENDINGS):
+        return []
+    try:
+        with tifffile.TiffFile(path) as file:
+            sizes = [(page.imagelength, page.imagewidth) for page in _pages(file)]
+    except Exception:  # whatever is wrong with it, the reader of pictures says so
+        return []
+    return sizes if len(sizes) > 1 else []
+
+
+def read_page(path: Path | str, page: int, labels: bool = False) -> np.ndarray:
+    """A page of a TIFF file, counted from 0, as of `read_array`.
+
+    Raises:
+        FileNotFoundError, OSError: see there.
+    """
+    try:
+        with tifffile.TiffFile(path) as file:
+            found = _pages(file)[page]
+            values = found.asarray()
+            if values.ndim == 3 and found.planarconfig == 2:  # a channel after the other
+                values = np.moveaxis(values, 0, -1)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no image file {path}.") from None
+    except Exception as error:  # a broken file makes tifffile raise almost anything
+        raise OSError(f"Page {page} of {path} cannot be read: {error or type(error).__name__}") from error
+    return _checked(values, f"{path}, page {page}", labels)
+
+
+def _pages(file):
+    """Pages that are images of their own: bit 0 of the tag NewSubfileType says of a smaller copy, bit 2 of a mask."""
+    return [page for page in file.pages if not getattr(page, "subfiletype", 0) & 5]
+
+
+def _mapped(path):
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no image file {path}.") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise OSError(f"The array {path} cannot be read: {error}") from error
+    if not isinstance(values, np.ndarray):
+        raise OSError(f"{path} holds several arrays; save each in a file of its own.")
+    return values
+
+
+def _checked(values: ArrayLike, name: object, labels: bool = False) -> np.ndarray:
+    """[H, W, C]."""
+    values = np.asarray(values)
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.ndim != 3 or not values.size or values.shape[2] > MAX_CHANNELS:
+        shape = " x ".join(map(str, values.shape))
+        raise OSError(f"{name} is an array of {shape}; an image is height x width x channels.")
+    if labels and values.dtype.kind in "biu":
+        return values
+    if values.dtype == bool:
+        return values.astype("uint8") * 255
+    if values.dtype not in (np.uint8, np.uint16):
+        raise OSError(f"{name} has values of {values.dtype}, of which nothing says what is white; save uint8, uint16.")
+    return values

@@ -1,0 +1,50 @@
+"""XML files of annotations, read without what can make XML dangerous."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file. One with a DOCTYPE is refused: it alone can define entities, of which a few lines can
+    grow to gigabytes, or which are other files.
+
+    Raises:
+        ValueError: no XML, or with a DOCTYPE; one line that names the file.
+    """
+    builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
+
+    def refuse(*_):
+        raise ValueError(f"{path} has a DOCTYPE, which no annotations need; delete it.")
+
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(path.read_bytes(), True)
+        return builder.close()
+    except (expat.ExpatError, LookupError) as error:
+        raise ValueError(f"{path} is no XML, or was cut off: {error}.") from None
+
+
+def text_of(element: ElementTree.Element, way: str) -> str | None:
+    """The text at a path such as "size/width", without spaces around; None where there is none."""
+    found = element.findtext(way)
+    return found.strip() or None if found else None
+
+
+def number_of(element: ElementTree.Element, way: str) -> float:
+    """The number at a path.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = text_of(element, way)
+    try:
+        return float(found or "")
+    except ValueError:
+        raise ValueError(f"its {way} is {found!r:.40}, no number") from None

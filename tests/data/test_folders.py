@@ -1,0 +1,118 @@
+"""Formats of folders: each written and read, every pair of them there and back, files as other tools write them."""
+
+import json
+from array import array
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.coco_file import CocoFile, Image
+from mrcnn.data.formats import FORMATS, find, read, write
+from mrcnn.ops.masks import encode_rle
+
+H, W = 24, 36
+
+
+def picture(path, size=(H, W), value=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Picture.new("RGB", size[::-1], (value,) * 3).save(path)
+    return path
+
+
+def ring():
+    """A square with a hole, and a piece beside it that touches it at a corner."""
+    mask = np.zeros((H, W), bool)
+    mask[3:13, 4:14] = True
+    mask[6:9, 7:11] = False
+    mask[13:16, 14:20] = True
+    return mask
+
+
+def annotation(number, image, name, segmentation=(), **fields):
+    return Annotation(number, image, name, segmentation, **fields)
+
+
+TRIANGLE = array("d", [20.5, 2.25, 33.5, 3.75, 27, 11.5])
+PIECES = array("d", [2.0, 17, 9, 17, 9, 22]), array("d", [15.0, 18, 22, 18, 22, 22, 15, 22])
+
+
+def master(folder, boxes=False):
+    """A set of two parts, with holes, several polygons, an image without objects and names of many letters."""
+    classes = {"Kätzchen": "Kätzchen", "狗 large": "狗 large"}
+    files = {}
+    for part in ("train", "val"):
+        file = files[part] = CocoFile(folder, classes=dict(classes))
+        for k, name in enumerate(("a", "b c") if part == "train" else ("c", "d"), 1):
+            file.images[k] = Image(str(picture(folder / part / f"{name}.png", value=k)), H, W)
+        first = annotation(1, 1, "狗 large", RunLengths((H, W), encode_rle(ring())["counts"]))
+        second = annotation(2, 1, "Kätzchen", (TRIANGLE,))
+        third = annotation(3, 1, "狗 large", PIECES)
+        file.objects[1] = [first, second, third] if part == "train" else [second]
+        if boxes:
+            file.objects[1] = [annotation(4, 1, "Kätzchen", box=array("d", [3.5, 4.25, 10.5, 6.0]))]
+    return files
+
+
+def masks_of(files):
+    """{(part, name of the image): {(class, area, mask's bytes)}}: what a set holds, whatever the order."""
+    found = {}
+    for part, file in files.items():
+        for i, image in file.images.items():
+            objects = file.objects.get(i, [])
+            masks = [a.mask(image.height, image.width) for a in objects]
+            names = [file.classes[a.category_id] for a in objects]
+            key = part, Path(image.path).stem
+            found[key] = sorted((n, int(m.sum()), m.tobytes()) for n, m in zip(names, masks, strict=True))
+    return found
+
+
+@pytest.mark.parametrize("second", FORMATS)
+@pytest.mark.parametrize("first", FORMATS)
+def test_masks_go_from_one_format_to_another_and_back(tmp_path, first, second):
+    wanted = masks_of(master(tmp_path / "own"))
+    assert wanted["train", "a"] and not wanted["val", "d"]
+    assert not write(master(tmp_path / "own"), tmp_path / "1", first)
+    assert find(tmp_path / "1") == first
+    there = read(tmp_path / "1")
+    assert not [p for file in there.values() for p in file.problems]
+    assert masks_of(there) == wanted
+    assert not write(there, tmp_path / "2", second)
+    assert masks_of(read(tmp_path / "2")) == wanted
+
+
+def test_coco_keeps_what_it_has(tmp_path):
+    """Ids, crowds, areas, keypoints with their names; other formats say what they cannot hold."""
+    picture(tmp_path / "a.png")
+    entry = {"id": 7, "image_id": 3, "category_id": 5, "bbox": [2, 2, 20, 10], "area": 77.5, "iscrowd": 0}
+    entry |= {"segmentation": [[2, 2, 22, 2, 22, 12, 2, 12]], "keypoints": [3, 4, 2, 0, 0, 0], "num_keypoints": 1}
+    crowd = {**entry, "id": 9, "iscrowd": 1, "segmentation": encode_rle(ring()), "bbox": [4, 3, 16, 13]}
+    content = {
+        "images": [{"id": 3, "file_name": "a.png", "height": H, "width": W}],
+        "annotations": [entry, crowd],
+        "categories": [{"id": 5, "name": "person", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}],
+    }
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    assert not write(read(tmp_path / "set.json"), tmp_path / "2.json")
+    assert json.loads((tmp_path / "2.json").read_text()) == content
+    files = read(tmp_path / "set.json")
+    assert write(files, tmp_path / "labelme", "labelme") == {"keypoints": 2}
+    assert [a.crowd for a in read(tmp_path / "labelme")[""].objects[1]] == [False, True]
+    assert write(files, tmp_path / "yolo", "yolo") == {"keypoints": 2, "crowds": 1}
+    assert write(files, tmp_path / "voc", "voc") == {"keypoints": 2, "overlaps of masks": 1}
+    assert [a.crowd for a in read(tmp_path / "voc")[""].objects[1]] == [False, True]
+
+
+@pytest.mark.parametrize("second", ["coco", "labelme", "voc", "yolo"])
+@pytest.mark.parametrize("first", ["coco", "labelme", "voc", "yolo"])
+def test_boxes_go_from_one_format_to_another(tmp_path, first, second):
+    write(master(tmp_path / "own", boxes=True), tmp_path / "1", first)
+    assert not write(read(tmp_path / "1"), tmp_path / "2", second)
+    files = read(tmp_path / "2")
+    assert set(files) == {"train", "val"}
+    (found,) = files["train"].objects[1]
+    assert not found.has_mask() and not files["train"].problems
+    np.testing.assert_allclose(found.box, [3.5, 4.25, 10.5, 6.0], atol=1e-6)
+    assert files["train"].classes[found.category_id] == "Kätzchen"
