@@ -31,6 +31,7 @@ import time
 from contextlib import contextmanager
 from functools import lru_cache, partial
 
+import app_models
 import coco
 import numpy as np
 import shapes

@@ -211,8 +211,8 @@ def test_names_of_classes():
 
 
 def test_cocos_category_ids():
-    assert app.CLASSES["coco"][1] == "person" and app.CLASSES["coco"][90] == "toothbrush"
-    assert app.CLASSES["coco"][13] == "stop sign" and 12 not in app.CLASSES["coco"]
+    assert app_models.CLASSES["coco"][1] == "person" and app_models.CLASSES["coco"][90] == "toothbrush"
+    assert app_models.CLASSES["coco"][13] == "stop sign" and 12 not in app_models.CLASSES["coco"]
 
 
 def test_mistakes_are_one_line_and_exit_code_2(capsys, monkeypatch):
