@@ -208,6 +208,13 @@ def test_yolo_of_roboflow_and_of_labelimg(tmp_path):
     assert objects(read(tmp_path / "2")) == [("dog", [4, 3, 10, 10], 0, False)]
 
 
+def test_names_of_yolo_that_are_lists_of_lists_are_refused(tmp_path):
+    lines = "".join(f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * 10)}]\n" for k in range(1, 12))
+    text(tmp_path / "data.yaml", f"l0: &l0 [x]\n{lines}names: *l11\n")
+    with pytest.raises(ValueError, match="the names of classes have 0: .*, no number and name"):
+        read(tmp_path, "yolo")
+
+
 def test_bad_lines_of_yolo_are_named(tmp_path):
     picture(tmp_path / "images" / "a.png")
     lines = "0 .5 .5 .2 .2|0 .5 .5|9 .5 .5 .2 .2|x .5 .5 .2 .2|0 .5 .5 nan .2|0 5 5 .2 .2|0.5 1 1 1 1"
@@ -307,7 +314,7 @@ def test_arrays_have_any_number_of_channels(tmp_path):
 
 def test_a_folder_in_no_format_or_in_two_is_refused(tmp_path):
     picture(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="is in no format that is known here .coco: JSON"):
+    with pytest.raises(ValueError, match="is in none of the formats coco, labelme, .* docs/formats.md shows"):
         find(tmp_path)
     voc(tmp_path / "a.xml", (4, 3, 14, 13, 0))
     text(tmp_path / "a.txt", "0 .5 .5 .2 .2")

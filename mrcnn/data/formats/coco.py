@@ -16,8 +16,6 @@ from mrcnn.data.formats.door import PARTS, Door
 from mrcnn.data.formats.placing import Placer
 from mrcnn.ops.files import whole
 
-LOOKS = "JSON files with images, annotations and categories"
-
 # How many file names say where a file's images are.
 TRIED = 50
 NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')

@@ -12,7 +12,7 @@ from mrcnn.data.formats import coco, geojson, labelme, labels, masks, tables, vi
 from mrcnn.data.formats.door import Door
 from mrcnn.data.formats.placing import Placer
 
-# Name -> its file, which has `recognises`, `read`, `write`, and what a folder in it looks like.
+# Name -> its file, which has `recognises`, `read` and `write`.
 FORMATS: dict[str, ModuleType] = {
     "coco": coco,
     "labelme": labelme,
@@ -47,8 +47,10 @@ def find(folder: Path | str) -> str:
         return found[0]
     if found:
         raise ValueError(f"{folder} may be in the formats {', '.join(found)}; name one with --format.")
-    looks = "; ".join(f"{name}: {module.LOOKS}" for name, module in FORMATS.items())
-    raise ValueError(f"{folder} is in no format that is known here ({looks}).")
+    raise ValueError(
+        f"{folder} is in none of the formats {', '.join(FORMATS)}; docs/formats.md shows what lies where in each, and "
+        "--format names one."
+    )
 
 
 def read(folder: Path | str, name: str | None = None, outside: bool = False) -> dict[str, CocoFile]:

@@ -29,8 +29,6 @@ from mrcnn.data.formats.placing import Placer
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
 
-LOOKS = "JSON files with shapes, each beside its image"
-
 
 def recognises(folder: Path, keys: set[str]) -> bool:
     """Whether a folder is in this format; `keys` are those of its first JSON file."""

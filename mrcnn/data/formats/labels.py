@@ -24,8 +24,6 @@ from mrcnn.data.reading import image_files, write_image
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
 
-LOOKS = "images, and labels or masks with an image of numbers or colours for each"
-
 DIVISOR = 1000
 
 OBJECT = "object"

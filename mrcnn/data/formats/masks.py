@@ -16,8 +16,6 @@ from mrcnn.data.mask_files import read_mask
 from mrcnn.data.reading import image_files, write_image
 from mrcnn.ops.masks import encode_rle
 
-LOOKS = "images, and masks with a folder of mask files for each"
-
 # The class of masks that lie in no class's folder.
 OBJECT = "object"
 

@@ -18,8 +18,6 @@ from mrcnn.data.formats.placing import Placer
 from mrcnn.data.via_regions import outline, read_region
 from mrcnn.ops.files import whole
 
-LOOKS = "one JSON file with regions of the VGG Image Annotator beside the images"
-
 ATTRIBUTE, OBJECT = "class", "object"
 
 

@@ -24,8 +24,6 @@ from mrcnn.data.reading import opened
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
 
-LOOKS = "XML files, in Annotations or each beside its image; or SegmentationObject with PNG files"
-
 OBJECTS, CLASSES = "SegmentationObject", "SegmentationClass"
 
 # Folders of what is known of an image, and the endings of its files.

@@ -20,8 +20,6 @@ from mrcnn.data.formats.placing import Placer
 from mrcnn.data.reading import image_files
 from mrcnn.ops.files import whole
 
-LOOKS = "data.yaml with names, classes.txt or obj.names, and text files in labels or beside the images"
-
 NAMES = ("classes.txt", "obj.names", "labels/classes.txt")
 
 
@@ -57,7 +55,8 @@ def read(door: Door) -> None:
     names: Any = settings.get("names") or next(filter(None, (_lines(folder / name) for name in NAMES)), [])
     pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else []
     for number, name in pairs:
-        if not isinstance(number, int) or not str(name).strip():
+        # Nothing nested: a few lines of YAML can stand for a list that fills the memory once it is written out.
+        if not isinstance(number, int) or not isinstance(name, (str, int, float)) or not str(name).strip():
             raise ValueError(f"{folder}: the names of classes have {short(number)}: {short(name)}, no number and name.")
         door.classes[number] = str(name)
     if not door.classes:
