@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 import types
 
@@ -56,8 +57,9 @@ def test_a_set_of_arrays_is_trained_on_and_evaluated(capsys, tmp_path):
     assert code == 0 and "Training on 2 images of 1 classes" in out and "Training without validation: " in out
     (saved,) = (tmp_path / "logs").glob("*/config.json")
     assert Config.from_json(saved).IMAGE_CHANNEL_COUNT == 5
-    code, out, _ = run(capsys, "evaluate", *common)
+    code, out, _ = run(capsys, "evaluate", "--voc", "--frequency", *common)
     assert code == 0 and "has no part 'val': all of its 2 images are taken." in out
+    assert re.search(r"^VOC +[01]\.\d{3} +[01]\.\d{3}$", out, re.M) and re.search(r"APr +APc +APf\nbox +[01]\.", out)
 
 
 def test_validate_names_a_line(capsys, tmp_path):
