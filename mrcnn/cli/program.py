@@ -6,6 +6,7 @@ This room imports nothing that takes time, so that it is there before anything t
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import signal
@@ -20,6 +21,9 @@ FAILED, MISTAKE, STOPPED = 1, 2, 130
 
 # Seconds that the work has to tidy up after Ctrl-C; a library that swallows it would go on for hours.
 GRACE = 5.0
+
+# What Ctrl-C calls for its hint, and then ends the program at once: of the `resumable` training that runs.
+_endings: list[Callable[[], str]] = []
 
 # Characters of a message.
 LONGEST = 500
@@ -68,11 +72,11 @@ def logs(file: str) -> Path:
     return checkout / "logs" if (checkout / "setup.cfg").exists() else Path("logs")
 
 
-def leave() -> NoReturn:
-    """End the process as Ctrl-C does, without waiting for its threads."""
+def leave(hint: str = "") -> NoReturn:
+    """End the process as Ctrl-C does, without waiting for its threads; `hint` says how to go on."""
     with contextlib.suppress(Exception):  # it may be just writing
         sys.stdout.flush()
-    os.write(2, b"\nStopped.\n")
+    os.write(2, f"\n{f'Stopped. {hint}'.rstrip()}\n".encode())
     os._exit(STOPPED)
 
 
@@ -100,6 +104,8 @@ def run(name: str, work: Callable[[], int | None]) -> int:
     def interrupt(number, frame):
         if grace.ident:  # for the second time
             leave()
+        if _endings:
+            leave(_endings[-1]())
         grace.start()
         raise KeyboardInterrupt
 
@@ -131,12 +137,26 @@ def run(name: str, work: Callable[[], int | None]) -> int:
 
 @contextlib.contextmanager
 def resumable(model: Any, hint: str) -> Iterator[None]:
-    """Within it a model trains; Ctrl-C gives the hint how to go on if the run has a checkpoint to go on from."""
+    """Within it a model trains; Ctrl-C gives the hint how to go on if the run has a checkpoint to go on from.
+
+    In a program of `run` it ends at once, whatever a library is doing: TensorFlow may crash where a KeyboardInterrupt
+    comes in the middle of making a graph. What is half written in the run's folder goes.
+    """
+
+    def end():
+        path = model.checkpoint_path.format(epoch=model.epoch)
+        for half in glob.glob(os.path.join(glob.escape(os.path.dirname(path)), f"*.{os.getpid()}-*.new*")):
+            with contextlib.suppress(OSError):
+                os.unlink(half)
+        return hint if os.path.exists(path) else ""
+
+    _endings.append(end)
     try:
         yield
     except KeyboardInterrupt:
-        there = os.path.exists(model.checkpoint_path.format(epoch=model.epoch))
-        raise KeyboardInterrupt(hint if there else "") from None
+        raise KeyboardInterrupt(end()) from None
+    finally:
+        _endings.remove(end)
 
 
 def exit_code(error: BaseException) -> int | None:

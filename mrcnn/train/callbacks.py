@@ -31,9 +31,18 @@ def tensorboard(log_dir: Path | str) -> list[keras.callbacks.Callback]:
     except ImportError:
         print("No TensorBoard records: pip install tensorflow tensorboard.")
         return []
-    callback = keras.callbacks.TensorBoard(log_dir, write_graph=False)
+    callback = _Records(log_dir, write_graph=False)
     callback.async_safe = True  # it records epochs; of a batch it would only trace what is not asked for
     return [callback]
+
+
+class _Records(keras.callbacks.TensorBoard):
+    """With those of every epoch in the file at its end, and not two minutes later."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        for writer in self._writers.values():
+            writer.flush()
 
 
 class SampleSeed(keras.callbacks.Callback):

@@ -134,6 +134,20 @@ def test_ctrl_c_at_any_moment(code):
     assert (run.returncode, run.stdout, run.stderr) == (130, "", "\nStopped.\n")
 
 
+def test_ctrl_c_while_training(tmp_path):
+    """It ends at once, even if a library would swallow it, and takes a file along that is half written."""
+    model = f"class Model: epoch, checkpoint_path = 1, {str(tmp_path / '{epoch:04d}.h5')!r}\n"
+    path = str(tmp_path / "0002.h5")
+    half = f"    from mrcnn.ops.files import whole\n    with whole({path!r}) as new:\n        new.touch()\n"
+    work = RUN.format("    with program.resumable(Model, 'Go on.'):\n" + textwrap.indent(half, "    "))
+    code = model + work.replace("new.touch()\n", "new.touch()\n" + textwrap.indent(SWALLOWS, " " * 12) + "\n")
+    (tmp_path / "0001.h5").touch()
+    (tmp_path / "0001.1-1.new.h5").touch()  # another process's
+    run = as_program(code)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "\nStopped. Go on.\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0001.1-1.new.h5", "0001.h5"]
+
+
 def as_program(code):
     begin = "import os, signal, sys, time\nfrom mrcnn.cli import program\nprogram.begin(__name__)\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
