@@ -62,6 +62,9 @@ class System:
     share: float = 1.0
 
 
+# It computes at the image's own size, and learns from every pixel: narrow, and more steps for as many images.
+UNET = {"BACKBONE_WIDTH": 16, "IMAGES_PER_GPU": 4}
+
 SYSTEMS = {
     "rcnn": System("rcnn", "a network on the crop of each proposal, SVMs", share=0.4),
     "fast_rcnn": System("fast_rcnn", "one network for all proposals, RoI pooling", {"ROI_ALIGN": "pool"}),
@@ -72,8 +75,10 @@ SYSTEMS = {
     "ssd": System("ssd", "no proposals: default boxes on six maps, hard negatives"),
     "retinanet": System("retinanet", "focal loss on a pyramid"),
     "fcos": System("fcos", "no anchors: distances to the sides, centre-ness"),
+    "fcn": System("fcn", "a class for every pixel; objects are connected pixels"),
+    "unet": System("unet", "up again beside what was on the way down, weights of borders", UNET),
 }
-COLUMNS = ("box AP", "AP50", "AP75", "mask AP", "million weights", "GFLOP", "s/image", "minutes", "steps")
+COLUMNS = ("box AP", "AP50", "AP75", "mask AP", "mIoU", "million weights", "GFLOP", "s/image", "minutes", "steps")
 
 
 def datasets():
@@ -134,8 +139,9 @@ def measure(system, folder, args, train, val):
     detector.config.to_json(folder / CONFIG)
     metrics = evaluate.evaluate(detector, val)
     images = [val.load_image(i) for i in val.image_ids[:TIMED]]
-    box, mask = metrics["bbox"], metrics.get("segm", {})
-    values = [box["AP"], box["AP50"], box["AP75"], mask.get("AP"), detector.keras_model.count_params() / 1e6]
+    box, mask, pixels = metrics["bbox"], metrics.get("segm", {}), metrics.get("semantic", {})
+    values = [box["AP"], box["AP50"], box["AP75"], mask.get("AP"), pixels.get("mIoU")]
+    values += [detector.keras_model.count_params() / 1e6]
     values += [arithmetic(detector, images[0]) / 1e9, seconds(detector, images), minutes, clock.steps]
     return dict(zip(COLUMNS, values, strict=True)) | {"loss": clock.loss(), "run": run_of(args)}
 
@@ -149,7 +155,7 @@ def table(results):
     """The rows of all systems that were measured, in Markdown."""
     lines = ["| system | " + " | ".join(COLUMNS) + " | new |", "|---" * (len(COLUMNS) + 2) + "|"]
     for name, values in results.items():
-        cells = [_cell(values[column]) for column in COLUMNS]
+        cells = [_cell(values.get(column)) for column in COLUMNS]
         lines.append(f"| `{name}` | {' | '.join(cells)} | {SYSTEMS[name].new} |")
     return "\n".join(lines)
 

@@ -2,8 +2,10 @@
 
     python benchmarks/nuclei.py path/to/nuclei --minutes 60 --seed 0
     python benchmarks/nuclei.py path/to/nuclei --minutes 60 --seed 0 --modern
+    python benchmarks/nuclei.py path/to/nuclei --minutes 60 --seed 0 --detector unet
 
---modern takes the numerics of ModernConfig, with the sample's own network and sizes.
+--modern takes the numerics of ModernConfig, with the sample's own network and sizes. --detector takes another network:
+of U-Net and FCN connected pixels are the nuclei, and mIoU is printed, too.
 The folder is in COCO's format (`annotations/instances_{train,val}2018.json`). What is evaluated, on the way and at the
 end, is the running mean of the weights. The clock stands still during evaluation and counts all else, the compilation
 and the data included. Prints a line for every evaluation, writes nuclei.png with the curves.
@@ -35,7 +37,9 @@ from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
 from mrcnn.config import ModernConfig
 from mrcnn.data.augment import RECIPES
-from mrcnn.model import MaskRCNN
+from mrcnn.models.detectors import build_detector
+from mrcnn.settings.checks import DETECTORS
+from mrcnn.settings.detectors import practice
 
 
 class ModernNucleusConfig(ModernConfig):
@@ -76,7 +80,8 @@ class Evaluations(Clock):
         self.points.append((minute, box["AP"], box["AP50"], mask["AP"], mask["AP50"]))
         print(
             f"\n{minute:g} minutes, {self.steps} steps, loss {self.loss():.3f}: "
-            f"box AP {box['AP']:.3f} AP50 {box['AP50']:.3f}, mask AP {mask['AP']:.3f} AP50 {mask['AP50']:.3f}",
+            f"box AP {box['AP']:.3f} AP50 {box['AP50']:.3f}, mask AP {mask['AP']:.3f} AP50 {mask['AP50']:.3f}"
+            + (f", mIoU {self.metrics['semantic']['mIoU']:.3f}" if "semantic" in self.metrics else ""),
             flush=True,
         )
         self.start += time.time() - paused
@@ -110,6 +115,8 @@ def main():
     )
     parser.add_argument("--seed", type=arguments.whole(0, 2**31 - 1), default=0)
     parser.add_argument("--augmentation", type=arguments.names(RECIPES), default=AUGMENTATION.split(","))
+    detectors = [name for name, finds in DETECTORS.items() if "segm" in finds]
+    parser.add_argument("--detector", choices=detectors, default="mask_rcnn", help="one that finds masks")
     parser.add_argument("--modern", action="store_true", help="the numerics of ModernConfig")
     parser.add_run("logs")
     parser.add_argument("--plot", type=path, default=Path(__file__).with_suffix(".png"), metavar="PNG")
@@ -118,9 +125,11 @@ def main():
     arguments.check_output(args.plot, [".png"])
     keras.utils.set_random_seed(args.seed)
     own = {"VALIDATION_STEPS": 0, **arguments.parse_settings(args.config)}
-    config = ModernNucleusConfig if args.modern else NucleusConfig
-    model = MaskRCNN("training", config().update(**own), args.logs)
-    detector = MaskRCNN("inference", config().update(**own, **INFERENCE, DETECTION_MIN_CONFIDENCE=0.05), args.logs)
+    config = (ModernNucleusConfig if args.modern else NucleusConfig)()
+    config.update(**{**practice(args.detector, config.to_dict()), **own})
+    model = build_detector("training", config, args.logs)
+    found = type(config).from_dict(config.to_dict()).update(**INFERENCE, DETECTION_MIN_CONFIDENCE=0.05)
+    detector = build_detector("inference", found, args.logs)
     train, val = load_dataset(args.dataset, "train"), load_dataset(args.dataset, "val")
     rate = model.config.LEARNING_RATE
     clock = Evaluations(args.minutes, args.marks, rate, detector, val)

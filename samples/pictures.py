@@ -15,6 +15,7 @@ from mrcnn.cli.arguments import check_output
 from mrcnn.data.formats import FILES
 from mrcnn.data.reading import IMAGE_ENDINGS, image_files, read_image, write_image
 from mrcnn.draw import video
+from mrcnn.draw.semantic import draw_semantic
 from mrcnn.ops import boxes
 from mrcnn.ops.refine import refine
 
@@ -134,7 +135,9 @@ def find(args, model, image):
 
 
 def draw_found(image, result, config, class_names):
-    """The image with what was found in it."""
+    """The image with what was found in it; of a network that gives pixels classes, with these."""
+    if "semantic" in result:
+        return draw_semantic(image, result["semantic"], class_names)
     return visualize.draw_instances(
         image,
         result,
@@ -153,6 +156,8 @@ def enlarge(image, result, side=384):
     result = {**result, "rois": result["rois"] * factor}
     if "masks" in result:
         result["masks"] = result["masks"].repeat(factor, axis=0).repeat(factor, axis=1)
+    if "semantic" in result:
+        result["semantic"] = result["semantic"].repeat(factor, axis=0).repeat(factor, axis=1)
     if "keypoints" in result:  # the centre of pixel 0 is at 0
         result["keypoints"] = (result["keypoints"] + (0.5, 0.5, 0)) * (factor, factor, 1) - (0.5, 0.5, 0)
     return image, result

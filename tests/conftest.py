@@ -98,8 +98,8 @@ def optimized():
 # that look at what NumPy does, or that run the same operations in other models, on other cases or once more.
 GRAPH = {"ops", "layers", "losses", "models", "train"}
 ONCE = """images masks meta opencv refine run schedules training callbacks memory precision speed torchvision
-torchvision_dense modern network processes detectors faster_rcnn fast_rcnn cascade_rcnn four_step golden_losses
-golden_gradients golden_steps rcnn linear_models""".split()
+torchvision_dense torchvision_semantic modern network processes detectors faster_rcnn fast_rcnn cascade_rcnn four_step
+golden_losses golden_gradients golden_steps rcnn linear_models""".split()
 
 # Why a test may be skipped: it needs what is not in the repository, nor in `pip install -e .[test]`, or a backend does
 # not do it. A test that is skipped for another reason fails.

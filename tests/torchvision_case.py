@@ -38,7 +38,8 @@ class Case:
         batch = self.gold["batch"].transpose(0, 2, 3, 1)
         self.shape = batch.shape[1:]
         self.images = [self.gold["image_0"], self.gold["image_1"]]
-        windows = [(0, 0, *size) for size in self.gold["image_sizes"].tolist()]
+        sizes = np.broadcast_to(self.gold.get("image_sizes", self.shape[:2]), (2, 2))
+        windows = [(0, 0, *size) for size in sizes.tolist()]
         classes = np.zeros(self.model.config.NUM_CLASSES, "int32")
         metas = [
             compose_image_meta(0, image.shape, self.shape, window, 1, classes)

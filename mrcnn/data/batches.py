@@ -147,7 +147,7 @@ class DataGenerator(PyDataset):
             image_id,
             augment=self.augment and augmented,
             augmentation=self.augmentation if augmented else None,
-            use_mini_mask=config.USE_MINI_MASK,
+            use_mini_mask=config.USE_MINI_MASK and not config.by_pixels,
             rng=rng,
         )
         shape, wanted = sample.image.shape, tuple(map(int, config.IMAGE_SHAPE))
@@ -167,7 +167,7 @@ class DataGenerator(PyDataset):
             "input_gt_class_ids": np.pad(class_ids, (0, spare)).astype("int32"),
             "input_gt_boxes": np.pad(boxes, ((0, spare), (0, 0))).astype("float32"),
         }
-        if "segm" in config.finds:
+        if "segm" in config.finds and not config.by_pixels:
             arrays["input_gt_masks"] = np.pad(masks, ((0, 0), (0, 0), (0, spare)))
         if "keypoints" in config.finds:
             arrays["input_gt_keypoints"] = np.pad(points, ((0, spare), (0, 0), (0, 0)))

@@ -47,10 +47,12 @@ def _remarks(found, classes, config):
     if unseen:
         yield f"Of {len(unseen)} classes there is no object: {_listed(unseen)}."
     bare = sum(not annotation.has_mask() for annotation in objects)
-    if bare and "segm" in config.finds:
+    if bare and config.by_pixels:
+        yield f"{bare} of {len(objects)} objects have no mask: the pixels of their boxes count for nothing."
+    elif bare and "segm" in config.finds:
         yield f"{bare} of {len(objects)} objects have no mask and are left out; USE_MASK = False trains on their boxes."
     most = max(len(own) for _, own in found)
-    if most > config.MAX_GT_INSTANCES:
+    if most > config.MAX_GT_INSTANCES and not config.by_pixels:
         count = sum(len(own) > config.MAX_GT_INSTANCES for _, own in found)
         yield (
             f"{count} images have more objects than MAX_GT_INSTANCES = {config.MAX_GT_INSTANCES}, of which a random "

@@ -12,6 +12,7 @@ from mrcnn.data.annotations import check_size
 from mrcnn.data.augment import augment as apply_augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.proposals import as_points, from_points, load_proposals
+from mrcnn.data.regions import load_regions
 from mrcnn.data.resizing import resize_image
 from mrcnn.ops import images, keypoints, masks
 from mrcnn.ops.meta import compose_image_meta
@@ -136,7 +137,8 @@ def _load(dataset, config, image_id):
         warnings.warn(f"{dataset.image_info[image_id].get('path')}: {words}", stacklevel=3)
     image = images.convert_channels(given, config.IMAGE_CHANNEL_COUNT)
     check_size(dataset.image_info[image_id], image.shape)
-    mask, class_ids = dataset.load_mask(image_id) if "segm" in config.finds else dataset.load_box_masks(image_id)
+    load = dataset.load_mask if "segm" in config.finds else dataset.load_box_masks
+    mask, class_ids = load_regions(dataset, image_id) if config.by_pixels else load(image_id)
     mask, size = np.asarray(mask, bool), image.shape[:2]
     if not mask.size and not len(class_ids):
         mask = np.zeros((*size, 0), bool)

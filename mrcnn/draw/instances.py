@@ -271,7 +271,7 @@ def draw_instances(
     boxes = np.clip(cover(boxes.reshape(-1, 4)), 0, limits)
     shown = [i for i, (y1, x1, y2, x2) in enumerate(boxes) if y2 > y1 and x2 > x1]
     layers = back_to_front(boxes, shown)
-    paints = [tuple(round(255 * channel) for channel in color[:3]) for color in colors]
+    paints = [paint_of(color) for color in colors]
     if masks is not None:
         _paint_masks(image, boxes, masks, colors, paints, layers, alpha)
     picture = Image.fromarray(image)
@@ -280,7 +280,7 @@ def draw_instances(
     if result.get("keypoints") is not None:
         for pose in poses(result["keypoints"], boxes, skeleton, keypoint_threshold):
             _draw_pose(picture, *pose)
-    _paint_labels(picture, boxes[shown], *([values[i] for i in shown] for values in (labels, colors, paints)))
+    paint_labels(picture, boxes[shown], [labels[i] for i in shown], [colors[i] for i in shown])
     return np.array(picture)
 
 
@@ -301,7 +301,13 @@ def _paint_boxes(picture, boxes, paints, widths):
         draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=paint, width=line)
 
 
-def _paint_labels(picture, boxes, labels, colors, paints):
+def paint_of(color: Color) -> tuple[int, ...]:
+    """A colour in 0..255."""
+    return tuple(round(255 * channel) for channel in color[:3])
+
+
+def paint_labels(picture: Image.Image, boxes: np.ndarray, labels: Sequence[str], colors: Sequence[Color]) -> None:
+    """Draw the labels of boxes [n, 4] into a picture, where `place_labels` puts them."""
     draw, shape = ImageDraw.Draw(picture), picture.size[::-1]
     size = max(11, round(max(shape) / 60))
     fonts = [font(label, size) for label in labels]
@@ -313,11 +319,11 @@ def _paint_labels(picture, boxes, labels, colors, paints):
         ]
     )
     places = place_labels(boxes, sizes, shape)
-    for label, own, color, paint, place in zip(labels, fonts, colors, paints, places, strict=True):
+    for label, own, color, place in zip(labels, fonts, colors, places, strict=True):
         if not place.any():
             continue
         y1, x1, y2, x2 = (int(edge) for edge in place)
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=paint)
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=paint_of(color))
         ink = tuple(255 * channel for channel in text_color(color))
         draw.text((x1 + padding, y1 + padding), label, fill=ink, font=own)
 

@@ -24,7 +24,8 @@ class Evaluation(keras.callbacks.Callback):
     Adds box_AP, box_AP50, mask_AP and mask_AP50 (and keypoint_AP and keypoint_AP50) to the logs, so that the progress
     bar and TensorBoard show them, and keeps the weights of the best AP, that of the last of these that the model has,
     beside the checkpoints as mask_rcnn_<name>_best.h5. Every checkpoint holds the AP itself (`stored_record`), so that
-    a run that is resumed goes on with what it had learned, wherever the file was brought.
+    a run that is resumed goes on with what it had learned, wherever the file was brought. Of a model that gives pixels
+    classes, mIoU takes the AP's place.
 
     Each call of `train` has its own patience: it counts evaluations since its begin or since the best one. The best is
     that of the whole run, as long as the number of images that are evaluated stays the same.
@@ -95,6 +96,12 @@ class Evaluation(keras.callbacks.Callback):
         if logs is not None:
             logs.update({f"{name}_{key}": x[key] for name, x in found.items() for key in ("AP", "AP50")})
         print("\n" + ", ".join(f"{name} AP {x['AP']:.3f}" for name, x in found.items()), end=" ")
+        if "semantic" in metrics:
+            score = metrics["semantic"]["mIoU"]
+            if logs is not None:
+                logs["mIoU"] = score
+            print(f"mIoU {score:.3f}", end=" ")
+            return score
         return list(found.values())[-1]["AP"]
 
     def _detector(self):

@@ -14,7 +14,7 @@ from mrcnn.ops.files import named, whole
 from mrcnn.ops.masks import encode_rle
 
 # Of the lines that `Detections` keeps: a change of theirs makes older ones worthless.
-FORMAT = 2
+FORMAT = 3
 
 
 def to_coco_results(dataset: Dataset, image_id: int, result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -63,7 +63,8 @@ def with_source_ids(dataset: Dataset, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 class Detections:
-    """Results by image (those of `own_results`), kept in a file as they come: a line for the model, then one an image.
+    """Results by image (those of `own_results`), kept in a file as they come: a line for the model, then one an image;
+    and of a model that gives pixels classes, `pixels`, how many of each class were found to be of each.
 
     The file that `finish` writes has the sources' ids.
     """
@@ -71,6 +72,7 @@ class Detections:
     def __init__(self, path: Path | str | None, model: Any, dataset: Dataset) -> None:
         self.path, self.dataset = Path(path) if path is not None else None, dataset
         self.results: dict[int, list[dict[str, Any]]] = {}
+        self.pixels: dict[int, list[list[int]] | None] = {}
         if self.path is None:
             return
         self.part = self.path.with_name(self.path.name + ".part")
@@ -79,20 +81,21 @@ class Detections:
         if lines[:1] == [head]:
             for line in lines[1:]:
                 try:
-                    image_id, results = json.loads(line)
+                    image_id, results, pixels = json.loads(line)
                 except ValueError:
                     break  # the line that was being written
-                self.results[image_id] = results
+                self.results[image_id], self.pixels[image_id] = results, pixels
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Written anew, so that no half line is in the way.
         with whole(self.part) as new:
-            new.write_text("\n".join([head, *(json.dumps(entry) for entry in self.results.items())]) + "\n")
+            known = (json.dumps([i, results, self.pixels[i]]) for i, results in self.results.items())
+            new.write_text("\n".join([head, *known]) + "\n")
 
-    def add(self, image_id: int, results: list[dict[str, Any]]) -> None:
-        self.results[image_id] = results
+    def add(self, image_id: int, results: list[dict[str, Any]], pixels: list[list[int]] | None = None) -> None:
+        self.results[image_id], self.pixels[image_id] = results, pixels
         if self.path is not None:
             with named(self.part), open(self.part, "a") as file:
-                file.write(json.dumps([image_id, results]) + "\n")
+                file.write(json.dumps([image_id, results, pixels]) + "\n")
 
     def finish(self, image_ids: list[int]) -> list[dict[str, Any]]:
         """All results, in the order of the images; the file is written whole and the part removed."""

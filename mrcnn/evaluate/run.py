@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from pycocotools.coco import COCO
 from tqdm.auto import tqdm
 
@@ -14,9 +15,11 @@ from mrcnn.data.annotations import check_size
 from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.proposals import load_proposals
+from mrcnn.data.regions import semantic_truth
 from mrcnn.evaluate.coco import check_engine, check_limit, coco_metrics
 from mrcnn.evaluate.frequency import frequency_groups, image_counts
 from mrcnn.evaluate.results import Detections, own_results
+from mrcnn.evaluate.semantic import confusion, semantic_metrics
 from mrcnn.evaluate.swaps import count_swaps
 from mrcnn.evaluate.truth import ground_truth
 from mrcnn.evaluate.voc import voc_metrics
@@ -74,7 +77,8 @@ def evaluate(
 
     Returns:
         {"bbox": ..., "segm": ..., "keypoints": ...}, each what `coco_metrics` returns, as far as the model has them; in
-        bbox "voc", what `voc_metrics` returns, and in each "frequency", what `frequency_groups` returns.
+        bbox "voc", what `voc_metrics` returns, and in each "frequency", what `frequency_groups` returns. Of a model
+        that gives pixels classes "semantic", too: what `semantic_metrics` returns.
 
     Raises:
         ImportError: the engine is not installed.
@@ -119,6 +123,9 @@ def evaluate_in_full(
     counts = {} if train_set is None else image_counts(train_set)
     for numbers in metrics.values() if counts else ():
         numbers["frequency"] = frequency_groups(numbers["per_class"], counts)
+    if model.config.by_pixels:
+        pixels = np.stack([np.array(found.pixels[i]) for i in image_ids])
+        metrics["semantic"] = semantic_metrics(pixels.sum(axis=0), _names(dataset))
     return Evaluated(metrics, coco, results, own_ids, max_detections)
 
 
@@ -140,11 +147,11 @@ def _detect(model, dataset, image_ids, found, bad, verbose):
                     read[i] = _given(model, dataset, i)
                 except Exception as error:  # whatever a broken file or a user's class raises, the other images count
                     bad.add(i, error)
-                    found.add(i, [])
+                    found.add(i, [], _pixels(model, dataset, i, None))
                 else:
                     bad.good()
             for i, result in zip(read, _results(model, read.values()), strict=True):
-                found.add(i, own_results(i, result))
+                found.add(i, own_results(i, result), _pixels(model, dataset, i, result))
             progress.update(len(batch))
 
 
@@ -161,11 +168,28 @@ def _results(model, given):
     return model.detect(images, rle=True, **options)
 
 
+def _pixels(model, dataset, image_id, result):
+    """How many pixels of each class were found to be of each, for a model that gives pixels classes; the background
+    where there is no result."""
+    if not model.config.by_pixels:
+        return None
+    truth = semantic_truth(dataset, image_id)
+    found = np.zeros_like(truth) if result is None else result["semantic"]
+    if not truth.size:  # an image without objects in a set that does not say how large its images are
+        truth = np.zeros_like(found)
+    return confusion(truth, found, dataset.num_classes).tolist()
+
+
+def _names(dataset):
+    """Names of the classes, the background's first, as `ground_truth` has them."""
+    return [dataset.class_names[0], *(x["name"] for x in ground_truth(dataset, []).dataset["categories"])]
+
+
 def _metrics(config, dataset, coco, results, image_ids, max_detections, engine):
     """The numbers of each kind that the model finds."""
     own_ids = [i + 1 for i in image_ids]
     sigmas, metrics = keypoints.sigmas(config.KEYPOINT_SIGMAS, config.NUM_KEYPOINTS), {}
-    for kind in config.finds:
+    for kind in (kind for kind in config.finds if kind != "semantic"):
         classes = range(1, dataset.num_classes)
         if kind == "keypoints" and config.KEYPOINT_CLASSES is not None:
             classes = config.KEYPOINT_CLASSES

@@ -10,26 +10,37 @@ from mrcnn.evaluate.frequency import GROUPS
 # What is evaluated: name in tables and logs -> pycocotools' name.
 KINDS = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
 
+# Of the classes of pixels.
+PIXELS = ("mIoU", "accuracy")
+
 
 def format_table(metrics: dict[str, dict[str, Any]]) -> str:
-    """What `evaluate` returns as a table: a row for boxes and one for masks, and keypoints in a table of their own; "-"
-    where there is nothing to measure."""
+    """What `evaluate` returns as a table: a row for boxes and one for masks; keypoints, and the classes of pixels, in
+    tables of their own; "-" where there is nothing to measure."""
     tables = []
     for names, kinds in ((METRICS, ("box", "mask")), (KEYPOINT_METRICS, ("keypoint",))):
         rows = {row: [metrics[kind][name] for name in names] for row, kind in kinds_of(metrics).items() if row in kinds}
         if rows:
             tables.append(_table(names, rows))
+    if "semantic" in metrics:
+        tables.append(_table(PIXELS, {"pixels": [metrics["semantic"][name] for name in PIXELS]}))
     return "\n".join(tables)
 
 
 def format_classes(metrics: dict[str, dict[str, Any]]) -> str:
-    """What `evaluate` returns for every class as a table: AP, AP50 and AP75 of boxes, masks and keypoints."""
+    """What `evaluate` returns for every class as a table: AP, AP50 and AP75 of boxes, masks and keypoints, and the IoU
+    of its pixels."""
     kinds = kinds_of(metrics)
     rows: dict[str, list[float]] = {name: [] for name in metrics[next(iter(kinds.values()))]["per_class"]}
     for kind in kinds.values():
         for name, row in rows.items():
             row.extend(metrics[kind]["per_class"].get(name, dict.fromkeys(("AP", "AP50", "AP75"), -1)).values())
-    return _table([f"{kind} {name}" for kind in kinds for name in ("AP", "AP50", "AP75")], rows)
+    titles = [f"{kind} {name}" for kind in kinds for name in ("AP", "AP50", "AP75")]
+    if "semantic" in metrics:
+        ious = {name: x["IoU"] for name, x in metrics["semantic"]["per_class"].items()}
+        rows = {name: [*rows.get(name, [-1] * len(titles)), iou] for name, iou in ious.items()}
+        titles.append("IoU")
+    return _table(titles, rows)
 
 
 def format_groups(metrics: dict[str, dict[str, Any]]) -> str:

@@ -27,17 +27,17 @@ class Variant:
     bias: bool = True  # RESNET_BIAS
     padding: str = "same"  # RESNET_PADDING
     epsilon: float = 0.001  # BATCH_NORM_EPSILON
+    output_stride: int = 32  # of C5: below 32 the last stages have holes in their 3x3 convolutions in place of strides
 
 
-def _conv_norm(x, filters, size, name, variant, strides=(1, 1), groups=1):
+def _conv_norm(x, filters, size, name, variant, strides=(1, 1), groups=1, dilation=1):
     """A convolution res{name} and a BatchNorm bn{name}."""
     pad = size // 2 if variant.padding == "symmetric" and max(strides) > 1 else 0
     if pad:
         x = layers.ZeroPadding2D(pad)(x)
     padding = "same" if size > 1 and not pad else "valid"
-    x = layers.Conv2D(
-        filters, size, strides=strides, padding=padding, groups=groups, use_bias=variant.bias, name="res" + name
-    )(x)
+    options = {"groups": groups, "dilation_rate": dilation, "use_bias": variant.bias}
+    x = layers.Conv2D(filters, size, strides=strides, padding=padding, name="res" + name, **options)(x)
     return batch_norm(x, "bn" + name, variant.train_bn, variant.epsilon)
 
 
@@ -72,7 +72,7 @@ def conv_block(
     return _bottleneck(input_tensor, kernel_size, filters, stage, block, strides, Variant(train_bn, bias=use_bias))
 
 
-def _bottleneck(inputs, kernel_size, filters, stage, block, shortcut_strides, variant, groups=1):
+def _bottleneck(inputs, kernel_size, filters, stage, block, shortcut_strides, variant, groups=1, dilation=1):
     """`shortcut_strides` None leaves the shortcut without a convolution; the k x k convolution may have groups."""
     first, second, third = filters
     name = f"{stage}{block}_branch"
@@ -80,7 +80,7 @@ def _bottleneck(inputs, kernel_size, filters, stage, block, shortcut_strides, va
     if variant.stride == "3x3":
         strides.reverse()
     x = _relu(_conv_norm(inputs, first, 1, name + "2a", variant, strides[0]))
-    x = _relu(_conv_norm(x, second, kernel_size, name + "2b", variant, strides[1], groups))
+    x = _relu(_conv_norm(x, second, kernel_size, name + "2b", variant, strides[1], groups, dilation))
     x = _conv_norm(x, third, 1, name + "2c", variant)
     shortcut = inputs
     if shortcut_strides:
@@ -88,11 +88,11 @@ def _bottleneck(inputs, kernel_size, filters, stage, block, shortcut_strides, va
     return layers.Activation("relu", name=f"res{stage}{block}_out")(layers.Add()([x, shortcut]))
 
 
-def _basic_block(inputs, filters, stage, block, strides, variant):
+def _basic_block(inputs, filters, stage, block, strides, variant, dilation=1):
     """Two 3x3 convolutions; the shortcut is convolved where the shape changes."""
     name = f"{stage}{block}_branch"
-    x = _relu(_conv_norm(inputs, filters, 3, name + "2a", variant, strides))
-    x = _conv_norm(x, filters, 3, name + "2b", variant)
+    x = _relu(_conv_norm(inputs, filters, 3, name + "2a", variant, strides, dilation=dilation))
+    x = _conv_norm(x, filters, 3, name + "2b", variant, dilation=dilation)
     shortcut = inputs
     if max(strides) > 1 or inputs.shape[-1] != filters:
         shortcut = _conv_norm(inputs, filters, 1, name + "1", variant, strides)
@@ -157,12 +157,16 @@ def resnet_graph(
     resnet, chosen = BACKBONES[architecture], Variant(train_bn, **variant)
     width = 64 if resnet.bottleneck else width
     x = _stem(input_image, width, chosen)
-    maps = [x]
+    maps, stride, dilation = [x], 4, 1
     for stage, count in enumerate(resnet.blocks if stage5 else resnet.blocks[:3], start=2):
         filters = width * 2 ** (stage - 2)
+        halved = stage > 2 and stride < chosen.output_stride
+        stride, before = stride * 2 if halved else stride, dilation
+        dilation = dilation if halved or stage == 2 else 2 * dilation
         for index in range(count):
             block = chr(ord("a") + index)
-            strides = (2, 2) if index == 0 and stage > 2 else (1, 1)
+            strides = (2, 2) if index == 0 and halved else (1, 1)
+            holes = before if index == 0 else dilation  # as its input's, where the stride was
             if resnet.bottleneck:
                 inner = filters * resnet.group_width * resnet.groups // 64
                 x = _bottleneck(
@@ -174,8 +178,9 @@ def resnet_graph(
                     strides if index == 0 else None,
                     chosen,
                     resnet.groups,
+                    holes,
                 )
             else:
-                x = _basic_block(x, filters, stage, block, strides, replace(chosen, bias=False))
+                x = _basic_block(x, filters, stage, block, strides, replace(chosen, bias=False), holes)
         maps.append(x)
     return maps if stage5 else [*maps, None]

@@ -14,6 +14,7 @@ from mrcnn.losses.focal import binary_cross_entropy, dense_class_loss, focal_los
 from mrcnn.losses.keypoints import keypoint_loss
 from mrcnn.losses.masks import mask_loss
 from mrcnn.losses.means import masked_mean, of_class
+from mrcnn.losses.semantic import pixel_loss
 
 __all__ = [
     "bbox_loss",
@@ -31,6 +32,7 @@ __all__ = [
     "mined_class_loss",
     "of_class",
     "per_positive",
+    "pixel_loss",
     "rpn_bbox_loss",
     "rpn_class_loss",
     "side_loss",

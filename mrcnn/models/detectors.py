@@ -9,17 +9,19 @@ from mrcnn.models.cascade_rcnn import CascadeRCNN
 from mrcnn.models.detector import Detector
 from mrcnn.models.fast_rcnn import FastRCNN
 from mrcnn.models.faster_rcnn import FasterRCNN
+from mrcnn.models.fcn import FCN
 from mrcnn.models.fcos import FCOS
 from mrcnn.models.mask_rcnn import MaskRCNN
 from mrcnn.models.rcnn import RCNN
 from mrcnn.models.retinanet import RetinaNet
 from mrcnn.models.ssd import SSD
+from mrcnn.models.unet import UNet
 from mrcnn.settings import CONFIG, Config
 from mrcnn.weights.convert import h5_file
 
 # DETECTOR -> its class. What each may find is in `mrcnn.settings.checks.DETECTORS`.
 DETECTORS: dict[str, type[Detector]] = {
-    cls.name: cls for cls in (MaskRCNN, FasterRCNN, CascadeRCNN, FastRCNN, RCNN, RetinaNet, FCOS, SSD)
+    cls.name: cls for cls in (MaskRCNN, FasterRCNN, CascadeRCNN, FastRCNN, RCNN, RetinaNet, FCOS, SSD, FCN, UNet)
 }
 
 

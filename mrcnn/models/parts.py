@@ -100,8 +100,14 @@ def roi_input(config: Config, mode: str) -> Tensor:
     return _inputs(config, {"input_rois": ((config.POST_NMS_ROIS_TRAINING, 4), "float32")})["input_rois"]
 
 
-def backbone(config: Config, image: Tensor) -> Sequence[Tensor]:
-    """The maps C1..C5 of an image."""
+def semantic_inputs(config: Config) -> dict[str, Tensor]:
+    """Inputs of the class of every pixel, by name, and of what each pixel weighs."""
+    sides = tuple(image_shape(config, "training")[:2])
+    return _inputs(config, {"input_semantic": (sides, "int32"), "input_semantic_weights": (sides, "float32")})
+
+
+def backbone(config: Config, image: Tensor, **variant: Any) -> Sequence[Tensor]:
+    """The maps C1..C5 of an image; `variant` as of `build_backbone`, where no setting has it."""
     return build_backbone(
         config.BACKBONE,
         image,
@@ -111,6 +117,7 @@ def backbone(config: Config, image: Tensor) -> Sequence[Tensor]:
         bias=config.RESNET_BIAS,
         padding=config.RESNET_PADDING,
         epsilon=config.BATCH_NORM_EPSILON,
+        **variant,
     )
 
 

@@ -68,10 +68,17 @@ class Settings:
 
     @property
     def finds(self) -> tuple[str, ...]:
-        """What the detector finds, as COCO calls it: "bbox", and "segm" and "keypoints" where it has their heads."""
+        """What the detector finds, as COCO calls it: "bbox", and "segm" and "keypoints" where it has their heads;
+        "semantic" where every pixel has a class."""
         c: Any = self
-        wanted = {"bbox": True, "segm": c.USE_MASK, "keypoints": c.NUM_KEYPOINTS}
+        wanted = {"bbox": True, "segm": c.USE_MASK or self.by_pixels, "keypoints": c.NUM_KEYPOINTS, "semantic": True}
         return tuple(kind for kind in DETECTORS[c.DETECTOR] if wanted[kind])
+
+    @property
+    def by_pixels(self) -> bool:
+        """Whether the network gives every pixel a class, and learns from no mask by itself."""
+        c: Any = self
+        return "semantic" in DETECTORS[c.DETECTOR]
 
     @property
     def takes_proposals(self) -> bool:

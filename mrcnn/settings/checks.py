@@ -6,6 +6,7 @@ import numpy as np
 
 from mrcnn.settings.kinds import (
     ABOVE_0,
+    BELOW_1,
     LONGEST_NAME,
     MOST,
     MOST_CELLS,
@@ -38,6 +39,7 @@ LOSSES = (
 MORE_LOSSES = (
     *(f"mrcnn_{stage}_{kind}_loss" for stage in (2, 3) for kind in ("class", "bbox")),
     *(f"dense_{kind}_loss" for kind in ("class", "bbox", "centerness")),
+    *("semantic_loss", "semantic_aux_loss"),
 )
 
 # DETECTOR -> what it may find, as COCO calls it; masks and keypoints where it is given the heads for them.
@@ -50,6 +52,8 @@ DETECTORS = {
     "retinanet": ("bbox",),
     "fcos": ("bbox",),
     "ssd": ("bbox",),
+    "fcn": ("bbox", "segm", "semantic"),
+    "unet": ("bbox", "segm", "semantic"),
 }
 
 # Those of one stage on a pyramid, and all of one stage.
@@ -219,6 +223,17 @@ SETTINGS: dict[str, Kind | Choice] = {
         "a sequence of sequences of numbers", is_sequence_of(is_sequence_of(is_number)), ABOVE_0, most=MOST_CELLS
     ),
     "SSD_NEGATIVES": _number(at_least(0)),
+    "FCN_HEAD": _choice("skips", "dilated"),
+    "FCN_STRIDE": Kind("8, 16 or 32", lambda x: is_whole(x) and x in (8, 16, 32), convert=int),
+    "FCN_CHANNELS": _whole(0, MOST_WIDE),
+    "FCN_DROPOUT": _number(BELOW_1),
+    "UNET_LEVELS": _whole(1, 6),  # images are multiples of 64 pixels
+    "UNET_BN": _flag,
+    "UNET_UNPOOL": _choice("transposed", "nearest", "nails", "maxima"),
+    "UNET_DROPOUT": _number(BELOW_1),
+    "BORDER_WEIGHT": _number(at_least(0)),
+    "BORDER_SIGMA": _number(ABOVE_0),
+    "COMPONENT_AREA": _whole(1),
     "MAX_GT_INSTANCES": _whole(1, MOST_INSTANCES),
     "RPN_BBOX_STD_DEV": _array(4, ABOVE_0),
     "BBOX_STD_DEV": _array(4, ABOVE_0),

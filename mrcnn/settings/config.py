@@ -32,8 +32,8 @@ class Config(Settings):
     NAME: str | None = None
 
     # What is built, trained and run: "mask_rcnn"; "cascade_rcnn", also with masks; "faster_rcnn", "fast_rcnn",
-    # "rcnn", "retinanet", "fcos" and "ssd", which find boxes alone. In mrcnn/models is a file for each;
-    # mrcnn.settings.detectors.practice has what one has by its paper.
+    # "rcnn", "retinanet", "fcos" and "ssd", which find boxes alone; "fcn" and "unet", which give every pixel a class.
+    # In mrcnn/models is a file for each; mrcnn.settings.detectors.practice has what one has by its paper.
     DETECTOR = "mask_rcnn"
 
     # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
@@ -278,6 +278,29 @@ class Config(Settings):
     SSD_SCALES: Numbers = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
     SSD_RATIOS: Sequence[Numbers] = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
     SSD_NEGATIVES = 3.0
+
+    # FCN. "skips": scores of the maps of strides 32, 16 and 8 are added, down to FCN_STRIDE (Long et al. 2015), behind
+    # two convolutions on the coarsest with FCN_CHANNELS, VGG-16's dense layers (4096); 0 for none. "dilated": one score
+    # of a ResNet whose last maps keep a stride of 8 (torchvision). FCN_DROPOUT is of the layers before the scores.
+    FCN_HEAD = "skips"
+    FCN_STRIDE = 8
+    FCN_CHANNELS = 0
+    FCN_DROPOUT = 0.0
+
+    # U-Net: how often the image is halved on the way down, whether there is BatchNorm, which the paper did not have and
+    # which learns much faster, and how maps grow again: "transposed" convolutions, "nearest" values, a bed of "nails",
+    # or values put where the "maxima" were on the way down. Channels at the image's own size are BACKBONE_WIDTH.
+    UNET_LEVELS = 4
+    UNET_BN = True
+    UNET_UNPOOL = "transposed"
+    UNET_DROPOUT = 0.0
+
+    # Where each pixel has a class: what the background between two objects weighs more than other pixels, and how far
+    # apart in pixels they may be for that; objects of one class that touch get a line of background between them. 0 for
+    # neither. And the least pixels that are connected which `detect` reports as an object.
+    BORDER_WEIGHT = 0.0
+    BORDER_SIGMA = 5.0
+    COMPONENT_AREA = 10
 
     # Ground-truth instances used per image; a random choice of them where there are more.
     MAX_GT_INSTANCES = 100

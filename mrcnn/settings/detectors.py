@@ -86,6 +86,18 @@ def _rcnn(settings):
     }
 
 
+def _fcn(settings):
+    """On VGG-16 the dense layers and the dropout of Long et al. 2015; elsewhere scores of the maps themselves."""
+    if settings["BACKBONE"] != "vgg16":
+        return {}
+    return {"FCN_CHANNELS": 64 * settings["BACKBONE_WIDTH"], "FCN_DROPOUT": 0.5}
+
+
+def _unet(settings):
+    """The paper's weights of borders (Ronneberger et al. 2015, section 3); nothing of it comes from ImageNet."""
+    return {"BORDER_WEIGHT": 10.0, "BORDER_SIGMA": 5.0, "TRAIN_BN": True}
+
+
 _DENSE = {
     "BOX_NORMALIZATION": "edges",  # a box one pixel wide has a side
     "DETECTION_MIN_CONFIDENCE": 0.05,
@@ -97,6 +109,8 @@ PRACTICE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "fast_rcnn": _fast_rcnn,
     "retinanet": _retinanet,
     "fcos": _fcos,
+    "fcn": _fcn,
+    "unet": _unet,
     "ssd": lambda settings: ssd_settings(int(settings["IMAGE_MAX_DIM"] or 300)),
 }
 

@@ -70,6 +70,7 @@ def is_sequence_of(fits: Callable[[Any], bool], count: int | None = None) -> Cal
 # Ranges, which hold for every number of a sequence: in words and as a test.
 Range = tuple[str, Callable[[Any], bool]]
 SHARE: Range = ("between 0 and 1", lambda x: 0 <= x <= 1)
+BELOW_1: Range = ("at least 0 and below 1", lambda x: 0 <= x < 1)
 ABOVE_0: Range = ("above 0", lambda x: x > 1e-30)  # less is 0 in float32
 
 

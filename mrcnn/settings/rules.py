@@ -89,6 +89,12 @@ def _ssd(c):
             yield f"{name} has {len(getattr(c, name))} entries; the {levels} maps of BACKBONE_STRIDES need {wanted}."
 
 
+def _fcn(c):
+    ours = isinstance(c.BACKBONE, str) and c.BACKBONE.startswith("res")
+    if c.DETECTOR == "fcn" and c.FCN_HEAD == "dilated" and not ours:
+        yield f"BACKBONE is {short(c.BACKBONE)}; FCN_HEAD 'dilated' needs a ResNet, for instance 'resnet50'."
+
+
 def _crops(c):
     if 2 * c.RCNN_CONTEXT >= c.RCNN_CROP_SIZE:
         yield (
@@ -145,7 +151,7 @@ def _keypoints(c):
         )
 
 
-RULES = (_sides, _levels, _dense_levels, _cells, _ssd, _crops, _channels, _mask_shape, _positives, _keypoints)
+RULES = (_sides, _levels, _dense_levels, _cells, _ssd, _fcn, _crops, _channels, _mask_shape, _positives, _keypoints)
 
 
 def problems(config: Any, model: bool = True) -> Iterator[str]:

@@ -14,7 +14,7 @@ from mrcnn.weights.adapt import Pixels, adapt
 from mrcnn.weights.h5 import named_weights, opened, values, weighted_layers
 
 # Layers behind the backbone.
-HEADS = "(fpn|rpn|mrcnn|dense)_"
+HEADS = "(fpn|rpn|mrcnn|dense|semantic)_"
 
 
 @dataclass

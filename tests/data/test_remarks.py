@@ -71,6 +71,8 @@ def test_objects_without_masks():
     (line,) = said(images)
     assert line == "1 of 3 objects have no mask and are left out; USE_MASK = False trains on their boxes."
     assert said(images, USE_MASK=False) == []
+    (line,) = said(images, DETECTOR="fcn")
+    assert line == "1 of 3 objects have no mask: the pixels of their boxes count for nothing."
 
 
 def test_what_is_known_of_a_set_without_masks():

@@ -8,11 +8,11 @@ from mrcnn.cli.arguments import Parser, check_folder, number, path
 from mrcnn.weights.convert.files import convert_file
 
 ABOUT = """SOURCE is a `.pth`, `.safetensors` or `.pkl` file of a Mask, Keypoint, Faster or Cascade R-CNN with a
-ResNet-50 or -101 or a ResNeXt of 32 groups and a feature pyramid, or of torchvision's RetinaNet, FCOS or SSD300. OUT
-becomes a folder of `weights.h5` and of a `config.json` whose settings compute what the source's package does;
+ResNet-50 or -101 or a ResNeXt of 32 groups and a feature pyramid, or of torchvision's RetinaNet, FCOS, SSD300 or FCN.
+OUT becomes a folder of `weights.h5` and of a `config.json` whose settings compute what the source's package does;
 `mrcnn.models.detectors.load_detector(OUT)` is that model."""
 
-FOUND = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
+FOUND = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints", "semantic": "classes of pixels"}
 
 
 def main(arguments: list[str] | None = None) -> int:
