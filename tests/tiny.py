@@ -74,5 +74,10 @@ def value_and_gradients(function, *arrays):
     else:
         import jax
 
-        value, found = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))(*arrays)
+        def stateless(*tensors):
+            with keras.StatelessScope():
+                return function(*tensors)
+
+        # Compiled as one: each operation by itself takes longer.
+        value, found = jax.jit(jax.value_and_grad(stateless, argnums=tuple(range(len(arrays)))))(*arrays)
     return float(value), [np.asarray(x) for x in found]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 from tiny import value_and_gradients
+from whole import whole
 
 from mrcnn.config import Config
 from mrcnn.data.random_rois import generate_random_rois
@@ -103,7 +104,7 @@ def sample(proposals, ids=IDS, instances=INSTANCES, masks=None, count=8, ratio=0
         boxes_[1].astype("float32"),
         np.pad(masks, ((0, 0), (0, 0), (0, padding))),
     ]
-    return [ops.convert_to_numpy(x)[0] for x in layer([ops.convert_to_tensor(x[None]) for x in arrays])]
+    return [ops.convert_to_numpy(x)[0] for x in whole(layer)([ops.convert_to_tensor(x[None]) for x in arrays])]
 
 
 def test_positives_first_then_negatives_then_padding():
@@ -222,7 +223,7 @@ def test_each_image_of_a_batch_by_itself():
     ids = np.stack([IDS, [0, 2, 0]]).astype("int32")
     proposals = np.stack([np.vstack([POSITIVE, NEGATIVE])] * 2).astype("float32") / 100
     masks = np.stack([masks_of(INSTANCES, full=False)] * 2)
-    rois, class_ids, _, _ = (ops.convert_to_numpy(x) for x in layer([proposals, ids, gt, masks]))
+    rois, class_ids, _, _ = (ops.convert_to_numpy(x) for x in whole(layer)([proposals, ids, gt, masks]))
     assert (class_ids[0, :3] > 0).all() and (class_ids[0, 3:] == 0).all()
     # Only the first instance counts in image 1: two positives.
     np.testing.assert_array_equal(class_ids[1], [2, 2, 0, 0, 0, 0])
@@ -237,7 +238,8 @@ def test_seed():
     layer = DetectionTargetLayer(4, 0.5, seed=1)
     arrays = [x[None] for x in (proposals.astype("float32") / 100, IDS.astype("int32"))]
     arrays += [INSTANCES[None].astype("float32") / 100, masks_of(INSTANCES, full=False)[None]]
-    drawn = {ops.convert_to_numpy(layer(arrays)[0]).tobytes() for _ in range(8)}
+    draw = whole(layer)
+    drawn = {ops.convert_to_numpy(draw(arrays)[0]).tobytes() for _ in range(8)}
     assert len(drawn) > 1  # every call draws anew
 
 
@@ -292,6 +294,6 @@ def test_masks_are_read_at_the_cells_centres(full):
     layer = DetectionTargetLayer(4, 0.5, (28, 28), not full, sampling="aligned")
     box = np.array([[[0.25, 0.25, 0.75, 0.75]]], "float32")
     arrays = [box, np.array([[1]], "int32"), box, given[None]]
-    masks = ops.convert_to_numpy(layer([ops.convert_to_tensor(x) for x in arrays])[3])[0, 0]
+    masks = ops.convert_to_numpy(whole(layer)([ops.convert_to_tensor(x) for x in arrays])[3])[0, 0]
     assert masks[:14].all() and not masks[14:].any()
     assert DetectionTargetLayer.from_config(layer.get_config()).get_config() == layer.get_config()

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 from kites import KiteConfig, Kites
+from whole import whole
 
 from mrcnn import losses
 from mrcnn.data.batches import DataGenerator
@@ -169,7 +170,7 @@ def targets(layer, points, class_ids=(1, 2)):
     pixels = np.array([[[0, 0, 56, 56], [10, 100, 66, 156]]], "float32")
     normalized = (pixels - [0, 0, 1, 1]) / [100, 200, 100, 200]
     inputs = [normalized.astype("float32"), np.array([class_ids], "int32"), normalized.astype("float32"), points]
-    _, ids, _, cells = (ops.convert_to_numpy(x) for x in layer([ops.convert_to_tensor(x) for x in inputs]))
+    _, ids, _, cells = (ops.convert_to_numpy(x) for x in whole(layer)([ops.convert_to_tensor(x) for x in inputs]))
     assert cells.shape == (1, 3, points.shape[2]) and cells.dtype == np.int32
     assert (cells[0, 2] == -1).all()  # the third slot is empty
     return dict(zip(ids[0, :2].tolist(), cells[0, :2].tolist(), strict=True))

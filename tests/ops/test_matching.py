@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from keras import ops
+from whole import whole
 
 from mrcnn.ops import matching
 from mrcnn.ops.anchors import backbone_shapes, generate_pyramid_anchors
@@ -20,7 +21,8 @@ def both(*arrays, **options):
     """What `match` says of NumPy arrays, which must be what it says of tensors; `match_anchors` must agree."""
     labels, best = match(*arrays, **options)
     assert isinstance(labels, np.ndarray)
-    for ours, theirs in zip((labels, best), match(*map(ops.convert_to_tensor, arrays), **options), strict=True):
+    of_tensors = whole(lambda *tensors: match(*tensors, **options))(*map(ops.convert_to_tensor, arrays))
+    for ours, theirs in zip((labels, best), of_tensors, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(theirs), ours)
     for size in (2, 5):
         sparse, index = match_anchors(AnchorBlocks(arrays[0], size), *arrays[1:], **options)

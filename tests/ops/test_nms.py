@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 from tf32 import round_products
+from whole import whole
 
 from mrcnn.ops.nms import nms, nms_indices
 
@@ -28,8 +29,8 @@ def test_nms_indices_is_nms(threshold, count, tile):
     corner = rng.random((2, 150, 2))
     given = np.concatenate([corner, corner + 0.1 + 0.3 * rng.random((2, 150, 2))], axis=-1).astype("float32")
     valid = rng.random((2, 150)) < [[0.9], [0.5]]
-    indices, found = nms_indices(
-        ops.convert_to_tensor(given), ops.convert_to_tensor(valid), threshold, count, tile=tile
+    indices, found = whole(lambda *tensors: nms_indices(*tensors, threshold, count, tile=tile))(
+        ops.convert_to_tensor(given), ops.convert_to_tensor(valid)
     )
     indices, found = ops.convert_to_numpy(indices), ops.convert_to_numpy(found)
     assert indices.shape == found.shape == (2, count)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 from real_data import ROOT
+from whole import whole
 
 from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.ops.roi_pool import roi_pool
@@ -13,11 +14,10 @@ OPS = ROOT.parent / "shared" / "golden" / "torchvision" / "torchvision_ops.npz"
 
 def pool(maps, level, boxes, shape):
     """On one image, of NumPy arrays."""
-    found = roi_pool(
+    found = whole(lambda *tensors: roi_pool(*tensors, shape))(
         [ops.convert_to_tensor(x[None]) for x in maps],
         ops.convert_to_tensor(np.array([level], "int32")),
         ops.convert_to_tensor(np.array([boxes], "float32")),
-        shape,
     )
     return ops.convert_to_numpy(found)[0]
 
@@ -79,6 +79,6 @@ def test_the_layer():
     meta[0, 4:7], meta[0, 7:11] = (512, 512, 3), (0, 0, 512, 512)
     rois = np.array([[[0, 0, 0.1, 0.1], [0.25, 0.25, 1, 0.75]]], "float32")
     layer = PyramidROIAlign.from_config(PyramidROIAlign((2, 2), sampling="pool", rounding="floor").get_config())
-    found = ops.convert_to_numpy(layer([ops.convert_to_tensor(x) for x in (rois, meta, *maps)]))
+    found = ops.convert_to_numpy(whole(layer)([ops.convert_to_tensor(x) for x in (rois, meta, *maps)]))
     np.testing.assert_array_equal(found[0, 0], pool([maps[0][0]], [0], rois[0, :1], (2, 2))[0])
     np.testing.assert_array_equal(found[0, 1], pool([maps[2][0]], [0], rois[0, 1:], (2, 2))[0])
