@@ -17,8 +17,11 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # What one test has compiled is not compiled again by another of the same run; processes share it.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"mrcnn-jax-{os.getpid()}"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Of as many processes as cores each has one; threads beyond that would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(threads, "1")
 
-import keras
 import numpy as np
 import pytest
 
@@ -68,6 +71,8 @@ def golden():
 def pytest_runtest_protocol(item):
     """Each test has the same random numbers, whatever ran before. TensorFlow runs functions as they are: a few steps
     take less time than compiling them. The marker `compiled` is for tests of what is compiled, and of many steps."""
+    import keras  # not at the top: the process that hands out tests to others runs none
+
     keras.utils.set_random_seed(0)
     if keras.backend.backend() != "tensorflow" or item.get_closest_marker("compiled"):
         return (yield)
@@ -83,7 +88,7 @@ def pytest_runtest_protocol(item):
 @pytest.fixture
 def optimized():
     """JAX compiles with all of XLA's optimizations."""
-    if keras.backend.backend() == "jax":
+    if os.environ["KERAS_BACKEND"] == "jax":
         import jax
 
         jax.config.update("jax_disable_most_optimizations", False)
@@ -95,11 +100,16 @@ def optimized():
 
 # What runs on every Keras backend (`pytest -m graph`): what can differ between them, which is operations, layers,
 # losses, graphs, devices, and one whole run with one case of the original's losses, gradients and steps. Not the files
-# that look at what NumPy does, or that run the same operations in other models, on other cases or once more.
+# that look at what NumPy does, or that run the same operations in other models, on other cases or once more, nor the
+# tests that look at a graph's names and shapes alone.
 GRAPH = {"ops", "layers", "losses", "models", "train"}
 ONCE = """images masks meta opencv refine run schedules training callbacks memory precision speed torchvision
 torchvision_dense torchvision_semantic modern network processes detectors faster_rcnn fast_rcnn cascade_rcnn four_step
 golden_losses golden_gradients golden_steps rcnn linear_models""".split()
+SHAPES = """resnet50_layers resnet18_layers resnext_layers stages_can_be_left_out epsilon_and_statistics vgg maps_of_ssd
+blocks_have_the_stride_in_their_first_convolution maps_of_applications applications_compute_what_keras_does
+a_batch_has_what_the_graph_wants levels_follow_the_strides the_head_is_among_the_layers_called_heads
+layers_from_a_block_of_vgg_on build_takes_everything_from_its_argument""".split()
 
 # Why a test may be skipped: it needs what is not in the repository, nor in `pip install -e .[test]`, or a backend does
 # not do it. A test that is skipped for another reason fails.
@@ -144,7 +154,8 @@ def pytest_collection_modifyitems(items):
     rooms = {item: item.path.stem.removeprefix("test_") for item in items}
     items.sort(key=lambda item: LONGEST.index(rooms[item]) if rooms[item] in LONGEST else len(LONGEST))
     for item in items:
-        if item.path.parent.name in GRAPH and rooms[item] not in ONCE:
+        differs = rooms[item] not in ONCE and item.originalname.removeprefix("test_") not in SHAPES
+        if item.path.parent.name in GRAPH and differs:
             item.add_marker("graph")
 
 
