@@ -62,8 +62,8 @@ class System:
     share: float = 1.0
 
 
-# It computes at the image's own size, and learns from every pixel: narrow, and more steps for as many images.
-UNET = {"BACKBONE_WIDTH": 16, "IMAGES_PER_GPU": 4}
+# It computes at the image's own size: with as many channels as the others it would see a fraction of their images.
+UNET = {"BACKBONE_WIDTH": 8}
 
 SYSTEMS = {
     "rcnn": System("rcnn", "a network on the crop of each proposal, SVMs", share=0.4),
