@@ -47,6 +47,8 @@ from mrcnn.cli import arguments
 from mrcnn.cli.arguments import parse_settings
 from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset
+from mrcnn.data.tiles import TiledDataset
+from mrcnn.models.tiled import Tiled
 from mrcnn.settings import CONFIG
 from mrcnn.settings.detectors import practice
 from mrcnn.train.schedules import from_scratch
@@ -211,6 +213,8 @@ def train(args, model, train_set, val_set):
     """Train: a run from scratch goes in one stage with a cosine schedule, fine-tuning in the original's three, but that
     of R-CNN, each of whose stages ends with SVMs, in one."""
     config = model.config
+    if args.tiles:
+        train_set, val_set = (dataset and TiledDataset(dataset, args.tiles) for dataset in (train_set, val_set))
     print(f"Training on {len(train_set.image_ids)} images of {train_set.num_classes - 1} classes.")
     rate = config.LEARNING_RATE
     if args.dataset is None or args.layers or args.epochs or config.DETECTOR == "rcnn":
@@ -258,7 +262,9 @@ def left(stages, record):
 def evaluate(args, model, dataset):
     """Print COCO's table for boxes and masks, and the classes'."""
     train_set = load_dataset(args, "train") if args.frequency else None
-    more = {"engine": args.engine, "voc": args.voc, "train_set": train_set}
+    more = {"engine": args.engine, "voc": args.voc, "train_set": train_set, "max_detections": args.max_detections}
+    if args.tiles:
+        model = Tiled(model, args.tiles)
     evaluated = coco_evaluate.evaluate_in_full(model, dataset, None, args.limit or 0, args.output, **more)
     metrics = evaluated.metrics
     print(coco_evaluate.format_table(metrics))

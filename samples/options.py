@@ -52,6 +52,7 @@ def parse(argv, sample, logs):
     parser.add_argument("--report", only="evaluate", type=path, metavar="DIR", help=report)
     add_outlines(parser, "detect")
     add_numbers(parser)
+    add_tiles(parser, work)
     args = parser.parse_args(argv)
     args.sample = sample
     wrong = contradiction(args)
@@ -66,8 +67,16 @@ def add_outside(parser, only=""):
     parser.add_argument("--outside", action="store_true", only=only, help=what)
 
 
+def add_tiles(parser, only):
+    """How large images are looked at."""
+    tiles = "look at large images, or train on them, in overlapping tiles of N pixels, as large as those trained on"
+    parser.add_argument("--tiles", only=only, type=arguments.whole(64, 10**5), metavar="N", help=tiles)
+
+
 def add_numbers(parser):
     """What evaluate counts, and how."""
+    most = "detections that count in an image (default: 100, as for COCO)"
+    parser.add_count("--max-detections", only="evaluate", default=100, help=most)
     engine = "what counts COCO's numbers; the second, an extra, is faster and gives the same"
     parser.add_argument("--engine", only="evaluate", choices=ENGINES, default=ENGINES[0], help=engine)
     parser.add_argument("--voc", only="evaluate", action="store_true", help="PASCAL VOC's AP of boxes, too")
@@ -146,6 +155,10 @@ def contradiction(args):
         ),
         (boxes_alone, f"--detector {detector} finds no keypoints; mask_rcnn and cascade_rcnn do"),
         (args.image and args.video, "--image does not go with --video"),
+        (args.tiles and args.command == "detect" and not args.image, "--tiles needs --image, the large image"),
+        (args.tiles and args.refine, "--refine does not go with --tiles"),
+        (args.tiles and args.sample.keypoints and training, "--tiles cuts no keypoints: train on whole images"),
+        (args.tiles and training and every, "--eval-every does not go with --tiles; evaluate --tiles afterwards"),
         (args.limit and args.video, "--limit does not go with --video"),
         (not training and args.model == "imagenet", "--model imagenet is to train from; it finds nothing itself"),
     ]

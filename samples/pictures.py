@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from mrcnn.cli import program
 from mrcnn.cli.arguments import check_output
 from mrcnn.data.formats import FILES
 from mrcnn.data.reading import IMAGE_ENDINGS, image_files, read_image, write_image
+from mrcnn.data.windows import windows
 from mrcnn.draw import video
+from mrcnn.draw.large import draw_large
 from mrcnn.draw.semantic import draw_semantic
 from mrcnn.ops import boxes
 from mrcnn.ops.refine import refine
@@ -56,6 +59,25 @@ def detect_video(args, model, class_names):
     print(f"Wrote {output.resolve()}")
 
 
+def detect_tiles(args, model, class_names):
+    """Detect in large images by tiles; write a small picture of them, or what was found as data."""
+    output, pictures, data = output_of(args), [], found.Found(class_names)
+    for path in image_paths(args):
+        result, image = model.detect_tiled(path, args.tiles, verbose=1), windows(path)
+        counts = Counter(class_names[i] for i in result["class_ids"])
+        words = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+        print(f"{path.name}: {words or 'nothing found'}")
+        if found.is_data(output):
+            data.add(path, None, image, result)
+        else:
+            pictures.append(draw_large(image, result, class_names, threshold=model.config.DETECTION_MIN_CONFIDENCE))
+    if found.is_data(output):
+        return data.write(args)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_image(output, contact_sheet(pictures))
+    print(f"Wrote {output.resolve()}")
+
+
 def image_paths(args):
     """The files of --image, which may be a folder.
 
@@ -91,6 +113,8 @@ def detect(args, model, dataset, class_names):
     """
     if args.video:
         return detect_video(args, model, class_names)
+    if args.tiles:
+        return detect_tiles(args, model, class_names)
     output = output_of(args)
     pictures, read_well, images = [], 0, to_read(args, dataset, model.config.IMAGE_CHANNEL_COUNT)
     data = found.Found(class_names) if found.is_data(output) else None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mrcnn.draw.fonts import readable
 from mrcnn.draw.instances import draw_instances, rgb
 from mrcnn.ops.masks import decode_rle
 
@@ -54,6 +55,7 @@ def draw_pair(
         two images uint8 [H, W, 3] of the same size.
     """
     image = rgb(image)
+    names = [readable(name, f"class {i}") for i, name in enumerate(names)]
     true_colors = [COLORS["missed" if truth["id"] in unfound else "correct"] for truth in truths]
     labels = [
         f"{names[entry['category_id']]} {entry['score']:.2f}{'' if kind == 'correct' else ' ' + kind}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm.auto import tqdm
 
 from mrcnn import evaluate
+from mrcnn.data import windows as parts
 from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.proposals import checked, search
@@ -18,6 +21,7 @@ from mrcnn.models import inspection
 from mrcnn.models.images import image_list
 from mrcnn.models.inspection import log
 from mrcnn.models.network import Network
+from mrcnn.models.tiled import detect_tiled
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.images import convert_channels
@@ -151,6 +155,38 @@ class Detector(Network):
             for i, result in zip(members, self._detect_batch(molded, metas, shapes, windows, rle, given), strict=True):
                 results[i] = result
         return results
+
+    def detect_tiled(
+        self, image: Path | str | np.ndarray, tile: int = 1024, overlap: float = 0.2, verbose: int = 0
+    ) -> dict[str, Any]:
+        """Find the instances in an image too large for the network, in overlapping tiles of it.
+
+        Objects that a seam between tiles cuts are put together; `mrcnn.models.tiled` says how. A TIFF is read tile by
+        tile where its compression allows, see `mrcnn.data.windows`: memory then does not grow with the image.
+
+        Args:
+            image: a file, or an array [h, w, C] of 0..255.
+            tile: side of the tiles in pixels, about that of the images that the model was trained on: each goes through
+                `detect`, which resizes it as the config says.
+            overlap: least share of a tile that it has in common with the next, 0 to below 1. Objects smaller than that
+                are seen whole by one tile at least.
+            verbose: 1 shows a progress bar.
+
+        Returns:
+            as of `detect` for one image, best score first; masks are always run lengths, of the whole image's size.
+
+        Raises:
+            OSError, ValueError: as `mrcnn.data.windows.windows` and `tile_windows`; a model for semantic segmentation.
+        """
+        self._need("inference")
+        if self.config.by_pixels:
+            raise ValueError(f"A {self.config.DETECTOR} gives classes to pixels, which are not put together from tiles.")
+
+        def progress(steps, count):
+            return tqdm(steps, total=count, desc="Detecting", unit="batch", disable=not verbose)
+
+        whole = parts.windows(image, self.config.IMAGE_CHANNEL_COUNT)
+        return detect_tiled(partial(self.detect, rle=True), whole, tile, overlap, self.config.BATCH_SIZE, progress)
 
     def detect_molded(
         self,

@@ -97,19 +97,38 @@ def unmold_mask_rle(
     mask: np.ndarray, bbox: Iterable[float], image_shape: Sequence[int], paste: str = "integer"
 ) -> dict[str, Any]:
     """As `unmold_mask`, but the run lengths of `encode_rle`, made without the whole image's mask."""
+    y, x, part = PASTES[paste](mask, bbox, image_shape)
+    return place_rle(y, x, part, image_shape)
+
+
+def place_rle(y: int, x: int, part: np.ndarray, image_shape: Sequence[int]) -> dict[str, Any]:
+    """As of `encode_rle`, for a mask that is empty but for a part [h, w] bool of it, whose upper left pixel is (y, x)
+    of an image of the shape (H, W, ...)."""
     height, width = image_shape[:2]
-    y1, x1, part = PASTES[paste](mask, bbox, image_shape)
     changes = np.zeros(0, int)
     if part.any():
         # Runs go down the columns: where does a pixel differ from the one before?
         columns = np.pad(part.T, [(0, 0), (1, 1)])
         column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
-        changes, times = np.unique((x1 + column) * height + y1 + row, return_counts=True)
+        changes, times = np.unique((x + column) * height + y + row, return_counts=True)
         changes = changes[times == 1]  # a run that ends a column goes on at the top of the next
     counts = np.diff(changes, prepend=0, append=height * width)
     if len(changes) and changes[-1] == height * width:
         counts = counts[:-1]
     return compress_rle({"size": [height, width], "counts": counts.tolist()})
+
+
+def crop_rle(rle: dict[str, Any], window: Sequence[int]) -> np.ndarray:
+    """The pixels [y2 - y1, x2 - x1] bool of a window (y1, x1, y2, x2) of a mask in COCO's run lengths, without decoding
+    the columns beside it."""
+    height, (y1, x1, y2, x2) = rle["size"][0], window
+    counts = rle["counts"] if isinstance(rle["counts"], list) else run_lengths(rle["counts"])
+    ends = np.cumsum(counts)
+    first, last = x1 * height, x2 * height
+    inside = ends[np.searchsorted(ends, first, "right") : np.searchsorted(ends, last, "left")]
+    lengths = np.diff(inside, prepend=first, append=last)
+    values = (np.arange(len(lengths)) + np.searchsorted(ends, first, "right")) % 2 == 1
+    return np.repeat(values, lengths).reshape(x2 - x1, height).T[y1:y2]
 
 
 def _resize(mask, shape):

@@ -175,3 +175,22 @@ def test_paste_as_torchvision(box):
     clear = np.abs(values - 0.5) > 1e-4
     np.testing.assert_array_equal(pasted[clear], values[clear] > 0.5)
     assert masks.unmold_mask_rle(mask, box, (20, 30), "torchvision") == masks.encode_rle(pasted)
+
+
+def test_parts_of_run_lengths():
+    """A part placed in an image, and windows of it, without the mask of the whole."""
+    random = np.random.default_rng(0)
+    for shape in ((9, 7), (20, 31)):
+        for density in (0, 0.1, 0.5, 1):
+            mask = random.random(shape) < density
+            whole = np.zeros((25, 40), bool)
+            whole[4 : 4 + shape[0], 8 : 8 + shape[1]] = mask
+            code = masks.place_rle(4, 8, mask, (25, 40, 3))
+            assert code == masks.encode_rle(whole)
+            for y1, x1, y2, x2 in [(0, 0, 25, 40), (5, 9, 6, 10), (0, 0, 4, 8), (3, 7, 20, 30), (0, 39, 25, 40)]:
+                part = masks.crop_rle(code, (y1, x1, y2, x2))
+                np.testing.assert_array_equal(part, whole[y1:y2, x1:x2])
+    assert masks.crop_rle({"size": [2, 3], "counts": [1, 2, 3]}, (0, 0, 2, 2)).tolist() == [
+        [False, True],
+        [True, False],
+    ]
