@@ -180,7 +180,7 @@ class Detector(Network):
         """
         self._need("inference")
         if self.config.by_pixels:
-            raise ValueError(f"A {self.config.DETECTOR} gives classes to pixels, which are not put together from tiles.")
+            raise ValueError(f"A {self.config.DETECTOR} gives pixels classes, which are not put together from tiles.")
 
         def progress(steps, count):
             return tqdm(steps, total=count, desc="Detecting", unit="batch", disable=not verbose)
