@@ -29,23 +29,20 @@ from mrcnn.weights import convert
 DRAWS = re.compile(r"plt\.subplots|visualize\.(?:display_(?!table|weight_stats)|draw_|plot_)")
 
 
-# What a kernel does before the first cell of a notebook: the few steps of training run as they are, as compiling takes
-# longer, layers are narrow, and the heads are compiled for one number of detections.
+# What a kernel does before the first cell of a notebook: few steps of training and few images run as they are, as
+# compiling takes longer, and layers are narrow.
 STARTUP = """
+import tensorflow as tf
 import trained
-from mrcnn.models.graph import TrainingGraph
 
-def compile(graph, compile=TrainingGraph.compile, **options):
-    compile(graph, **{**options, "run_eagerly": True, "jit_compile": False})
-
-TrainingGraph.compile = compile
+tf.config.run_functions_eagerly(True)
 for name in ("BACKBONE_WIDTH", "TOP_DOWN_PYRAMID_SIZE", "RPN_CHANNELS", "MASK_CHANNELS", "FPN_CLASSIF_FC_LAYERS_SIZE"):
     setattr(trained.shapes.ShapesConfig, name, 12)
 trained.shapes.ShapesConfig.VALIDATION_STEPS = 1
 trained.FiguresConfig.KEYPOINT_CHANNELS = 12
 for config in (trained.ShapesConfig, trained.FiguresConfig):
     config.DETECTION_MAX_INSTANCES = 4
-del config, name, compile, TrainingGraph
+del config, name, tf
 """
 
 
