@@ -9,6 +9,7 @@ from keras import ops
 from real_data import ROOT
 
 from mrcnn.models.detectors import load_detector
+from mrcnn.models.graph import Compiled
 from mrcnn.ops import boxes
 from mrcnn.ops.meta import compose_image_meta
 from mrcnn.weights.convert import convert
@@ -46,11 +47,21 @@ class Case:
             for image, window in zip(self.images, windows, strict=True)
         ]
         self.metas = np.stack(metas).astype("float32")
-        graph = keras.Model(self.model.keras_model.inputs, wanted(self.model))
-        found = graph(self.model.inputs(batch, self.metas), training=False)
-        self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
+        self._keep(wanted(self.model))
         shapes = [image.shape for image in self.images]
         self.results = self.model._detect_batch(batch, self.metas, shapes, windows)
+
+    def _keep(self, wanted):
+        """What the network computes on the way to the results is kept too: it runs once for both."""
+        detector = self.model.compiled[0].graph
+        both = Compiled(keras.Model(detector.inputs, [detector.output, wanted]))
+
+        def run(inputs):
+            outputs, found = both(inputs)
+            self.found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
+            return outputs
+
+        self.model.compiled[0] = run
 
     def pairs(self, i):
         """(ours, theirs) of the detections of image i that are one: of the same class, best IoU first."""
