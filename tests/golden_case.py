@@ -14,6 +14,7 @@ import pytest
 from conftest import read_golden
 from keras import ops
 from tiny import WEIGHTS, tiny_model
+from whole import whole
 
 from mrcnn import losses
 from mrcnn.models.mask_rcnn import mask_rcnn_losses
@@ -62,9 +63,12 @@ def inputs_of(case):
 def predict(model, case):
     """Outputs of the training graph as NumPy arrays, and the five losses."""
     graph = model.keras_model
-    outputs = graph(inputs_of(case), training=True)
-    values = {name: float(ops.convert_to_numpy(x)) for name, x in graph.criterion(outputs, **graph.arguments).items()}
-    return {name: ops.convert_to_numpy(x) for name, x in outputs.items()}, values
+    outputs = whole(graph, training=True)(inputs_of(case))
+    values = whole(lambda outputs: graph.criterion(outputs, **graph.arguments))(outputs)
+    return (
+        {name: ops.convert_to_numpy(x) for name, x in outputs.items()},
+        {name: float(ops.convert_to_numpy(x)) for name, x in values.items()},
+    )
 
 
 def weights_of(model, trained=True):
@@ -97,7 +101,8 @@ def original_losses(monkeypatch, model, case):
 
 
 class Steps:
-    """SGD steps from the golden weights, eagerly: logs and change of each weight in every step."""
+    """SGD steps from the golden weights, eagerly where no step is compiled faster than its operations: logs and change
+    of each weight in every step."""
 
     def __init__(self, model, clip=NO_CLIP, layers=".*"):
         self.model = model
@@ -107,7 +112,8 @@ class Steps:
         self.compile(self.optimizer)
 
     def compile(self, optimizer):
-        self.model.keras_model.compile(optimizer=optimizer, run_eagerly=True, jit_compile=False)
+        one = keras.backend.backend() == "jax"
+        self.model.keras_model.compile(optimizer=optimizer, run_eagerly=not one, jit_compile=one)
 
     def step(self, inputs, rate):
         self.optimizer.learning_rate.assign(rate)

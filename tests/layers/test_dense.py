@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from whole import whole
 
 from mrcnn.layers.dense_detections import DenseDetectionLayer, best_of_each_class, best_pairs
 from mrcnn.layers.dense_head import Predictor, Tower, joined, prior_bias
@@ -63,7 +64,7 @@ def detect(scores, anchors, sizes=None, **options):
     levels = [tensor(x)[None] for x in np.split(scores, ends)]
     numbers = [ops.zeros((1, x.shape[1], 4)) for x in levels]
     layer = DenseDetectionLayer(**{"max_instances": 4, "min_confidence": 0.3, "nms_threshold": 0.5, **options})
-    found = ops.convert_to_numpy(layer([levels, numbers, tensor(anchors)[None], tensor(META)]))[0]
+    found = ops.convert_to_numpy(whole(layer)([levels, numbers, tensor(anchors)[None], tensor(META)]))[0]
     return [(tuple(np.rint(x[:4] * 100).astype(int)), int(x[4]), round(float(x[5]), 4)) for x in found if x[4]]
 
 
@@ -126,7 +127,7 @@ def test_codings(coding, decode):
     anchors = np.array([[[0.2, 0.2, 0.6, 0.6]]], "float32")
     layer = DenseDetectionLayer(1, 0.1, coding=coding, std_dev=(0.1, 0.1, 0.2, 0.2))
     inputs = [[tensor([[[0.5, 0.1]]])], [tensor(numbers)], tensor(anchors), tensor(META)]
-    found = ops.convert_to_numpy(layer(inputs))[0, 0, :4]
+    found = ops.convert_to_numpy(whole(layer)(inputs))[0, 0, :4]
     scaled = numbers * np.array([0.1, 0.1, 0.2, 0.2], "float32") if coding == "deltas" else numbers
     np.testing.assert_allclose(found, decode(anchors, scaled)[0, 0], rtol=1e-5)
 

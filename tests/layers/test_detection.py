@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from keras import ops
+from whole import whole
 
 from mrcnn.layers.detections import DetectionLayer
 from mrcnn.ops import boxes
@@ -23,7 +24,7 @@ def detect(rois, probs, deltas=None, window=WINDOW, **options):
     deltas = np.zeros((*probs.shape, 4), "float32") if deltas is None else np.asarray(deltas, "float32")[None]
     options = {"max_instances": 6, "min_confidence": 0.5, "nms_threshold": 0.3, **options}
     inputs = [ops.convert_to_tensor(x) for x in (rois, probs, deltas, meta_of(window)[None])]
-    return ops.convert_to_numpy(DetectionLayer(**options)(inputs))[0]
+    return ops.convert_to_numpy(whole(DetectionLayer(**options))(inputs))[0]
 
 
 def rows(detections):
@@ -100,7 +101,7 @@ def test_images_of_a_batch_have_their_own_windows():
     probs = np.array([[[0, 0.9, 0.1, 0], [0, 0.2, 0.8, 0]], [[0.9, 0.1, 0, 0], [0, 0, 0.3, 0.7]]], "float32")
     meta = np.stack([meta_of(), meta_of([0, 0, 31, 31])])
     inputs = [ops.convert_to_tensor(x) for x in (rois, probs, np.zeros((2, 2, 4, 4), "float32"), meta)]
-    first, second = ops.convert_to_numpy(DetectionLayer(3, 0.5)(inputs))
+    first, second = ops.convert_to_numpy(whole(DetectionLayer(3, 0.5))(inputs))
     assert rows(first) == [(A, 1, 0.9), (C, 2, 0.8)]
     assert rows(second) == [((10, 10, 30, 30), 3, 0.7)]
 

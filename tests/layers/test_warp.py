@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from keras import ops
+from whole import whole
 
 from mrcnn.layers.warp import WarpRegions
 from mrcnn.ops import boxes
@@ -14,7 +15,7 @@ IMAGE = (100 + 10 * Y + X).astype("float32")[None, ..., None]
 def warped(regions, normalization="edges", **settings):
     """The first channel of the crops of regions [N, 4] in pixels."""
     normalized = boxes.normalize(np.array([regions], "float32"), (8, 8), normalization)
-    crops = WarpRegions(normalization=normalization, **settings)([ops.convert_to_tensor(IMAGE), normalized])
+    crops = whole(WarpRegions(normalization=normalization, **settings))([ops.convert_to_tensor(IMAGE), normalized])
     return ops.convert_to_numpy(crops)[..., 0]
 
 
@@ -47,7 +48,7 @@ def test_regions_of_several_images():
     """By image, or with the number of the image of each."""
     images = ops.convert_to_tensor(np.concatenate([IMAGE, -IMAGE]))
     regions = np.array([[(0, 0, 4, 4), (2, 2, 6, 6)], [(1, 3, 5, 7), (4, 4, 8, 8)]], "float32") / 8
-    warp = WarpRegions(size=4, context=0)
+    warp = whole(WarpRegions(size=4, context=0))
     by_image = ops.convert_to_numpy(warp([images, regions]))
     assert by_image.shape == (4, 4, 4, 1) and (by_image[:2] > 0).all() and (by_image[2:] < 0).all()
     order = [2, 0, 3]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from kites import KiteConfig, Kites
+from whole import whole
 
 from mrcnn.models.detectors import build_detector
 from mrcnn.settings.detectors import practice
@@ -56,7 +57,7 @@ def test_what_the_head_should_say_is_detected(name, tmp_path):
     }
     said = {key: [ops.convert_to_tensor(x.astype("float32"))] for key, x in said.items()}
     pick = dense_parts.detection_layer(config, model.limit, model.coding)
-    rows = pick(
+    rows = whole(pick)(
         [
             model.scores(said),
             said["dense_bbox"],
