@@ -34,12 +34,14 @@ from keras import ops
 
 from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
+from mrcnn.data.clusters import yolo_anchors
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.selective_search import selective_search
 from mrcnn.draw.plots import plot_speed
 from mrcnn.models.detectors import build_detector
 from mrcnn.ops.files import whole
 from mrcnn.settings import CONFIG
+from mrcnn.settings.checks import CELLS
 from mrcnn.settings.detectors import practice
 from mrcnn.weights.convert import WEIGHTS
 
@@ -74,6 +76,9 @@ SYSTEMS = {
     "cascade_rcnn": System("cascade_rcnn", "box heads in a row, of rising IoU"),
     "ssd": System("ssd", "no proposals: default boxes on six maps, hard negatives"),
     "retinanet": System("retinanet", "focal loss on a pyramid"),
+    "yolo_v1": System("yolo_v1", "one map of cells, each with two boxes and one class"),
+    "yolo_v2": System("yolo_v2", "anchors clustered from the data, a passthrough map"),
+    "yolo_v3": System("yolo_v3", "anchors on three scales, independent classes"),
     "fcos": System("fcos", "no anchors: distances to the sides, centre-ness"),
     "fcn": System("fcn", "a class for every pixel; objects are connected pixels"),
     "unet": System("unet", "up again beside what was on the way down, weights of borders", UNET),
@@ -128,6 +133,9 @@ def measure(system, folder, args, train, val):
     keras.utils.set_random_seed(args.seed)
     own = arguments.parse_settings(args.config)
     config = config_of(system, own)
+    if config.DETECTOR in CELLS and "YOLO_ANCHORS" not in own:
+        own["YOLO_ANCHORS"] = yolo_anchors(train, config)
+        config.update(YOLO_ANCHORS=own["YOLO_ANCHORS"])
     start = time.time()
     model = build_detector("training", config, args.logs)
     clock = Clock(args.minutes * system.share, config.LEARNING_RATE)

@@ -8,6 +8,7 @@ and used.
     python samples/coco.py evaluate
     python samples/coco.py detect
     python samples/coco.py validate --dataset my/set                          # what is wrong with it
+    python samples/coco.py anchors --dataset my/set --count 9                 # sizes for anchors, by k-means
     python samples/coco.py train --dataset path/to/coco --model imagenet
     python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10
     python samples/coco.py train --dataset my/yolo                            # labelme, VOC, YOLO ... as well
@@ -46,10 +47,12 @@ from mrcnn import weights
 from mrcnn.cli import arguments
 from mrcnn.cli.arguments import parse_settings
 from mrcnn.config import Config
+from mrcnn.data.clusters import yolo_anchors
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.tiles import TiledDataset
 from mrcnn.models.tiled import Tiled
 from mrcnn.settings import CONFIG
+from mrcnn.settings.checks import CELLS, ONE_SIZE
 from mrcnn.settings.detectors import practice
 from mrcnn.train.schedules import from_scratch
 from mrcnn.weights import convert
@@ -150,6 +153,15 @@ def stored_config(path, otherwise):
     return otherwise.from_json(saved) if saved.exists() else otherwise()
 
 
+def released_names(args):
+    """Names of the classes of weights that are used without a data set."""
+    usual = ["BG", *(["person"] if args.sample.keypoints else COCO_CLASSES)]
+    stored = None if args.model in NAMED else stored_config(args.model, args.sample.config)
+    if stored is None or (len(usual) == stored.NUM_CLASSES and not stored.CLASS_NAMES):
+        return usual
+    return list(stored.CLASS_NAMES) or ["BG", *(f"class {i}" for i in range(1, stored.NUM_CLASSES))]
+
+
 def make_config(args, num_classes):
     """The config that was saved beside the weights, or that of the set, with the changes of --config and --steps."""
     from mrcnn.train.run import find_last
@@ -157,6 +169,7 @@ def make_config(args, num_classes):
     generated = args.dataset is None and not args.image_only
     config_class = args.sample.generated_config if generated else args.sample.config
     own = parse_settings(args.config)
+    args.new_detector = False
     args.goes_on = args.model == "last"
     if args.goes_on:
         args.model = find_last(args.logs, own.get("NAME", config_class.NAME))
@@ -170,6 +183,7 @@ def make_config(args, num_classes):
             raise ValueError(
                 f"{args.model} is of a {config.DETECTOR}; a {args.detector} cannot go on with it: leave --model out."
             )
+        args.new_detector = True
         changes = {**practice(args.detector, {**config.to_dict(), **changes}, config_class().to_dict()), **changes}
     if args.steps:
         # A short epoch is not followed by a long validation.
@@ -181,7 +195,7 @@ def make_config(args, num_classes):
     if args.command == "detect":
         # Published weights come with the score from which AP counts, which is far too low for a picture.
         changes = {"DETECTION_MIN_CONFIDENCE": max(0.5, config.DETECTION_MIN_CONFIDENCE), **changes}
-    if args.command == "detect" and config.IMAGE_RESIZE_MODE == "square" and config.DETECTOR != "ssd":
+    if args.command == "detect" and config.IMAGE_RESIZE_MODE == "square" and config.DETECTOR not in ONE_SIZE:
         changes = {"IMAGE_RESIZE_MODE": "rect", **changes}  # no padding to compute
     return config.update(**changes)
 
@@ -207,6 +221,12 @@ def load_model(args, config):
     if args.command == "detect":
         model.fold_batch_norm()
     return model
+
+
+def anchors(args):
+    """Print sizes for anchors of the training images' objects."""
+    config = args.sample.config() if args.dataset else args.sample.generated_config()
+    options.anchors(load_dataset(args, "train"), config.update(**parse_settings(args.config)), args.count)
 
 
 def train(args, model, train_set, val_set):
@@ -310,6 +330,8 @@ def work(args):
     check(args)
     if args.command == "validate":
         return options.validate(args.dataset, partial(load_dataset, args))
+    if args.command == "anchors":
+        return anchors(args)
     if args.model not in NAMED:
         args.model = str(convert.h5_file(args.model, args.logs))
     # An image for released weights needs no data set.
@@ -322,12 +344,14 @@ def work(args):
 
         join(*args.machines)
     if args.image_only:
-        dataset, class_names = None, ["BG", *(["person"] if args.sample.keypoints else COCO_CLASSES)]
+        dataset, class_names = None, released_names(args)
     else:
         dataset = load_dataset(args, "train" if args.command == "train" else "val")
         class_names = dataset.class_names
     val_set = validation_set(args) if args.command == "train" else None
     config = make_config(args, len(class_names))
+    if args.new_detector and config.DETECTOR in CELLS and "YOLO_ANCHORS" not in parse_settings(args.config):
+        config.update(YOLO_ANCHORS=yolo_anchors(dataset, config))  # as its paper finds them
     if args.machines and config.GPU_COUNT % args.machines[1]:
         raise ValueError(f"GPU_COUNT is {config.GPU_COUNT}; it counts the devices of all {args.machines[1]} machines.")
     model = load_model(args, config)

@@ -1,11 +1,14 @@
 """The command line of coco.py and pose.py: their options, what these may be, and what does not go together; and the
-command `validate` of all samples."""
+command `validate` of all samples, `anchors` of theirs."""
 
 import argparse
 import re
 
+import numpy as np
+
 from mrcnn.cli import arguments
 from mrcnn.data.augment import RECIPES
+from mrcnn.data.clusters import anchor_sizes
 from mrcnn.data.formats import FORMATS
 from mrcnn.data.problems import Problem, format_problems
 from mrcnn.evaluate.coco import ENGINES
@@ -17,7 +20,7 @@ def parse(argv, sample, logs):
     """The command line of a `coco.Sample`; `logs` is the folder of runs."""
     parser = arguments.Parser(sample.prog, sample.description)
     path, work = arguments.path, "train evaluate detect"
-    parser.add_argument("command", choices=[*work.split(), "validate"], help="what to do")
+    parser.add_argument("command", choices=[*work.split(), "validate", "anchors"], help="what to do")
     parser.add_argument("--dataset", type=path, metavar="DIR", help="folder of a set; default: a generated one")
     looks = "of the files in --dataset; default: found by what is there"
     parser.add_argument("--format", choices=list(FORMATS), help=looks)
@@ -31,10 +34,12 @@ def parse(argv, sample, logs):
         type=path,
         metavar="WEIGHTS",
         help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
-        "Detectron2 (.pth, .pkl), or a folder that mrcnn.weights.convert wrote; default: to train, none for a "
-        "generated set and coco for others; else last",
+        "Detectron2 (.pth, .pkl), or of Darknet (.weights, with its .cfg beside it), or a folder that "
+        "mrcnn.weights.convert wrote; default: to train, none for a generated set and coco for others; else last",
     )
-    parser.add_run(logs, work)
+    parser.add_run(logs, f"{work} anchors")
+    count = "sizes to find (default: 9)"
+    parser.add_argument("--count", only="anchors", type=arguments.whole(1, 1000), default=9, metavar="N", help=count)
     parser.add_count("--limit", only=work, help="only the first N images to evaluate or detect")
     add_training(parser)
     image = "an image or a folder; default: validation images"
@@ -163,6 +168,20 @@ def contradiction(args):
         (not training and args.model == "imagenet", "--model imagenet is to train from; it finds nothing itself"),
     ]
     return next((words for wrong, words in rules if wrong), None)
+
+
+def anchors(dataset, config, count):
+    """Print sizes for anchors of a set's objects, as YOLO has them and as the settings of the RPN do."""
+    sizes, iou = anchor_sizes(dataset, config, count)
+    print(f"{count} sizes by k-means on IoU, in pixels at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM}:")
+    print("width x height: " + ", ".join(f"{width:.1f} x {height:.1f}" for width, height in sizes))
+    print(f"Mean IoU of an object with the nearest of them: {iou:.3f}")
+    levels = 3 if count % 3 == 0 else 1
+    listed = str(sizes.round(1).reshape(levels, -1, 2).tolist()).replace(" ", "")
+    print(f"For yolo_v{2 if levels == 1 else 3}: --config 'YOLO_ANCHORS={listed}'")
+    sides, ratios = np.sqrt(sizes.prod(axis=1)), sizes[:, 0] / sizes[:, 1]
+    print(f"For RPN_ANCHOR_SCALES: sides of {sides.min():.0f} to {sides.max():.0f}, half below {np.median(sides):.0f}.")
+    print(f"For RPN_ANCHOR_RATIOS: width / height {ratios.min():.2f} to {ratios.max():.2f}.")
 
 
 def validate(folder, load, subsets=("train", "val")):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mrcnn.data.samples import Sample
-from mrcnn.ops.matching import AnchorBlocks, match_anchors, match_points
+from mrcnn.ops.matching import AnchorBlocks, match_anchors, match_cells, match_points
 
 # Function of class ids [G] and boxes [G, 4] in pixels: labels [A], 1 positive, -1 negative, 0 neither, and the index
 # [A] of the instance that a positive place stands for.
@@ -19,7 +19,7 @@ class DenseTargets:
     input_dense_boxes [A, 4] float32, its box in pixels, zeros where there is none; and input_anchors [A, 4] float32.
 
     Args:
-        matcher: `by_overlap` or `by_place`.
+        matcher: `by_overlap`, `by_place` or `by_cell`.
         anchors: [A, 4] as the graph wants them.
     """
 
@@ -54,3 +54,8 @@ def by_place(places: np.ndarray, counts: Sequence[int], radius: float) -> Matche
     bounds = (places[:, 3] - places[:, 1])[:, None] * np.array([4.0, 8.0])
     bounds[: counts[0], 0], bounds[len(places) - counts[-1] :, 1] = 0, np.inf
     return lambda class_ids, boxes: match_points(places, radius, bounds, class_ids, boxes)
+
+
+def by_cell(anchors: np.ndarray, cells: np.ndarray) -> Matcher:
+    """The matcher of anchors [A, 4] in pixels by the cells [A, 4] that they are in; see `match_cells`."""
+    return lambda class_ids, boxes: match_cells(anchors, cells, class_ids, boxes)

@@ -1,6 +1,7 @@
 """From the scores and boxes of every place to detections."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,8 +12,13 @@ from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.nms import nms_indices
 
-# CODING -> function(anchors, numbers) that gives boxes: deltas of anchors, or distances of sides from places.
-CODINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"deltas": boxes.decode, "sides": boxes.decode_sides}
+# CODING -> function(anchors, numbers) that gives boxes: deltas of anchors; the same of any size and in units of 1, as
+# YOLO's are; or distances of sides from places.
+CODINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "deltas": boxes.decode,
+    "cells": partial(boxes.decode, limit=20.0),
+    "sides": boxes.decode_sides,
+}
 
 
 def best_pairs(scores: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,7 +56,7 @@ class DenseDetectionLayer(layers.Layer):
         candidates: pairs of a place and a class, by score, of each level or each class, that go on.
         limit: what `candidates` is for, a key of `LIMITS`.
         coding: what the head says of boxes, a key of `CODINGS`.
-        std_dev: the four numbers by which deltas are divided.
+        std_dev: the four numbers by which "deltas" are divided.
         normalization: of the boxes, as `boxes.normalize` takes it.
         pairs: candidates of all levels or classes that enter the suppression, at most.
 

@@ -51,7 +51,7 @@ class Tower:
 
 
 class Predictor:
-    """A convolution 3x3 that gives `values` numbers for each of `anchors` at every place, the same for all levels.
+    """A convolution that gives `values` numbers for each of `anchors` at every place, the same for all levels.
 
     Args:
         name: of the layer, `dense_{name}_raw`.
@@ -59,6 +59,7 @@ class Predictor:
         bias: that the convolution begins with.
         activation: behind it; None for none.
         number: behind the layer's name, where every map has a layer of its own.
+        size: sides of the convolution.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Predictor:
         bias: float = 0.0,
         activation: str | None = None,
         number: int | None = None,
+        size: int = 3,
     ) -> None:
         self.layer = layers.Conv2D(
             values * anchors,
-            3,
+            size,
             padding="same",
             activation=activation,
             kernel_initializer=initializers.RandomNormal(stddev=0.01),

@@ -15,10 +15,22 @@ from mrcnn.losses.keypoints import keypoint_loss
 from mrcnn.losses.masks import mask_loss
 from mrcnn.losses.means import masked_mean, of_class
 from mrcnn.losses.semantic import pixel_loss
+from mrcnn.losses.yolo import (
+    cell_box_loss,
+    cell_object_loss,
+    grid_box_loss,
+    grid_class_loss,
+    grid_object_loss,
+    logistic_class_loss,
+    responsible,
+    softmax_class_loss,
+)
 
 __all__ = [
     "bbox_loss",
     "binary_cross_entropy",
+    "cell_box_loss",
+    "cell_object_loss",
     "centerness_loss",
     "class_loss",
     "cross_entropy",
@@ -26,15 +38,21 @@ __all__ = [
     "dense_class_loss",
     "focal_loss",
     "giou_loss",
+    "grid_box_loss",
+    "grid_class_loss",
+    "grid_object_loss",
     "keypoint_loss",
+    "logistic_class_loss",
     "mask_loss",
     "masked_mean",
     "mined_class_loss",
     "of_class",
     "per_positive",
     "pixel_loss",
+    "responsible",
     "rpn_bbox_loss",
     "rpn_class_loss",
     "side_loss",
     "smooth_l1_loss",
+    "softmax_class_loss",
 ]

@@ -31,12 +31,15 @@ class DenseDetector(Detector):
     `keras_model` for inference takes [image, image_meta, anchors] and gives the detections [B, D, 6], then what the
     head says [B, A, values] by the order of `head`.
 
-    A system is a subclass that gives `maps`, `head`, `matcher` and `criterion`, perhaps `scores`.
+    A system is a subclass that gives `maps`, `head`, `matcher` and `criterion`, perhaps `scores` and `numbers`.
     """
 
     # What the head says of boxes, and what its candidates are limited by: see `DenseDetectionLayer`.
     coding = "deltas"
     limit = "level"
+
+    # Whether its losses look at all instances of an image beside that of each place.
+    sees_instances = False
 
     layer_presets = {name: rf"{layers}|(dense\_.*)" for name, layers in Detector.layer_presets.items()}
 
@@ -54,6 +57,10 @@ class DenseDetector(Detector):
     def scores(self, said: Levels) -> list[Tensor]:
         """The scores [B, a, K - 1] of what the head says; here the classes' sigmoids."""
         return [ops.sigmoid(x) for x in said["dense_class_logits"]]
+
+    def numbers(self, config: Config, said: Levels) -> list[Tensor]:
+        """What detections are decoded from, [B, a, 4], of what the head says; here its "dense_bbox" as it is."""
+        return said["dense_bbox"]
 
     def matcher(self, config: Config, anchors: np.ndarray) -> Matcher:
         """Which of the anchors [A, 4] in pixels stands for which instance."""
@@ -75,7 +82,7 @@ class DenseDetector(Detector):
         """The graph of detection with what the head says, and for `predict` without it."""
         anchors = self._anchors_input(config, "inference")
         pick = dense_parts.detection_layer(config, self.limit, self.coding)
-        detections = pick([self.scores(said), said["dense_bbox"], anchors, meta])
+        detections = pick([self.scores(said), self.numbers(config, said), anchors, meta])
         inputs = [image, meta, anchors]
         whole = InferenceGraph(inputs, [detections, *(joined(x, name) for name, x in said.items())], name=self.name)
         return whole, keras.Model(inputs, detections)
@@ -83,7 +90,7 @@ class DenseDetector(Detector):
     def _training(self, config, image, meta, said):
         """The graph of training, whose outputs are predictions beside targets."""
         anchors = self._anchors_input(config, "training")
-        truth = dense_parts.target_inputs(config, anchors.shape[1])
+        truth = dense_parts.target_inputs(config, anchors.shape[1], self.sees_instances)
         outputs = {
             **{name: joined(x, name) for name, x in said.items()},
             "anchors": anchors,
@@ -91,6 +98,8 @@ class DenseDetector(Detector):
             "target_boxes": parts.normalized(config, truth["input_dense_boxes"]),
             "active_class_ids": parse_image_meta(meta)["active_class_ids"],
         }
+        if self.sees_instances:
+            outputs["gt_boxes"] = parts.normalized(config, truth["input_gt_boxes"])
         graph = TrainingGraph([image, meta, anchors, *truth.values()], outputs, name=self.name)
         function, arguments, names = self.criterion(config)
         graph.set_losses(function, arguments, parts.loss_weights(config, names), parts.decay_in_loss(config))

@@ -33,14 +33,17 @@ def tower(config: Config, name: str) -> Tower:
     return Tower(name, config.DENSE_CONVOLUTIONS, config.TOP_DOWN_PYRAMID_SIZE, config.DENSE_NORM == "group")
 
 
-def target_inputs(config: Config, count: int) -> dict[str, Tensor]:
-    """Inputs of a training graph of what `DenseTargets` gives, for `count` anchors, by name. Boxes are in
-    pixels."""
-    batch = batch_size(config, "training")
-    return {
-        "input_dense_class_ids": keras.Input((count,), batch, dtype="int32", name="input_dense_class_ids"),
-        "input_dense_boxes": keras.Input((count, 4), batch, name="input_dense_boxes"),
+def target_inputs(config: Config, count: int, instances: bool = False) -> dict[str, Tensor]:
+    """Inputs of a training graph of what `DenseTargets` gives, for `count` anchors, and, if `instances`, of all boxes
+    of an image, by name. Boxes are in pixels."""
+    shapes: dict[str, tuple[tuple[int, ...], str]] = {
+        "input_dense_class_ids": ((count,), "int32"),
+        "input_dense_boxes": ((count, 4), "float32"),
     }
+    if instances:
+        shapes["input_gt_boxes"] = (config.MAX_GT_INSTANCES, 4), "float32"
+    batch = batch_size(config, "training")
+    return {name: keras.Input(shape, batch, dtype=dtype, name=name) for name, (shape, dtype) in shapes.items()}
 
 
 def detection_layer(config: Config, limit: str, coding: str) -> DenseDetectionLayer:

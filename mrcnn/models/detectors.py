@@ -16,12 +16,19 @@ from mrcnn.models.rcnn import RCNN
 from mrcnn.models.retinanet import RetinaNet
 from mrcnn.models.ssd import SSD
 from mrcnn.models.unet import UNet
+from mrcnn.models.yolo_v1 import YOLOv1
+from mrcnn.models.yolo_v2 import YOLOv2
+from mrcnn.models.yolo_v3 import YOLOv3
 from mrcnn.settings import CONFIG, Config
 from mrcnn.weights.convert import h5_file
 
 # DETECTOR -> its class. What each may find is in `mrcnn.settings.checks.DETECTORS`.
 DETECTORS: dict[str, type[Detector]] = {
-    cls.name: cls for cls in (MaskRCNN, FasterRCNN, CascadeRCNN, FastRCNN, RCNN, RetinaNet, FCOS, SSD, FCN, UNet)
+    cls.name: cls
+    for cls in (
+        *(MaskRCNN, FasterRCNN, CascadeRCNN, FastRCNN, RCNN, RetinaNet, FCOS, SSD, YOLOv1, YOLOv2, YOLOv3),
+        *(FCN, UNet),
+    )
 }
 
 

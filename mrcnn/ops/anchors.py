@@ -81,11 +81,70 @@ def default_boxes(
         sides = [(scale, scale), (np.sqrt(scale * larger),) * 2]
         for root in np.sqrt(more):
             sides += [(scale / root, scale * root), (scale * root, scale / root)]
-        half = np.minimum(sides, 1) * size / 2
-        rows, columns = ((np.arange(n) + 0.5) * stride for n in shape)
-        centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[:, :, None]
-        found.append(np.concatenate([centres - half, centres + half], axis=-1).reshape(-1, 4))
+        found.append(_centred(shape, stride, np.minimum(sides, 1) * size))
     return np.concatenate(found)
+
+
+def _centred(shape, stride, sides):
+    """Boxes of `sides` [n, 2] (height, width) at the middle of every cell, [rows * columns * n, 4]."""
+    half, (rows, columns) = np.asarray(sides) / 2, ((np.arange(n) + 0.5) * stride for n in shape)
+    centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[:, :, None]
+    return np.concatenate([centres - half, centres + half], axis=-1).reshape(-1, 4)
+
+
+def cell_anchors(
+    feature_shapes: Iterable[Iterable[int]],
+    feature_strides: Iterable[float],
+    sizes: Iterable[ArrayLike],
+) -> np.ndarray:
+    """The anchors of YOLO (Redmon and Farhadi 2017, section 2), at the middle of every cell of every map.
+
+    Args:
+        feature_shapes, feature_strides: as of `default_boxes`.
+        sizes: of each map [n, 2], (width, height) in pixels.
+
+    Returns:
+        [A, 4] float64 pixel boxes (y1, x1, y2, x2), maps behind each other, in a map row by row.
+    """
+    levels = zip(feature_shapes, feature_strides, sizes, strict=True)
+    return np.concatenate([_centred(shape, stride, np.asarray(size, float)[:, ::-1]) for shape, stride, size in levels])
+
+
+def cluster_sizes(sizes: ArrayLike, count: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Sizes of boxes that stand for many, by k-means with 1 - IoU as distance, all boxes at one place (Redmon and
+    Farhadi 2017, section 2).
+
+    Args:
+        sizes: [n, 2] (width, height), above 0.
+        count: clusters; fewer come back where fewer boxes differ.
+        rng: chooses the first centres, far from each other (Arthur and Vassilvitskii 2007).
+
+    Returns:
+        [count, 2] by area, and the mean IoU of the boxes with the nearest of them.
+    """
+    sizes = np.asarray(sizes, float).reshape(-1, 2)
+    centres = sizes[[rng.integers(len(sizes))]]
+    while len(centres) < count:
+        distance = (1 - size_ious(sizes, centres).max(axis=1)).clip(0) ** 2
+        if distance.sum() <= 1e-9:
+            break
+        centres = np.concatenate([centres, sizes[[rng.choice(len(sizes), p=distance / distance.sum())]]])
+    nearest = None
+    for _ in range(300):
+        found = size_ious(sizes, centres).argmax(axis=1)
+        if nearest is not None and (found == nearest).all():
+            break
+        nearest = found
+        own = [sizes[nearest == i] for i in range(len(centres))]
+        centres = np.array([x.mean(axis=0) if len(x) else old for x, old in zip(own, centres, strict=True)])
+    centres = centres[np.argsort(centres.prod(axis=1), kind="stable")]
+    return centres, float(size_ious(sizes, centres).max(axis=1).mean())
+
+
+def size_ious(sizes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU [n, m] of boxes of `sizes` [n, 2] and of `others` [m, 2], all at one place."""
+    shared = np.minimum(sizes[:, None], others).prod(axis=2)
+    return shared / (sizes.prod(axis=1)[:, None] + others.prod(axis=1) - shared)
 
 
 def count_anchors(

@@ -69,6 +69,11 @@ def overlaps(boxes1: Tensor, boxes2: Tensor, over: Literal["union", "first"] = "
     return intersection / xp.where(total > 0, total, 1)  # where it is not, nothing intersects
 
 
+def pair_overlaps(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """IoU [...] of pairs of boxes [..., 4]."""
+    return overlaps(boxes1[..., None, :], boxes2[..., None, :])[..., 0, 0]
+
+
 def giou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Generalised IoU [...] of pairs of boxes [..., 4] (Rezatofighi et al. 2019), -1..1: the IoU less the share of the
     smallest box around both that neither covers."""
@@ -101,10 +106,10 @@ def _side(xp, length):
     return xp.where(length > 0, length, 1e-6)
 
 
-def decode(boxes: Tensor, deltas: Tensor) -> Tensor:
+def decode(boxes: Tensor, deltas: Tensor, limit: float = MAX_LOG_SCALE) -> Tensor:
     """Apply deltas (dy, dx, log dh, log dw) to boxes, both [..., 4]; the inverse of `encode`.
 
-    The logarithms are limited to log(1000 / 16) so that no delta overflows.
+    The logarithms are limited to log(1000 / 16), or `limit`, so that no delta overflows.
     """
     xp = namespace(boxes, deltas)
     y1, x1, y2, x2 = _split(boxes)
@@ -112,10 +117,30 @@ def decode(boxes: Tensor, deltas: Tensor) -> Tensor:
     height, width = y2 - y1, x2 - x1
     centre_y = y1 + 0.5 * height + dy * height
     centre_x = x1 + 0.5 * width + dx * width
-    height = height * xp.exp(xp.minimum(dh, MAX_LOG_SCALE))
-    width = width * xp.exp(xp.minimum(dw, MAX_LOG_SCALE))
+    height = height * xp.exp(xp.minimum(dh, limit))
+    width = width * xp.exp(xp.minimum(dw, limit))
     y1, x1 = centre_y - 0.5 * height, centre_x - 0.5 * width
     return xp.stack([y1, x1, y1 + height, x1 + width], axis=-1)
+
+
+def encode_in_cell(boxes: Tensor, targets: Tensor, cells: Tensor) -> Tensor:
+    """Where the centres of `targets` lie in the cells about the centres of `boxes`, and how large they are: (y, x,
+    log h, log w), the first two 0..1 in the cell, the others against the sides of `boxes` (Redmon and Farhadi 2017,
+    section 2).
+
+    Args:
+        boxes, targets: [..., 4] with positive sides.
+        cells: [..., 2] sides of the cells, (height, width) over those of `boxes`.
+    """
+    xp = namespace(boxes, targets)
+    deltas = encode(boxes, targets)
+    return xp.concatenate([deltas[..., :2] / cells + 0.5, deltas[..., 2:]], axis=-1)
+
+
+def in_cell_to_deltas(numbers: Tensor, cells: Tensor) -> Tensor:
+    """The deltas [..., 4] that `decode` takes, of numbers (y, x, log h, log w) as of `encode_in_cell`."""
+    xp = namespace(numbers, cells)
+    return xp.concatenate([(numbers[..., :2] - 0.5) * cells, numbers[..., 2:]], axis=-1)
 
 
 def encode_sides(boxes: Tensor, targets: Tensor) -> Tensor:

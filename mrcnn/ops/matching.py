@@ -2,12 +2,13 @@
 
 One rule for the RPN (0.3 and 0.7, forced), RetinaNet (0.4 and 0.5, forced), SSD (0.5 and 0.5, forced) and the stages of
 a cascade (0.5 and 0.5, 0.6 and 0.6, ...), in two forms: `match` for arrays and tensors, `match_anchors` for hundreds of
-thousands of anchors. FCOS has no anchors, and another rule: `match_points`.
+thousands of anchors. FCOS has no anchors, and another rule: `match_points`; YOLO looks at centres: `match_cells`.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mrcnn.ops.anchors import size_ious
 from mrcnn.ops.boxes import Tensor, area, intersections, namespace, overlaps
 
 # A candidate with this share of its own area inside a crowd is neither object nor background (Detectron's
@@ -186,5 +187,42 @@ def match_points(
         labels[fits], best[fits], smallest[fits] = 1, i, size
     for i in np.flatnonzero(class_ids < 0):
         inside = overlaps(places, gt_boxes[i : i + 1], over="first")[:, 0] >= crowd_overlap
+        labels[inside & (labels < 0)] = 0
+    return labels, best
+
+
+def match_cells(
+    anchors: np.ndarray,
+    cells: np.ndarray,
+    class_ids: np.ndarray,
+    gt_boxes: np.ndarray,
+    crowd_overlap: float = CROWD_OVERLAP,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match anchors by cells (Redmon et al. 2016, section 2; Redmon and Farhadi 2018, section 2.1): of the anchors in
+    whose cell the centre of an instance lies, those are positive whose shape is most like the instance's: whose IoU
+    with it were highest if their centres were one. Of several such instances the smallest counts.
+
+    Args:
+        anchors, cells: [A, 4] each, cells without a gap between them on each map.
+        class_ids: [G] int; above 0 instances, below 0 crowds.
+        gt_boxes: [G, 4] in the anchors' unit.
+        crowd_overlap: share of an anchor's area inside a crowd from which on it lies in it.
+
+    Returns:
+        labels [A] int8, 1 positive, -1 negative, 0 in a crowd; and the index [A] int64 into G of the instance.
+    """
+    gt_boxes = np.asarray(gt_boxes, "float64").reshape(-1, 4)
+    sides = anchors[:, 2:] - anchors[:, :2]
+    smallest, best = np.full(len(anchors), np.inf), np.zeros(len(anchors), int)
+    labels = np.full(len(anchors), -1, "int8")
+    for i in np.flatnonzero(class_ids > 0):
+        centre, size = (gt_boxes[i, :2] + gt_boxes[i, 2:]) / 2, gt_boxes[i, 2:] - gt_boxes[i, :2]
+        rows = np.flatnonzero(((cells[:, :2] <= centre) & (centre < cells[:, 2:])).all(axis=1))
+        iou = size_ious(sides[rows], size[None])[:, 0]
+        rows = rows[iou * ROUNDING >= iou.max(initial=0)]
+        rows = rows[size.prod() < smallest[rows]]
+        labels[rows], best[rows], smallest[rows] = 1, i, size.prod()
+    for i in np.flatnonzero(class_ids < 0):
+        inside = overlaps(anchors, gt_boxes[i : i + 1], over="first")[:, 0] >= crowd_overlap
         labels[inside & (labels < 0)] = 0
     return labels, best

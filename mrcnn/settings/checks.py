@@ -38,7 +38,7 @@ LOSSES = (
 # Those of other detectors, which LOSS_WEIGHTS may have too.
 MORE_LOSSES = (
     *(f"mrcnn_{stage}_{kind}_loss" for stage in (2, 3) for kind in ("class", "bbox")),
-    *(f"dense_{kind}_loss" for kind in ("class", "bbox", "centerness")),
+    *(f"dense_{kind}_loss" for kind in ("class", "bbox", "centerness", "object")),
     *("semantic_loss", "semantic_aux_loss"),
 )
 
@@ -54,11 +54,18 @@ DETECTORS = {
     "ssd": ("bbox",),
     "fcn": ("bbox", "segm", "semantic"),
     "unet": ("bbox", "segm", "semantic"),
+    "yolo_v1": ("bbox",),
+    "yolo_v2": ("bbox",),
+    "yolo_v3": ("bbox",),
 }
 
-# Those of one stage on a pyramid, and all of one stage.
+# Those of one stage on a pyramid, with anchors in cells, and all of one stage.
 PYRAMIDS = ("retinanet", "fcos")
-ONE_STAGE = (*PYRAMIDS, "ssd")
+CELLS = ("yolo_v2", "yolo_v3")
+ONE_STAGE = (*PYRAMIDS, "ssd", "yolo_v1", *CELLS)
+
+# Those that take images of one size, and need not pad them.
+ONE_SIZE = ("ssd", "yolo_v1")
 
 # Those of them that look at boxes which come with the images.
 PROPOSALS_GIVEN = ("fast_rcnn", "rcnn")
@@ -113,6 +120,12 @@ def _is_scales(x):
     """Numbers, or as many for each entry."""
     several = is_sequence_of(is_sequence_of(is_number))(x) and len({len(level) for level in x}) == 1
     return several or is_sequence_of(is_number)(x)
+
+
+def _is_sizes(x):
+    """Pairs for each level, of equal number."""
+    pairs = is_sequence_of(is_sequence_of(is_sequence_of(is_number, 2)))
+    return pairs(x) and len({len(level) for level in x}) == 1 and len(x[0]) > 0
 
 
 _name = Kind(
@@ -234,6 +247,14 @@ SETTINGS: dict[str, Kind | Choice] = {
     "BORDER_WEIGHT": _number(at_least(0)),
     "BORDER_SIGMA": _number(ABOVE_0),
     "COMPONENT_AREA": _whole(1),
+    "YOLO_ANCHORS": Kind(
+        "for each map of BACKBONE_STRIDES equally many pairs of numbers, (width, height)", _is_sizes, ABOVE_0
+    ),
+    "YOLO_IGNORE": _number(SHARE),
+    "YOLO_BOXES": _whole(1, MOST_CELLS),
+    "YOLO_DENSE": _whole(0, MOST_WIDE),
+    "YOLO_NO_OBJECT": _number(at_least(0)),
+    "DARKNET": _or_none(Kind("the text of a .cfg file of Darknet", is_text)),
     "MAX_GT_INSTANCES": _whole(1, MOST_INSTANCES),
     "RPN_BBOX_STD_DEV": _array(4, ABOVE_0),
     "BBOX_STD_DEV": _array(4, ABOVE_0),

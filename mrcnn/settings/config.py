@@ -32,8 +32,9 @@ class Config(Settings):
     NAME: str | None = None
 
     # What is built, trained and run: "mask_rcnn"; "cascade_rcnn", also with masks; "faster_rcnn", "fast_rcnn",
-    # "rcnn", "retinanet", "fcos" and "ssd", which find boxes alone; "fcn" and "unet", which give every pixel a class.
-    # In mrcnn/models is a file for each; mrcnn.settings.detectors.practice has what one has by its paper.
+    # "rcnn", "retinanet", "fcos", "ssd", "yolo_v1", "yolo_v2" and "yolo_v3", which find boxes alone; "fcn" and "unet",
+    # which give every pixel a class. In mrcnn/models is a file for each; mrcnn.settings.detectors.practice has what one
+    # has by its paper.
     DETECTOR = "mask_rcnn"
 
     # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
@@ -50,7 +51,8 @@ class Config(Settings):
     VALIDATION_STEPS: int | None = 50
 
     # "resnet50", "resnet101"; "resnet18", "resnet34" (basic blocks, light enough for a CPU); "resnext50_32x4d",
-    # "resnext101_32x8d"; the name of a network in keras.applications, as "MobileNetV2"; or a callable
+    # "resnext101_32x8d"; "vgg16"; "darknet19", "darknet53", and "darknet_tiny" for a CPU; the name of a network in
+    # keras.applications, as "MobileNetV2"; or a callable
     # backbone(input_image, stage5=True, train_bn=...) -> [C1, C2, C3, C4, C5].
     BACKBONE: str | Callable[..., Any] = "resnet101"
 
@@ -301,6 +303,25 @@ class Config(Settings):
     BORDER_WEIGHT = 0.0
     BORDER_SIGMA = 5.0
     COMPONENT_AREA = 10
+
+    # YOLO v2 and v3: (width, height) in pixels of the anchors of each map of BACKBONE_STRIDES; the sizes of a data set
+    # are found by `samples/coco.py anchors`. These are v3's for COCO at 416 pixels. And the IoU with an object above
+    # which a box that need not find it may do so.
+    YOLO_ANCHORS: Sequence[Sequence[Sequence[float]]] = (
+        ((10, 13), (16, 30), (33, 23)),
+        ((30, 61), (62, 45), (59, 119)),
+        ((116, 90), (156, 198), (373, 326)),
+    )
+    YOLO_IGNORE = 0.5
+
+    # YOLO v1: boxes of a cell, outputs of the dense layer before what the cells say (0 for none, so that a cell sees
+    # its surroundings alone), and the weight of boxes without an object in the loss of the confidences.
+    YOLO_BOXES = 2
+    YOLO_DENSE = 4096
+    YOLO_NO_OBJECT = 0.5
+
+    # YOLO v2 and v3: the text of a .cfg file of Darknet, whose network takes the place of backbone and maps.
+    DARKNET: str | None = None
 
     # Ground-truth instances used per image; a random choice of them where there are more.
     MAX_GT_INSTANCES = 100

@@ -61,6 +61,49 @@ def ssd_settings(side: int) -> dict[str, Any]:
     }
 
 
+# The side of the images that YOLO's authors found anchors for on COCO, and those of v2, in cells of 32 pixels; v3's are
+# the default of YOLO_ANCHORS.
+YOLO_SIDE = 416
+V2_CELLS = ((0.57273, 0.677385), (1.87446, 2.06253), (3.33843, 5.47434), (7.88282, 3.52778), (9.77052, 9.16828))
+
+
+def _small(settings):
+    """Whether objects may be smaller than 32 pixels: maps of finer strides then, as with `_strides`."""
+    return np.min(settings["RPN_ANCHOR_SCALES"]) < 32
+
+
+def _yolo(strides, **more):
+    # The scales are not used; there is one for each map.
+    return {**_DENSE, "BACKBONE_STRIDES": strides, "RPN_ANCHOR_SCALES": strides, **more}
+
+
+def _yolo_v1(settings):
+    """7 x 7 cells in images of 448 pixels (Redmon et al. 2016, section 2). In small images cells are of 16 pixels,
+    without the dense layer, which learns too little from few images."""
+    small = _small(settings)
+    return _yolo([16 if small else 64], IMAGE_RESIZE_MODE="stretch", YOLO_DENSE=0 if small else 4096)
+
+
+def _grown(anchors, settings):
+    """Anchors of each map, larger or smaller with the images."""
+    side = settings["IMAGE_MAX_DIM"] or YOLO_SIDE
+    return (np.asarray(anchors) * side / YOLO_SIDE).round(1).tolist()
+
+
+def _yolo_v2(settings):
+    anchors = _grown([32 * np.array(V2_CELLS)], settings)
+    return _yolo([8 if _small(settings) else 32], YOLO_ANCHORS=anchors, YOLO_IGNORE=0.6)
+
+
+def _yolo_v3(settings):
+    """In small images from stride 4 on, where what is small still has a shape, and twice as wide: the backbones that go
+    with such images are narrow."""
+    anchors, small = _grown(Config.YOLO_ANCHORS, settings), _small(settings)
+    width = settings["TOP_DOWN_PYRAMID_SIZE"] * (2 if small else 1)
+    strides = [4, 8, 16] if small else [8, 16, 32]
+    return _yolo(strides, YOLO_ANCHORS=anchors, TOP_DOWN_PYRAMID_SIZE=width)
+
+
 def _fast_rcnn(settings):
     """About 2000 proposals, of which the best do not come first (Girshick 2015, section 5.5); in small images fewer."""
     regions = min(2000, 2 * (settings["IMAGE_MAX_DIM"] or 1024))
@@ -112,6 +155,9 @@ PRACTICE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "fcn": _fcn,
     "unet": _unet,
     "ssd": lambda settings: ssd_settings(int(settings["IMAGE_MAX_DIM"] or 300)),
+    "yolo_v1": _yolo_v1,
+    "yolo_v2": _yolo_v2,
+    "yolo_v3": _yolo_v3,
 }
 
 

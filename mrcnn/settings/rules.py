@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.settings.checks import MAP_STRIDES, ONE_STAGE, PYRAMIDS, SETTINGS
+from mrcnn.ops.darknet import read_cfg
+from mrcnn.settings.checks import CELLS, MAP_STRIDES, ONE_SIZE, ONE_STAGE, PYRAMIDS, SETTINGS
 from mrcnn.settings.kinds import short
 
 # Each yields a sentence for what is wrong. They see values of the right type alone.
@@ -26,9 +27,11 @@ def _sides(c):
     side = getattr(c, name)
     if c.DETECTOR == "ssd" and c.IMAGE_RESIZE_MODE == "stretch" and side:
         return
-    if not side or side % 64:
-        near = 64 * max(1, math.ceil((side or 64) / 64))
-        yield f"{name} is {side}; it must be a multiple of 64 in mode {c.IMAGE_RESIZE_MODE!r}, for instance {near}."
+    cells = c.DETECTOR in CELLS and name == "IMAGE_MAX_DIM"
+    step = int(max(32, *c.BACKBONE_STRIDES)) if cells else 64
+    if not side or side % step:
+        near = step * max(1, math.ceil((side or step) / step))
+        yield f"{name} is {side}; it must be a multiple of {step} in mode {c.IMAGE_RESIZE_MODE!r}, for instance {near}."
 
 
 def _levels(c):
@@ -38,10 +41,11 @@ def _levels(c):
             f"RPN_ANCHOR_SCALES has {scales} values for {levels} pyramid levels; give one scale for each entry of "
             "BACKBONE_STRIDES."
         )
-    if levels == 1 and c.BACKBONE_STRIDES[0] not in MAP_STRIDES:
+    known = (*MAP_STRIDES, 64) if c.DETECTOR == "yolo_v1" else MAP_STRIDES
+    if levels == 1 and c.BACKBONE_STRIDES[0] not in known and not c.DARKNET:
         yield (
             f"BACKBONE_STRIDES is {list(c.BACKBONE_STRIDES)}; a backbone's single map has a stride of "
-            f"{', '.join(map(str, MAP_STRIDES))}."
+            f"{', '.join(map(str, known))}."
         )
     if sorted(c.BACKBONE_STRIDES) != list(c.BACKBONE_STRIDES):
         yield f"BACKBONE_STRIDES is {short(c.BACKBONE_STRIDES)}; they go from the finest map to the coarsest."
@@ -80,10 +84,11 @@ def _cells(c):
 
 def _ssd(c):
     levels = len(c.BACKBONE_STRIDES)
+    if c.DETECTOR in ONE_SIZE and c.IMAGE_RESIZE_MODE not in ("square", "stretch"):
+        system = "SSD" if c.DETECTOR == "ssd" else c.DETECTOR
+        yield f"IMAGE_RESIZE_MODE is {c.IMAGE_RESIZE_MODE!r}; {system} takes images of one size: stretch or square."
     if c.DETECTOR != "ssd":
         return
-    if c.IMAGE_RESIZE_MODE not in ("square", "stretch"):
-        yield f"IMAGE_RESIZE_MODE is {c.IMAGE_RESIZE_MODE!r}; SSD takes images of one size: stretch or square."
     for name, wanted in (("SSD_SCALES", levels + 1), ("SSD_RATIOS", levels)):
         if len(getattr(c, name)) != wanted:
             yield f"{name} has {len(getattr(c, name))} entries; the {levels} maps of BACKBONE_STRIDES need {wanted}."
@@ -93,6 +98,43 @@ def _fcn(c):
     ours = isinstance(c.BACKBONE, str) and c.BACKBONE.startswith("res")
     if c.DETECTOR == "fcn" and c.FCN_HEAD == "dilated" and not ours:
         yield f"BACKBONE is {short(c.BACKBONE)}; FCN_HEAD 'dilated' needs a ResNet, for instance 'resnet50'."
+
+
+def _yolo(c):
+    strides = [float(x) for x in c.BACKBONE_STRIDES]
+    if c.DETECTOR in ("yolo_v1", "yolo_v2") and len(strides) != 1 and not c.DARKNET:
+        yield f"BACKBONE_STRIDES is {short(c.BACKBONE_STRIDES)}; {c.DETECTOR} has one map, for instance of stride [32]."
+    if c.DETECTOR not in CELLS:
+        return
+    if c.DETECTOR == "yolo_v2" and strides[0] == MAP_STRIDES[0] and not c.DARKNET:
+        yield f"BACKBONE_STRIDES is {short(c.BACKBONE_STRIDES)}; yolo_v2 needs a finer map beside it: 8, 16 or 32."
+    if c.DETECTOR == "yolo_v3" and not c.DARKNET:
+        first = MAP_STRIDES.index(strides[0]) if strides[0] in MAP_STRIDES else 0
+        if tuple(strides) != MAP_STRIDES[first : first + len(strides)]:
+            known = ", ".join(map(str, MAP_STRIDES))
+            yield f"BACKBONE_STRIDES is {short(c.BACKBONE_STRIDES)}; yolo_v3 has some of {known} in their order."
+    if len(c.YOLO_ANCHORS) != len(strides):
+        yield (
+            f"YOLO_ANCHORS has {len(c.YOLO_ANCHORS)} entries; give one, of several (width, height), for each of the "
+            f"{len(strides)} maps of BACKBONE_STRIDES."
+        )
+
+
+def _darknet(c):
+    if not c.DARKNET:
+        return
+    try:
+        network = read_cfg(c.DARKNET)
+    except ValueError as error:
+        yield f"DARKNET cannot be used: {error}"
+        return
+    heads = [network.layers[i] for i in network.heads]
+    if f"yolo_v{network.version}" != c.DETECTOR:
+        yield f"DARKNET is a network of yolo_v{network.version}; DETECTOR is {c.DETECTOR}."
+    elif list(c.BACKBONE_STRIDES) != [x.stride for x in heads] or any(
+        len(sizes) != len(x.anchors) for sizes, x in zip(c.YOLO_ANCHORS, heads, strict=False)
+    ):
+        yield "BACKBONE_STRIDES and YOLO_ANCHORS are not of the maps of DARKNET."
 
 
 def _crops(c):
@@ -151,7 +193,10 @@ def _keypoints(c):
         )
 
 
-RULES = (_sides, _levels, _dense_levels, _cells, _ssd, _fcn, _crops, _channels, _mask_shape, _positives, _keypoints)
+RULES = (
+    *(_sides, _levels, _dense_levels, _cells, _ssd, _yolo, _darknet, _fcn, _crops, _channels),
+    *(_mask_shape, _positives, _keypoints),
+)
 
 
 def problems(config: Any, model: bool = True) -> Iterator[str]:

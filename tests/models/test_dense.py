@@ -1,4 +1,4 @@
-"""RetinaNet, FCOS and SSD: their targets, the way from what a head says to detections; test_detectors.py runs them."""
+"""RetinaNet, FCOS, SSD and YOLO: their targets, from what a head says to detections; test_detectors.py runs them."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ from kites import KiteConfig, Kites
 from whole import whole
 
 from mrcnn.models.detectors import build_detector
+from mrcnn.ops import boxes
 from mrcnn.settings.detectors import practice
 
-NAMES = ["retinanet", "fcos", "ssd"]
+NAMES = ["retinanet", "fcos", "ssd", "yolo_v1", "yolo_v2", "yolo_v3"]
 
 
 def config_of(name, **changes):
@@ -32,6 +33,37 @@ def test_a_batch_has_what_the_graph_wants(name, tmp_path):
     assert {tuple(x) for x in found[0][class_ids[0] == 1]} == {tuple(x) for x in kites}  # every one is learnt
 
 
+def deltas(config, anchors, targets):
+    return boxes.encode(anchors, targets) / config.BBOX_STD_DEV
+
+
+def roots(config, anchors, targets):
+    centres = boxes.encode_in_cell(anchors, targets, np.ones(2))[..., :2]
+    return np.concatenate([centres, np.sqrt(targets[..., 2:] - targets[..., :2])], axis=-1)
+
+
+def places(config):
+    """Anchors of each of YOLO's maps."""
+    return [64**2 // stride**2 * len(config.YOLO_ANCHORS[0]) for stride in config.BACKBONE_STRIDES]
+
+
+def in_cells(config, anchors, targets):
+    """With y and x before the sigmoid."""
+    cells = np.repeat(np.array(config.BACKBONE_STRIDES) / 64, places(config))[:, None]
+    numbers = boxes.encode_in_cell(anchors, targets, cells / (anchors[..., 2:] - anchors[..., :2]))
+    share = np.clip(numbers[..., :2], 1e-4, 1 - 1e-4)
+    return np.concatenate([np.log(share / (1 - share)), numbers[..., 2:]], axis=-1)
+
+
+# What a head should say of boxes.
+ENCODED = {
+    **dict.fromkeys(("retinanet", "ssd"), deltas),
+    "fcos": lambda config, anchors, targets: boxes.encode_sides(anchors, targets),
+    "yolo_v1": roots,
+    **dict.fromkeys(("yolo_v2", "yolo_v3"), in_cells),
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_head_should_say_is_detected(name, tmp_path):
     """Its targets in the place of what it says lead through scores and decoding to the ground truth."""
@@ -39,28 +71,28 @@ def test_what_the_head_should_say_is_detected(name, tmp_path):
 
     from mrcnn.data.batches import DataGenerator
     from mrcnn.models import dense_parts
-    from mrcnn.ops import boxes
 
     model = build_detector("training", config_of(name, DETECTION_MAX_INSTANCES=6), tmp_path)
     config = model.config
     (batch,) = DataGenerator(Kites(), config, encoders=model.encoders(config), shuffle=False)[0]
     anchors, class_ids, pixels = (batch[f"input_{x}"] for x in ("anchors", "dense_class_ids", "dense_boxes"))
     targets = boxes.normalize(np.where(class_ids[..., None] > 0, pixels, anchors * 64), (64, 64), "edges")
-    numbers = (
-        boxes.encode_sides(anchors, targets) if name == "fcos" else boxes.encode(anchors, targets) / config.BBOX_STD_DEV
-    )
+    numbers = ENCODED[name](config, anchors, targets)
     one_hot = np.eye(2)[np.maximum(class_ids, 0)][..., 0 if name == "ssd" else 1 :]
     said = {
         "dense_class_logits": 20 * one_hot - 10,
         "dense_bbox": numbers,
+        "dense_classes": one_hot,
         "dense_centerness": np.full((2, len(anchors[0]), 1), 10),
+        "dense_object": np.where(class_ids > 0, 10, -10 if name != "yolo_v1" else 0)[..., None],
     }
-    said = {key: [ops.convert_to_tensor(x.astype("float32"))] for key, x in said.items()}
+    ends = np.cumsum(places(config))[:-1] if name == "yolo_v3" else []
+    said = {key: [ops.convert_to_tensor(x.astype("float32")) for x in np.split(x, ends, 1)] for key, x in said.items()}
     pick = dense_parts.detection_layer(config, model.limit, model.coding)
     rows = whole(pick)(
         [
             model.scores(said),
-            said["dense_bbox"],
+            model.numbers(config, said),
             *(ops.convert_to_tensor(x) for x in (anchors, batch["input_image_meta"])),
         ]
     )
@@ -87,6 +119,21 @@ def test_settings_that_cannot_be():
         config_of("ssd", IMAGE_RESIZE_MODE="rect")
     with pytest.raises(ValueError, match="SSD_SCALES has 3 entries; the 5 maps of BACKBONE_STRIDES need 6"):
         config_of("ssd", SSD_SCALES=[0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match="yolo_v1 takes images of one size"):
+        config_of("yolo_v1", IMAGE_RESIZE_MODE="rect")
+    for name, strides, words in (
+        ("yolo_v1", [8, 16], r"\[8, 16\]; yolo_v1 has one map"),
+        ("yolo_v2", [4], "yolo_v2 needs a finer map beside it"),
+        ("yolo_v3", [8, 32], "yolo_v3 has some of 4, 8, 16, 32 in their order"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            config_of(name, BACKBONE_STRIDES=strides, RPN_ANCHOR_SCALES=strides)
+    with pytest.raises(ValueError, match="YOLO_ANCHORS has 1 entries; give one, .* for each of the 3 maps"):
+        config_of("yolo_v3", YOLO_ANCHORS=[[[3, 4]]])
+    with pytest.raises(ValueError, match="equally many pairs of numbers"):
+        config_of("yolo_v3", YOLO_ANCHORS=[[[3, 4]], [[3, 4], [5, 6]], [[3, 4]]])
+    with pytest.raises(ValueError, match="DARKNET cannot be used: it does not begin with"):
+        config_of("yolo_v3", DARKNET="[yolo]")
     with pytest.raises(ValueError, match="DENSE_IOU is .* the lower one first"):
         config.update(DENSE_IOU=(0.5, 0.4))
 

@@ -82,3 +82,22 @@ def test_default_boxes_by_hand():
     result = anchors.default_boxes((100, 200), [(1, 1)], [60], [0.2, 0.8, 9], [[4]])
     centre, halves = np.array([30, 30]), np.array([[10, 20], [20, 40], [5, 40], [20, 10]])
     np.testing.assert_allclose(result, np.concatenate([centre - halves, centre + halves], axis=-1))
+
+
+def test_anchors_of_cells_by_hand():
+    found = anchors.cell_anchors([(1, 2), (1, 1)], [8, 16], [[(2, 4), (6, 6)], [(10, 20), (1, 1)]])
+    expected = [
+        [2, 3, 6, 5], [1, 1, 7, 7], [2, 11, 6, 13], [1, 9, 7, 15], [-2, 3, 18, 13], [7.5, 7.5, 8.5, 8.5],
+    ]  # fmt: skip
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_clusters_of_sizes():
+    rng = np.random.default_rng(0)
+    middles = np.array([(10, 30), (50, 20), (80, 90)])
+    sizes = (middles[rng.integers(0, 3, 300)] * rng.uniform(0.95, 1.05, (300, 2))).round(2)
+    centres, iou = anchors.cluster_sizes(sizes, 3, rng)
+    np.testing.assert_allclose(centres, middles, rtol=0.02)
+    assert iou == pytest.approx(anchors.size_ious(sizes, centres).max(axis=1).mean()) and iou > 0.92
+    assert anchors.size_ious(np.array([[10.0, 20]]), np.array([[20.0, 10]])) == pytest.approx(1 / 3)
+    assert len(anchors.cluster_sizes([(4, 4)] * 7, 3, rng)[0]) == 1

@@ -6,8 +6,8 @@ from keras import ops
 from whole import whole
 
 from mrcnn.ops import matching
-from mrcnn.ops.anchors import backbone_shapes, generate_pyramid_anchors
-from mrcnn.ops.matching import AnchorBlocks, match, match_anchors, match_points
+from mrcnn.ops.anchors import backbone_shapes, cell_anchors, generate_pyramid_anchors
+from mrcnn.ops.matching import AnchorBlocks, match, match_anchors, match_cells, match_points
 
 # Of the ten columns of the instance these candidates have 10, 8, 5, 4 and none.
 CANDIDATES = np.array([[0, left, 10, left + 10] for left in (0, 2, 5, 6, 30)], "float32")
@@ -225,3 +225,24 @@ def test_places_in_a_crowd_are_neither():
     assert labels.tolist() == [1, 0, -1]
     labels, best = match_points(places(8, (40, 40)), 1.5, np.array([[0, 64.0]]), np.zeros(0, int), np.zeros((0, 4)))
     assert labels.tolist() == [-1] and best.tolist() == [0]
+
+
+def test_cells_by_hand():
+    """Two anchors a cell on a map of stride 32 and one on a map of stride 64, in an image of 64 x 64."""
+    anchors = cell_anchors([(2, 2), (1, 1)], [32, 64], [[(10, 10), (20, 40)], [(60, 60)]])
+    cells = cell_anchors([(2, 2), (1, 1)], [32, 64], [[(32, 32)] * 2, [(64, 64)]])
+    gt = np.array([[0, 40, 12, 52.0], [30, 0, 62, 16], [0, 0, 64, 64], [2, 2, 10, 10], [0, 30, 64, 64]])
+    labels, best = match_cells(anchors, cells, np.array([1, 2, 1, 1, -1]), gt)
+    # (6, 46) is in the cell of row 0, column 1; (46, 8) in that of row 1, column 0; what is tall has the tall anchor.
+    wanted = {2: 0, 4 + 1: 1, 8: 2, 0: 3}
+    assert np.flatnonzero(labels == 1).tolist() == sorted(wanted) and all(best[i] == k for i, k in wanted.items())
+    assert np.flatnonzero(labels == 0).tolist() == [3, 6, 7]  # in the crowd
+
+
+def test_of_two_instances_in_a_cell_the_smaller_counts():
+    cells = cell_anchors([(2, 2)], [32], [[(32, 32)] * 2])
+    for order in ([0, 1], [1, 0]):
+        gt = np.array([[0, 0, 40, 20.0], [2, 2, 12, 12]])[order]
+        labels, best = match_cells(cells, cells, np.array([1, 1]), gt)
+        assert labels.tolist() == [1, 1, -1, -1, -1, -1, -1, -1] and best[0] == best[1] == order.index(1)
+    assert (match_cells(cells, cells, np.zeros(0), np.zeros((0, 4)))[0] == -1).all()

@@ -102,6 +102,7 @@ evaluate --image a.png                  | --image goes with detect
 detect --augment flip                   | --augment goes with train
 validate --model none                   | --model goes with train or evaluate or detect
 validate --config NAME=x                | --config goes with
+evaluate --count 3                      | --count goes with anchors
 train --output a.json                   | --output goes with evaluate or detect
 train --patience 2                      | --patience counts the evaluations of --eval-every
 train --limit 2                         | --limit is of the images that --eval-every evaluates

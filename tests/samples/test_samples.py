@@ -157,7 +157,7 @@ def test_validate_lists_a_file_that_cannot_be_used(capsys, folder, tmp_path):
     assert "annotation file that cannot be used: 1. Mend or replace the file." in out and "nothing wrong" in out
 
 
-@pytest.mark.parametrize("name, loss", [("faster_rcnn", "rpn_class_loss"), ("retinanet", "dense_class_loss")])
+@pytest.mark.parametrize("name, loss", [("faster_rcnn", "rpn_class_loss"), ("yolo_v2", "dense_object_loss")])
 def test_another_detector_is_remembered(name, loss, capsys, default, tmp_path):
     common = ["--logs", tmp_path / "logs"]
     train = ["train", "--detector", name, "--steps", "1", "--epochs", "1"]
@@ -216,6 +216,18 @@ def test_validate(capsys, folder, tmp_path):
     words = ["train", "--dataset", broken, "--model", "none", "--epochs", "1", "--logs", tmp_path, *small]
     code, out, _ = run(capsys, *words)
     assert code == 0 and f"\n    {lost}\n" in out and "Training goes on without what is left out." in out
+
+
+def test_anchors(capsys, folder, default):
+    code, out, _ = run(capsys, "anchors", "--dataset", folder, "--count", "3", "--config", "IMAGE_MAX_DIM=128")
+    assert code == 0 and "3 sizes by k-means on IoU, in pixels at IMAGE_MAX_DIM = 128:" in out
+    sizes = re.search(r"'YOLO_ANCHORS=(\[\[\[.*\]\]\])'", out)[1]
+    args = coco.parse_arguments(["train", "--detector", "yolo_v3", "--config", f"YOLO_ANCHORS={sizes}"])
+    args.model, args.image_only = "none", False
+    made = coco.make_config(args, 6).YOLO_ANCHORS
+    assert np.shape(made) == (3, 1, 2) and 0 < made[0][0][0] * made[0][0][1] < made[2][0][0] * made[2][0][1]
+    code, _, err = run(capsys, "anchors", "--count", "1000")
+    assert code == 2 and "sizes alone; ask for no more than that" in err
 
 
 def test_images_outside_the_folder_need_a_switch(capsys, folder, tmp_path):

@@ -1,4 +1,4 @@
-"""Weights of torchvision and Detectron2 for this package: `python -m mrcnn.weights.convert SOURCE OUT`."""
+"""Weights of torchvision, Detectron2 and Darknet for this package: `python -m mrcnn.weights.convert SOURCE OUT`."""
 
 from mrcnn.weights.convert.command import main
 from mrcnn.weights.convert.files import WEIGHTS, convert, convert_file, h5_file

@@ -8,8 +8,9 @@ from mrcnn.cli.arguments import Parser, check_folder, number, path
 from mrcnn.weights.convert.files import convert_file
 
 ABOUT = """SOURCE is a `.pth`, `.safetensors` or `.pkl` file of a Mask, Keypoint, Faster or Cascade R-CNN with a
-ResNet-50 or -101 or a ResNeXt of 32 groups and a feature pyramid, or of torchvision's RetinaNet, FCOS, SSD300 or FCN.
-OUT becomes a folder of `weights.h5` and of a `config.json` whose settings compute what the source's package does;
+ResNet-50 or -101 or a ResNeXt of 32 groups and a feature pyramid, or of torchvision's RetinaNet, FCOS, SSD300 or FCN;
+or a `.weights` file of Darknet with its `.cfg` beside it: YOLO v2 or v3, tiny or not, or one of the same layers. OUT
+becomes a folder of `weights.h5` and of a `config.json` whose settings compute what the source's package does;
 `mrcnn.models.detectors.load_detector(OUT)` is that model."""
 
 FOUND = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints", "semantic": "classes of pixels"}
@@ -18,7 +19,7 @@ FOUND = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints", "semantic":
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = Parser("python -m mrcnn.weights.convert", ABOUT)
-    parser.add_argument("source", type=path, help="a .pth, .safetensors or .pkl file")
+    parser.add_argument("source", type=path, help="a .pth, .safetensors, .pkl or .weights file")
     parser.add_argument("out", type=path, help="folder to write")
     parser.add_argument(
         "--all-classes", action="store_true", help="keep torchvision's 91 outputs for COCO's 80 classes"
@@ -37,8 +38,9 @@ def _work(args):
     print(f"Reading {args.source}")
     config = convert_file(args.source, args.out, args.epsilon, args.all_classes)
     heads = [FOUND[kind] for kind in config.finds]
+    network = "Darknet" if config.DARKNET else config.BACKBONE
     print(
-        f"{args.out}: {config.BACKBONE}, {config.NUM_CLASSES} classes with the background, {', '.join(heads)}. "
+        f"{args.out}: {network}, {config.NUM_CLASSES} classes with the background, {', '.join(heads)}. "
         f"Use it as mrcnn.models.detectors.load_detector({os.fspath(args.out)!r})."
     )
     return 0

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mrcnn.settings import CONFIG, Config
+from mrcnn.weights.convert import darknet
 from mrcnn.weights.convert.reading import READERS, read
 from mrcnn.weights.convert.torchvision import EPSILON_0
 from mrcnn.weights.convert.translation import translate
@@ -35,8 +36,10 @@ def convert(
         OSError: the folder cannot be written.
     """
     config, layers = translate(state_dict, epsilon, keep_all)
-    config.update(**settings)
-    out = Path(out)
+    return _write(config.update(**settings), layers, Path(out))
+
+
+def _write(config, layers, out):
     out.mkdir(parents=True, exist_ok=True)
     write_groups(
         out / WEIGHTS,
@@ -47,11 +50,14 @@ def convert(
 
 
 def convert_file(source: str | Path, out: str | Path, epsilon: float | None = None, keep_all: bool = False) -> Config:
-    """`convert` a file; without `epsilon` it is 1e-5, and 0 for the files that torchvision publishes as COCO_V1.
+    """`convert` a file, or one of Darknet with its `.cfg` beside it, which says all; else without `epsilon` it is 1e-5,
+    and 0 for the files that torchvision publishes as COCO_V1.
 
     Raises:
-        FileNotFoundError, ImportError, OSError, ValueError: as `read` and `convert`.
+        FileNotFoundError, ImportError, OSError, ValueError: as `read`, `convert` and `darknet.read`.
     """
+    if Path(source).suffix == darknet.ENDING:
+        return _write(*darknet.read(source), Path(out))
     if epsilon is None:
         epsilon = 0.0 if Path(source).stem in EPSILON_0 else 1e-5
     state = read(source)
@@ -62,12 +68,13 @@ def convert_file(source: str | Path, out: str | Path, epsilon: float | None = No
 
 
 def h5_file(path: str | Path, folder: str | Path) -> Path:
-    """The `.h5` file of what someone gives as weights: that of a folder of `convert`, or of a file of torchvision or
-    Detectron2, which is converted the first time, into a folder under `folder` that is named after the file and its
-    content; any other path as it is."""
+    """The `.h5` file of what someone gives as weights: that of a folder of `convert`, or of a file of torchvision,
+    Detectron2 or Darknet, which is converted the first time, into a folder under `folder` that is named after the file
+    and its content; any other path as it is."""
     path = Path(path)
-    if path.suffix in READERS and path.is_file():
-        out = Path(folder) / f"{path.stem}-{checksum(path)[:12]}"
+    if path.suffix in (*READERS, darknet.ENDING) and path.is_file():
+        parts = darknet.files_of(path) if path.suffix == darknet.ENDING else [path]
+        out = Path(folder) / "-".join([path.stem, *(checksum(x)[:12] for x in parts)])
         if not ((out / CONFIG).exists() and (out / WEIGHTS).exists()):
             print(f"Converting {path} to {out}")
             convert_file(path, out)

@@ -1,0 +1,90 @@
+"""The sizes of a data set's boxes, and those that anchors should have for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.resizing import plan
+from mrcnn.ops.anchors import cluster_sizes
+from mrcnn.settings.config import Config
+
+# Boxes that are looked at, of a larger set a random choice; and how often k-means begins, of which the best counts.
+MOST, TIMES = 100_000, 5
+
+
+def box_sizes(dataset: Dataset, config: Config) -> np.ndarray:
+    """Width and height [n, 2] of a set's instances in pixels, where the network sees them; crowds are none.
+
+    Raises:
+        ValueError: there is no instance.
+    """
+    found = [
+        size * scale
+        for i in dataset.image_ids
+        for scale in [_scale(dataset.image_info[i], config)]
+        for size in _sizes(dataset, i)
+    ]
+    if not found:
+        raise ValueError("The set has no objects, so no sizes of anchors.")
+    return np.array(found)
+
+
+def anchor_sizes(dataset: Dataset, config: Config, count: int, seed: int = 0) -> tuple[np.ndarray, float]:
+    """The `count` sizes [count, 2] (width, height) in pixels that boxes of a set are most like, by area, and the mean
+    IoU of a box with the nearest; see `cluster_sizes`.
+
+    Raises:
+        ValueError: there are fewer sizes.
+    """
+    rng, sizes = np.random.default_rng(seed), box_sizes(dataset, config)
+    if len(sizes) > MOST:
+        sizes = rng.choice(sizes, MOST, replace=False)
+    found = max((cluster_sizes(sizes, count, rng) for _ in range(TIMES)), key=lambda x: x[1])
+    if len(found[0]) < count:
+        raise ValueError(f"The set has objects of {len(found[0])} sizes alone; ask for no more than that.")
+    return found
+
+
+def yolo_anchors(dataset: Dataset, config: Config) -> list[list[list[float]]]:
+    """YOLO_ANCHORS for a set, as many as the config has, the smallest on the finest map; the config's own where the
+    set's objects are of fewer sizes."""
+    levels, each = len(config.YOLO_ANCHORS), len(config.YOLO_ANCHORS[0])
+    try:
+        sizes, _ = anchor_sizes(dataset, config, levels * each)
+    except ValueError:
+        return np.asarray(config.YOLO_ANCHORS).tolist()
+    return sizes.round(1).reshape(levels, each, 2).tolist()
+
+
+def _scale(info: dict[str, Any], config: Config) -> np.ndarray:
+    """By what an image grows, (across, down); images of unknown size do not."""
+    if not info.get("height") or not info.get("width"):
+        return np.ones(2)
+    sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
+    return np.broadcast_to(plan(info["height"], info["width"], *sides, config.IMAGE_RESIZE_MODE).scale, 2)[::-1]
+
+
+def _sizes(dataset: Dataset, image_id: int) -> Iterator[np.ndarray]:
+    objects = dataset.image_info[image_id].get("annotations")
+    if objects is None or not all(isinstance(x, Annotation) for x in objects):
+        objects = dataset.load_annotations(image_id)
+    for annotation in objects:
+        size = _size(annotation)
+        if not annotation.crowd and (size > 0).all():
+            yield size
+
+
+def _size(annotation: Annotation) -> np.ndarray:
+    """Width and height of an object in pixels of its image."""
+    if annotation.box is not None:
+        return np.array(annotation.box[2:])
+    if isinstance(annotation.segmentation, RunLengths):
+        rows, columns = np.nonzero(annotation.mask(*annotation.segmentation.size))
+        return np.array([np.ptp(columns) + 1, np.ptp(rows) + 1] if len(rows) else [0, 0])
+    points = [np.reshape(polygon, (-1, 2)) for polygon in annotation.segmentation]
+    return np.ptp(np.concatenate(points), axis=0) if points else np.zeros(2)
