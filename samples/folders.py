@@ -8,8 +8,11 @@ from mrcnn.data.formats import FolderDataset
 
 
 def is_coco(args):
-    """Whether --dataset is, or is to be, laid out as COCO: annotations/KIND_SUBSETYEAR.json; or it is not there."""
+    """Whether --dataset is, or is to be, laid out as COCO: annotations/KIND_SUBSETYEAR.json; or it is not there. Only
+    JSON of COCO's kind holds keypoints."""
     folder = Path(args.dataset)
+    if args.sample.keypoints and next(folder.glob("**/*.json"), None) is None:
+        return True
     subsets = "train", "val", "minival", "valminusminival"
     there = (path for name in subsets for path in folder.glob(f"annotations/*_{name}{args.year}.json"))
     return args.download or not folder.exists() or next(there, None) is not None
