@@ -14,9 +14,13 @@ OWN = {name: value for name, value in vars(KiteConfig).items() if name.isupper()
 ModernKites = type("ModernKites", (ModernConfig,), {**OWN, "RPN_CHANNELS": 16, "TRAIN_ROIS_PER_IMAGE": 16})
 
 
+# Prefixes of the settings of other detectors.
+OTHERS = "DENSE_", "FCN_", "UNET_", "YOLO_", "CENTERNET_", "HEATMAP_"
+
+
 def test_every_choice_is_made():
     same = {"IMAGE_RESIZE_MODE", "OPTIMIZER", "PRECISION", "CHANNEL_ORDER", "DETECTION_NMS", "DETECTOR"}
-    same |= {name for name in SETTINGS if name.startswith("DENSE_")}  # of other detectors
+    same |= {name for name in SETTINGS if name.startswith(OTHERS)}
     modern, original = (base.from_dict({"NUM_CLASSES": 2}).to_dict() for base in (ModernConfig, Config))
     changed = {name for name in SETTINGS if modern[name] != original[name]}
     assert {name for name, kind in SETTINGS.items() if isinstance(kind, Choice)} - same <= changed
