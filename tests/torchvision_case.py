@@ -1,12 +1,10 @@
 """torchvision's own numbers for its models with seeded weights, in ../shared beside the checkout, beside ours."""
 
-import sys
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from real_data import ROOT
+from real_data import ROOT, seeded_weights
 
 from mrcnn.models.detectors import load_detector
 from mrcnn.models.graph import Compiled
@@ -29,12 +27,9 @@ class Case:
     """
 
     def __init__(self, kind, folder, wanted, **settings):
-        sys.path.insert(0, str(FOLDER))
-        import seeded_weights
-
         path = FOLDER / f"torchvision_{kind}.npz"
         self.kind, self.gold = kind, dict(np.load(path))
-        convert(seeded_weights.state_dict(path), folder, epsilon=1e-5, keep_all=True)
+        convert(seeded_weights(FOLDER)["state_dict"](path), folder, epsilon=1e-5, keep_all=True)
         self.model = load_detector(folder, folder / "logs", IMAGES_PER_GPU=2, **settings)
         batch = self.gold["batch"].transpose(0, 2, 3, 1)
         self.shape = batch.shape[1:]

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from keras import ops
-from real_data import ROOT
+from real_data import ROOT, seeded_weights
 
 from mrcnn.models.detectors import load_detector
 from mrcnn.ops import boxes
@@ -50,12 +50,9 @@ def write(folder, numbers, cfg=CFG, version=(0, 2, 0)):
 
 @needs_numbers
 @pytest.mark.parametrize("name", ["mini_v2", "mini_v3"])
-def test_outputs_are_opencvs(name, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import seeded_weights
-
+def test_outputs_are_opencvs(name, tmp_path):
     shutil.copy(FOLDER / f"{name}.cfg", tmp_path)
-    seeded_weights.write(str(FOLDER / f"{name}.cfg"), str(tmp_path / f"{name}.weights"))
+    seeded_weights(FOLDER)["write"](str(FOLDER / f"{name}.cfg"), str(tmp_path / f"{name}.weights"))
     model = load_detector(tmp_path / f"{name}.weights", tmp_path / "logs", IMAGE_RESIZE_MODE="rect")
     assert not model.load_report.left and not model.load_report.unused
     gold = dict(np.load(FOLDER / f"{name}.npz"))

@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 import pytest
 from foreign import detectron2_state, torchvision_state, write_pickle
-from real_data import ROOT
+from real_data import ROOT, seeded_weights
 
 from mrcnn import weights
 from mrcnn.config import Config
@@ -99,11 +99,7 @@ def test_from_pretrained_takes_files_of_a_run_too(tmp_path):
 def golden_state(request):
     if not GOLDEN.exists():
         pytest.skip("torchvision's own numbers are not in ../shared/golden/torchvision")
-    sys.path.insert(0, str(GOLDEN))
-    try:
-        from seeded_weights import state_dict
-    finally:
-        sys.path.remove(str(GOLDEN))
+    state_dict = seeded_weights(GOLDEN)["state_dict"]
     return request.param, state_dict(GOLDEN / f"torchvision_{request.param}.npz")
 
 
