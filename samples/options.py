@@ -144,7 +144,8 @@ def machines(text):
 def contradiction(args):
     """What does not go together in the command line, as a sentence, or None."""
     training, every, detector = args.command == "train", args.eval_every or 0, args.detector
-    boxes_alone = args.sample.keypoints and detector and "keypoints" not in DETECTORS[detector]
+    posing = [name for name, finds in DETECTORS.items() if "keypoints" in finds]
+    boxes_alone = args.sample.keypoints and detector and detector not in posing
     rules = [
         (args.format and not args.dataset, "--format is of the files in --dataset; give both"),
         (args.download and args.format, "--download fetches COCO, whose --format need not be named"),
@@ -158,7 +159,7 @@ def contradiction(args):
             args.machines and detector == "rcnn",
             "--machines does not go with --detector rcnn: its SVMs are of one machine",
         ),
-        (boxes_alone, f"--detector {detector} finds no keypoints; mask_rcnn and cascade_rcnn do"),
+        (boxes_alone, f"--detector {detector} finds no keypoints; {', '.join(posing[:-1])} and {posing[-1]} do"),
         (args.image and args.video, "--image does not go with --video"),
         (args.tiles and args.command == "detect" and not args.image, "--tiles needs --image, the large image"),
         (args.tiles and args.refine, "--refine does not go with --tiles"),

@@ -1,4 +1,4 @@
-"""Train, evaluate and run Mask R-CNN with keypoints on COCO's people, or on your own set in that format.
+"""Train, evaluate and run Mask R-CNN with keypoints, or CenterNet, on COCO's people or on a set in that format.
 
 A folder holds annotations/person_keypoints_<subset><year>.json and the images in <subset><year>/. Without --dataset a
 set of drawn figures with 17 joints is generated and used.
@@ -6,6 +6,7 @@ set of drawn figures with 17 joints is generated and used.
     python samples/pose.py train                                              # the generated set, from scratch
     python samples/pose.py evaluate
     python samples/pose.py detect
+    python samples/pose.py train --detector centernet                         # joints without regions
 
     python samples/pose.py train --dataset path/to/coco --model coco          # from COCO's weights for boxes and masks
     python samples/pose.py evaluate --dataset path/to/coco --limit 500

@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mrcnn.layers import applications, darknet, resnet, vgg
+from mrcnn.layers import applications, darknet, dla, resnet, vgg
 from mrcnn.layers.resnet import resnet_graph
 from mrcnn.ops.boxes import Tensor
 
-BACKBONES = (*resnet.BACKBONES, *vgg.BACKBONES, *darknet.BACKBONES)
+BACKBONES = (*resnet.BACKBONES, *dla.BACKBONES, *vgg.BACKBONES, *darknet.BACKBONES)
 
 
 def _unknown(name):
@@ -36,7 +36,7 @@ def build_backbone(
             `f(image, stage5=True, train_bn=...)` that gives the five maps.
         input_image: [B, H, W, C], sides divisible by 32.
         train_bn: False uses stored BatchNorm statistics.
-        width, variant: as of `resnet_graph`; VGG has the width alone, Darknet also the epsilon.
+        width, variant: as of `resnet_graph`; VGG has the width alone, DLA and Darknet also the epsilon.
 
     Raises:
         ValueError: unknown name, a network that lacks a stride, or a function that does not return five maps.
@@ -52,6 +52,8 @@ def build_backbone(
         return applications.applications_graph(input_image, backbone, train_bn)
     if backbone in vgg.BACKBONES:
         return vgg.vgg_graph(input_image, backbone, width)
+    if backbone in dla.BACKBONES:
+        return dla.dla_graph(input_image, backbone, train_bn, width, variant.get("epsilon", 0.001))
     if backbone in darknet.BACKBONES:
         epsilon = variant.get("epsilon", darknet.EPSILON)
         return darknet.darknet_graph(input_image, backbone, train_bn, width, epsilon)

@@ -92,3 +92,15 @@ class Predictor:
 def joined(levels: Sequence[Tensor], name: str) -> Tensor:
     """All levels behind each other, [B, A, values]."""
     return layers.Concatenate(axis=1, name=name, dtype="float32")(list(levels))
+
+
+def point_map(x: Tensor, name: str, values: int, bias: float = 0.0) -> Tensor:
+    """A map [B, h, w, values] float32 by a convolution 1x1 `dense_{name}_raw`, which begins with `bias`."""
+    x = layers.Conv2D(
+        values,
+        1,
+        kernel_initializer=initializers.RandomNormal(stddev=0.01),
+        bias_initializer=initializers.Constant(bias),
+        name=f"dense_{name}_raw",
+    )(x)
+    return layers.Activation("linear", dtype="float32", name=f"dense_{name}")(x)

@@ -140,10 +140,15 @@ class DetectionLayer(layers.Layer):
         }
 
 
+def normalize_by_meta(pixels: Tensor, image_meta: Tensor, normalization: str = "pixels") -> Tensor:
+    """Boxes [B, n, 4] in pixels of molded images, normalised as `boxes.normalize` does, by the sizes in their meta."""
+    last = float(normalization == "pixels")
+    shape = ops.cast(meta.parse_image_meta(image_meta)["image_shape"], "float32")
+    scale = ops.concatenate([shape[:, None, :2], shape[:, None, :2]], axis=-1) - last
+    return (pixels - ops.convert_to_tensor([0.0, 0.0, last, last])) / scale
+
+
 def image_window(image_meta: Tensor, normalization: str = "pixels") -> Tensor:
     """The part of each molded image that is image, [B, 4] normalised as `boxes.normalize` does, from its meta."""
-    last = float(normalization == "pixels")
-    fields = meta.parse_image_meta(image_meta)
-    shape, window = ops.cast(fields["image_shape"], "float32"), ops.cast(fields["window"], "float32")
-    scale = ops.concatenate([shape[:, :2], shape[:, :2]], axis=-1) - last
-    return (window - ops.convert_to_tensor([0.0, 0.0, last, last])) / scale
+    window = ops.cast(meta.parse_image_meta(image_meta)["window"], "float32")
+    return normalize_by_meta(window[:, None], image_meta, normalization)[:, 0]

@@ -30,7 +30,16 @@ class Variant:
     output_stride: int = 32  # of C5: below 32 the last stages have holes in their 3x3 convolutions in place of strides
 
 
-def _conv_norm(x, filters, size, name, variant, strides=(1, 1), groups=1, dilation=1):
+def conv_norm(
+    x: Tensor,
+    filters: int,
+    size: int,
+    name: str,
+    variant: Variant,
+    strides: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    dilation: int = 1,
+) -> Tensor:
     """A convolution res{name} and a BatchNorm bn{name}."""
     pad = size // 2 if variant.padding == "symmetric" and max(strides) > 1 else 0
     if pad:
@@ -79,23 +88,23 @@ def _bottleneck(inputs, kernel_size, filters, stage, block, shortcut_strides, va
     strides = [shortcut_strides or (1, 1), (1, 1)]
     if variant.stride == "3x3":
         strides.reverse()
-    x = _relu(_conv_norm(inputs, first, 1, name + "2a", variant, strides[0]))
-    x = _relu(_conv_norm(x, second, kernel_size, name + "2b", variant, strides[1], groups, dilation))
-    x = _conv_norm(x, third, 1, name + "2c", variant)
+    x = _relu(conv_norm(inputs, first, 1, name + "2a", variant, strides[0]))
+    x = _relu(conv_norm(x, second, kernel_size, name + "2b", variant, strides[1], groups, dilation))
+    x = conv_norm(x, third, 1, name + "2c", variant)
     shortcut = inputs
     if shortcut_strides:
-        shortcut = _conv_norm(inputs, third, 1, name + "1", variant, shortcut_strides)
+        shortcut = conv_norm(inputs, third, 1, name + "1", variant, shortcut_strides)
     return layers.Activation("relu", name=f"res{stage}{block}_out")(layers.Add()([x, shortcut]))
 
 
 def _basic_block(inputs, filters, stage, block, strides, variant, dilation=1):
     """Two 3x3 convolutions; the shortcut is convolved where the shape changes."""
     name = f"{stage}{block}_branch"
-    x = _relu(_conv_norm(inputs, filters, 3, name + "2a", variant, strides, dilation=dilation))
-    x = _conv_norm(x, filters, 3, name + "2b", variant, dilation=dilation)
+    x = _relu(conv_norm(inputs, filters, 3, name + "2a", variant, strides, dilation=dilation))
+    x = conv_norm(x, filters, 3, name + "2b", variant, dilation=dilation)
     shortcut = inputs
     if max(strides) > 1 or inputs.shape[-1] != filters:
-        shortcut = _conv_norm(inputs, filters, 1, name + "1", variant, strides)
+        shortcut = conv_norm(inputs, filters, 1, name + "1", variant, strides)
     return layers.Activation("relu", name=f"res{stage}{block}_out")(layers.Add()([x, shortcut]))
 
 

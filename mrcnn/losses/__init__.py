@@ -11,6 +11,7 @@ from mrcnn.losses.boxes import (
 )
 from mrcnn.losses.classes import class_loss, cross_entropy, rpn_class_loss
 from mrcnn.losses.focal import binary_cross_entropy, dense_class_loss, focal_loss, mined_class_loss, per_positive
+from mrcnn.losses.heatmaps import heatmap_loss, point_loss
 from mrcnn.losses.keypoints import keypoint_loss
 from mrcnn.losses.masks import mask_loss
 from mrcnn.losses.means import masked_mean, of_class
@@ -41,6 +42,7 @@ __all__ = [
     "grid_box_loss",
     "grid_class_loss",
     "grid_object_loss",
+    "heatmap_loss",
     "keypoint_loss",
     "logistic_class_loss",
     "mask_loss",
@@ -50,6 +52,7 @@ __all__ = [
     "per_positive",
     "pixel_loss",
     "responsible",
+    "point_loss",
     "rpn_bbox_loss",
     "rpn_class_loss",
     "side_loss",

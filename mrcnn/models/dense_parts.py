@@ -11,6 +11,8 @@ import numpy as np
 from mrcnn.layers.dense_detections import DenseDetectionLayer
 from mrcnn.layers.dense_head import Tower
 from mrcnn.layers.fpn import CONVOLVED_TOPS, build_fpn
+from mrcnn.layers.peaks import PeakDetectionLayer
+from mrcnn.layers.upsampling import UPSAMPLINGS
 from mrcnn.models.parts import backbone, batch_size
 from mrcnn.ops.boxes import Tensor
 from mrcnn.settings import Config
@@ -70,3 +72,29 @@ def box_loss_settings(config: Config) -> dict[str, Any]:
     """Arguments of the loss of the boxes that anchors become."""
     std_dev = [float(x) for x in config.BBOX_STD_DEV]
     return {"std_dev": std_dev, "kind": config.DENSE_BOX_LOSS, "beta": config.SMOOTH_L1_BETA}
+
+
+def upsampled(config: Config, image: Tensor) -> Tensor:
+    """The backbone's maps as one of stride 4."""
+    _, *maps = backbone(config, image)
+    up = UPSAMPLINGS[config.CENTERNET_UP]
+    return up(maps, config.TOP_DOWN_PYRAMID_SIZE, config.TRAIN_BN, config.BATCH_NORM_EPSILON)
+
+
+def peak_layer(config: Config, stride: int) -> PeakDetectionLayer:
+    """The layer that picks detections [B, D, 6], and joints where there are any, of heatmaps."""
+    return PeakDetectionLayer(
+        config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE,
+        stride,
+        config.BOX_NORMALIZATION,
+        name="dense_detection",
+    )
+
+
+def heatmap_inputs(config: Config, image: Tensor, stride: int) -> dict[str, Tensor]:
+    """Inputs of a training graph of what `HeatmapTargets` gives, by name."""
+    shape = [side // stride for side in image.shape[1:3]]
+    counts = {"input_heatmap": config.NUM_CLASSES - 1, "input_joint_heatmap": config.NUM_KEYPOINTS}
+    batch = batch_size(config, "training")
+    return {name: keras.Input((*shape, count), batch, name=name) for name, count in counts.items() if count}

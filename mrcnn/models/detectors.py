@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mrcnn.models.cascade_rcnn import CascadeRCNN
+from mrcnn.models.centernet import CenterNet
 from mrcnn.models.detector import Detector
 from mrcnn.models.fast_rcnn import FastRCNN
 from mrcnn.models.faster_rcnn import FasterRCNN
@@ -27,7 +28,7 @@ DETECTORS: dict[str, type[Detector]] = {
     cls.name: cls
     for cls in (
         *(MaskRCNN, FasterRCNN, CascadeRCNN, FastRCNN, RCNN, RetinaNet, FCOS, SSD, YOLOv1, YOLOv2, YOLOv3),
-        *(FCN, UNet),
+        *(CenterNet, FCN, UNet),
     )
 }
 

@@ -334,8 +334,9 @@ def box_loss_settings(config: Config) -> dict[str, Any]:
 
 
 def loss_weights(config: Config, names: Sequence[str]) -> dict[str, float]:
-    """{loss: factor} for outputs by name; 1 where LOSS_WEIGHTS leaves one out."""
-    return {f"{name}_loss": config.LOSS_WEIGHTS.get(f"{name}_loss", 1.0) for name in names}
+    """{loss: factor} for outputs by name; 1 where LOSS_WEIGHTS leaves one out, but for sizes, which are in cells."""
+    weights = {"dense_size_loss": 0.1, **config.LOSS_WEIGHTS}
+    return {f"{name}_loss": weights.get(f"{name}_loss", 1.0) for name in names}
 
 
 def decay_in_loss(config: Config) -> float:

@@ -40,6 +40,7 @@ MORE_LOSSES = (
     *(f"mrcnn_{stage}_{kind}_loss" for stage in (2, 3) for kind in ("class", "bbox")),
     *(f"dense_{kind}_loss" for kind in ("class", "bbox", "centerness", "object")),
     *("semantic_loss", "semantic_aux_loss"),
+    *(f"dense_{kind}_loss" for kind in ("size", "offset", "joint_class", "joint_vector", "joint_offset")),
 )
 
 # DETECTOR -> what it may find, as COCO calls it; masks and keypoints where it is given the heads for them.
@@ -57,12 +58,13 @@ DETECTORS = {
     "yolo_v1": ("bbox",),
     "yolo_v2": ("bbox",),
     "yolo_v3": ("bbox",),
+    "centernet": ("bbox", "keypoints"),
 }
 
 # Those of one stage on a pyramid, with anchors in cells, and all of one stage.
 PYRAMIDS = ("retinanet", "fcos")
 CELLS = ("yolo_v2", "yolo_v3")
-ONE_STAGE = (*PYRAMIDS, "ssd", "yolo_v1", *CELLS)
+ONE_STAGE = (*PYRAMIDS, "ssd", "yolo_v1", *CELLS, "centernet")
 
 # Those that take images of one size, and need not pad them.
 ONE_SIZE = ("ssd", "yolo_v1")
@@ -255,6 +257,10 @@ SETTINGS: dict[str, Kind | Choice] = {
     "YOLO_DENSE": _whole(0, MOST_WIDE),
     "YOLO_NO_OBJECT": _number(at_least(0)),
     "DARKNET": _or_none(Kind("the text of a .cfg file of Darknet", is_text)),
+    "CENTERNET_UP": _choice("transposed", "aggregation"),
+    "HEATMAP_RADIUS": _choice("exact", "published"),
+    "HEATMAP_IOU": Kind("a number", is_number, ("above 0 and below 1", lambda x: 0 < x < 1)),
+    "HEATMAP_BETA": _number(at_least(0)),
     "MAX_GT_INSTANCES": _whole(1, MOST_INSTANCES),
     "RPN_BBOX_STD_DEV": _array(4, ABOVE_0),
     "BBOX_STD_DEV": _array(4, ABOVE_0),

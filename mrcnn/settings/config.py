@@ -14,15 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.settings.base import Settings
 from mrcnn.settings.checks import LOSSES
-
-# What a setting of several numbers may be.
-Numbers = Sequence[float] | np.ndarray
+from mrcnn.settings.lineage import LineageSettings, Numbers
 
 
-class Config(Settings):
-    """Settings with the defaults of the 2017-2019 original; old weights rely on most of them.
+class Config(LineageSettings):
+    """Settings with the defaults of the 2017-2019 original; old weights rely on most of them. Those of detectors that
+    have no regions are in `LineageSettings`.
 
     Raises:
         ValueError: a value is impossible; the message names the attribute and the remedy.
@@ -32,9 +30,9 @@ class Config(Settings):
     NAME: str | None = None
 
     # What is built, trained and run: "mask_rcnn"; "cascade_rcnn", also with masks; "faster_rcnn", "fast_rcnn",
-    # "rcnn", "retinanet", "fcos", "ssd", "yolo_v1", "yolo_v2" and "yolo_v3", which find boxes alone; "fcn" and "unet",
-    # which give every pixel a class. In mrcnn/models is a file for each; mrcnn.settings.detectors.practice has what one
-    # has by its paper.
+    # "rcnn", "retinanet", "fcos", "ssd", "yolo_v1", "yolo_v2" and "yolo_v3", which find boxes alone; "centernet",
+    # also with keypoints; "fcn" and "unet", which give every pixel a class. In mrcnn/models is a file for each;
+    # mrcnn.settings.detectors.practice has what one has by its paper.
     DETECTOR = "mask_rcnn"
 
     # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
@@ -51,8 +49,8 @@ class Config(Settings):
     VALIDATION_STEPS: int | None = 50
 
     # "resnet50", "resnet101"; "resnet18", "resnet34" (basic blocks, light enough for a CPU); "resnext50_32x4d",
-    # "resnext101_32x8d"; "vgg16"; "darknet19", "darknet53", and "darknet_tiny" for a CPU; the name of a network in
-    # keras.applications, as "MobileNetV2"; or a callable
+    # "resnext101_32x8d"; "vgg16"; "dla34"; "darknet19", "darknet53", and "darknet_tiny" for a CPU; the name of a
+    # network in keras.applications, as "MobileNetV2"; or a callable
     # backbone(input_image, stage5=True, train_bn=...) -> [C1, C2, C3, C4, C5].
     BACKBONE: str | Callable[..., Any] = "resnet101"
 
@@ -69,8 +67,8 @@ class Config(Settings):
     # Only with a callable BACKBONE and an RPN: function(image_shape) -> [5, 2] heights and widths of P2..P6.
     COMPUTE_BACKBONE_SHAPE: Callable[..., Any] | None = None
 
-    # Width of the first stage of "resnet18" and "resnet34"; later stages double it. Narrow networks train in minutes on
-    # a CPU.
+    # Width of the first stage of "resnet18", "resnet34", "dla34" and "vgg16"; later stages double it. Narrow networks
+    # train in minutes on a CPU.
     BACKBONE_WIDTH = 64
 
     # Strides of P2..P6 against the image. One of them alone, as [16], stands for the backbone's map of that stride in
@@ -251,78 +249,6 @@ class Config(Settings):
     RCNN_CROP_SIZE = 224
     RCNN_CONTEXT = 16
 
-    # One-stage detectors: where their levels above C5 come from, of the pyramid's last "level" or the backbone's last
-    # "map"; the convolutions before what their head says, and whether each has GroupNorm ("group") or "none".
-    DENSE_TOP = "level"
-    DENSE_CONVOLUTIONS = 4
-    DENSE_NORM = "none"
-
-    # An anchor stands for an instance with an IoU of at least the second of these, and for none with less than the
-    # first.
-    DENSE_IOU: Numbers = (0.4, 0.5)
-
-    # "smooth_l1" of deltas, or "giou" of boxes (Rezatofighi et al. 2019).
-    DENSE_BOX_LOSS = "smooth_l1"
-
-    # Candidates by score of every level, or of every class for SSD, that enter the NMS.
-    DENSE_CANDIDATES = 1000
-
-    # The focal loss (Lin et al. 2017): the weight of objects, None for 1, against one minus it of everything else, and
-    # how little counts what is right already; 0 for cross-entropy.
-    FOCAL_ALPHA: float | None = 0.25
-    FOCAL_GAMMA = 2.0
-
-    # FCOS: how near an instance's centre a place must be to stand for it, in cells of its level along both axes.
-    FCOS_RADIUS = 1.5
-
-    # SSD: sides of its square default boxes as shares of the image's, of each map of BACKBONE_STRIDES and one more; for
-    # each map the ratios above 1 of the others; and the negatives for each positive in the loss of the classes.
-    SSD_SCALES: Numbers = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
-    SSD_RATIOS: Sequence[Numbers] = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-    SSD_NEGATIVES = 3.0
-
-    # FCN. "skips": scores of the maps of strides 32, 16 and 8 are added, down to FCN_STRIDE (Long et al. 2015), behind
-    # two convolutions on the coarsest with FCN_CHANNELS, VGG-16's dense layers (4096); 0 for none. "dilated": one score
-    # of a ResNet whose last maps keep a stride of 8 (torchvision). FCN_DROPOUT is of the layers before the scores.
-    FCN_HEAD = "skips"
-    FCN_STRIDE = 8
-    FCN_CHANNELS = 0
-    FCN_DROPOUT = 0.0
-
-    # U-Net: how often the image is halved on the way down, whether there is BatchNorm, which the paper did not have and
-    # which learns much faster, and how maps grow again: "transposed" convolutions, "nearest" values, a bed of "nails",
-    # or values put where the "maxima" were on the way down. Channels at the image's own size are BACKBONE_WIDTH.
-    UNET_LEVELS = 4
-    UNET_BN = True
-    UNET_UNPOOL = "transposed"
-    UNET_DROPOUT = 0.0
-
-    # Where each pixel has a class: what the background between two objects weighs more than other pixels, and how far
-    # apart in pixels they may be for that; objects of one class that touch get a line of background between them. 0 for
-    # neither. And the least pixels that are connected which `detect` reports as an object.
-    BORDER_WEIGHT = 0.0
-    BORDER_SIGMA = 5.0
-    COMPONENT_AREA = 10
-
-    # YOLO v2 and v3: (width, height) in pixels of the anchors of each map of BACKBONE_STRIDES; the sizes of a data set
-    # are found by `samples/coco.py anchors`. These are v3's for COCO at 416 pixels. And the IoU with an object above
-    # which a box that need not find it may do so.
-    YOLO_ANCHORS: Sequence[Sequence[Sequence[float]]] = (
-        ((10, 13), (16, 30), (33, 23)),
-        ((30, 61), (62, 45), (59, 119)),
-        ((116, 90), (156, 198), (373, 326)),
-    )
-    YOLO_IGNORE = 0.5
-
-    # YOLO v1: boxes of a cell, outputs of the dense layer before what the cells say (0 for none, so that a cell sees
-    # its surroundings alone), and the weight of boxes without an object in the loss of the confidences.
-    YOLO_BOXES = 2
-    YOLO_DENSE = 4096
-    YOLO_NO_OBJECT = 0.5
-
-    # YOLO v2 and v3: the text of a .cfg file of Darknet, whose network takes the place of backbone and maps.
-    DARKNET: str | None = None
-
     # Ground-truth instances used per image; a random choice of them where there are more.
     MAX_GT_INSTANCES = 100
 
@@ -368,7 +294,7 @@ class Config(Settings):
     LEARNING_RATE_SCHEDULE = "constant"
     WARMUP_STEPS = 0
 
-    # Weights of the losses.
+    # Weights of the losses; of those that are left out 1, but 0.1 of CenterNet's dense_size_loss.
     LOSS_WEIGHTS = dict.fromkeys(LOSSES, 1.0)
 
     # Box losses: the mean over the "positives", or the sum over them and the four coordinates, divided by the number of

@@ -129,6 +129,19 @@ def _rcnn(settings):
     }
 
 
+def _centernet(settings):
+    """Zhou et al. 2019: one convolution before what is said, no suppression, and DLA-34 with its own way up. Where
+    objects are small C5 cannot say where they are, and Gaussians of an IoU of 0.7 end within a cell: there all maps are
+    used, with CornerNet's IoU of 0.3."""
+    return {
+        "BOX_NORMALIZATION": "edges",
+        "DETECTION_MIN_CONFIDENCE": 0.01,
+        "DENSE_CONVOLUTIONS": 1,
+        "CENTERNET_UP": "aggregation" if _small(settings) or settings["BACKBONE"] == "dla34" else "transposed",
+        "HEATMAP_IOU": 0.3 if _small(settings) else 0.7,
+    }
+
+
 def _fcn(settings):
     """On VGG-16 the dense layers and the dropout of Long et al. 2015; elsewhere scores of the maps themselves."""
     if settings["BACKBONE"] != "vgg16":
@@ -154,6 +167,7 @@ PRACTICE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "fcos": _fcos,
     "fcn": _fcn,
     "unet": _unet,
+    "centernet": _centernet,
     "ssd": lambda settings: ssd_settings(int(settings["IMAGE_MAX_DIM"] or 300)),
     "yolo_v1": _yolo_v1,
     "yolo_v2": _yolo_v2,

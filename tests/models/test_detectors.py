@@ -77,6 +77,7 @@ def test_a_run(name, tmp_path):
 LEARNS = {
     **dict.fromkeys(DETECTORS, (150, 0.003, 0.8)),
     **dict.fromkeys(("retinanet", "fcos", "rcnn"), (60, 0.005, 0.8)),
+    "centernet": (150, 0.005, 0.8),
 }
 
 

@@ -1,6 +1,7 @@
 """samples/pose.py: the commands on a small set of drawn figures, and on real people."""
 
 import json
+import re
 import sys
 
 import keras
@@ -59,6 +60,16 @@ def test_train_evaluate_detect(folder, tmp_path, capsys, monkeypatch):
     assert np.asarray(Image.open(tmp_path / "a b.png")).std() > 0
 
 
+def test_another_detector_with_joints(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "default_folder", lambda: folder)
+    options = "--logs", tmp_path / "logs"
+    steps = "--steps", 1, "--epochs", 1, "--detector", "centernet", "--config"
+    code, out, err = run(capsys, "train", *options, *steps, *SMALL)
+    assert code == 0 and "dense_joint_vector_loss" in out, err
+    code, out, err = run(capsys, "evaluate", *options, "--limit", 1)
+    assert code == 0 and re.search("^keypoint", out, re.MULTILINE) and not re.search("^mask", out, re.MULTILINE), err
+
+
 def test_real_people(tmp_path, capsys):
     """A step of training on COCO's person_keypoints files."""
     code, out, err = run(
@@ -72,7 +83,7 @@ def test_real_people(tmp_path, capsys):
 def test_detectors_without_keypoints_are_refused(capsys):
     with pytest.raises(SystemExit):
         run(capsys, "train", "--detector", "fcos")
-    assert "--detector fcos finds no keypoints; mask_rcnn and cascade_rcnn do" in capsys.readouterr().err
+    assert "--detector fcos finds no keypoints; mask_rcnn, cascade_rcnn and centernet do" in capsys.readouterr().err
 
 
 def test_a_set_without_keypoints_is_named(tmp_path, capsys):

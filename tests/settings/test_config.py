@@ -206,7 +206,7 @@ def test_a_failing_update_leaves_the_config_as_it_was():
 
 
 def test_the_table_has_every_setting():
-    assert {name for name in vars(Config) if name.isupper()} == set(SETTINGS) == set(settings())
+    assert {name for name in dir(Config) if name.isupper()} == set(SETTINGS) == set(settings())
 
 
 def test_arrays_of_the_original_stay_arrays():
