@@ -246,8 +246,8 @@ def test_applications_compute_what_keras_does():
 def test_unknown_backbone():
     message = (
         "^BACKBONE 'mobilenetv2s' is unknown; near it are MobileNetV2, .*\\. Choose one of resnet18, resnet34, "
-        "resnet50, resnet101, resnext50_32x4d, resnext101_32x8d, dla34, vgg16, darknet19, .*a network of keras.applications, "
-        "or give a function.$"
+        "resnet50, resnet101, resnext50_32x4d, resnext101_32x8d, dla34, vgg16, darknet19, .*a network of "
+        "keras.applications, or give a function.$"
     )
     image = keras.Input((64, 64, 3))
     with pytest.raises(ValueError, match=message):
