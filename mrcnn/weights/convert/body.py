@@ -74,6 +74,26 @@ def weight_names(layer: str, layers: Mapping[str, str]) -> tuple[tuple[str, str]
     return ("kernel", "weight"), ("bias", "bias")
 
 
+def arrays_of(state: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Found:
+    """The arrays of a state, as {our layer: {weight: array float32}}, axes as they are.
+
+    Args:
+        state: {key: array}.
+        names: {our layer: beginning of its keys}.
+
+    Raises:
+        ValueError: the state has not just these keys.
+    """
+    check_keys(state, names)
+    return {
+        layer: {
+            ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False)
+            for ours, theirs in weight_names(layer, names)
+        }
+        for layer, prefix in names.items()
+    }
+
+
 def check_keys(state: Mapping[str, Any], names: Mapping[str, str]) -> None:
     """Raise ValueError unless the keys of a state are those of {our layer: beginning of its keys}, and no others."""
     wanted = {f"{prefix}.{theirs}" for layer, prefix in names.items() for _, theirs in weight_names(layer, names)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from mrcnn.settings import Config, ModernConfig
 from mrcnn.settings.detectors import ssd_settings
-from mrcnn.weights.convert.body import body_names, check_keys, positive, weight_names
+from mrcnn.weights.convert.body import arrays_of, body_names, positive
 from mrcnn.weights.convert.torchvision import COCO_UNUSED, TORCHVISION
 
 CLASSES, BOXES = "head.classification_head.", "head.regression_head."
@@ -62,15 +62,10 @@ def translate(
     if not any(f"{prefix}.bias" in state for prefix in normed):
         # RetinaNet v2's convolutions before GroupNorm have none; ours always do.
         state |= {f"{prefix}.bias": np.zeros(len(state[f"{prefix}.weight"]), "float32") for prefix in normed}
-    check_keys(state, names)
+    found = arrays_of(state, names)
     settings = SYSTEMS[system].settings(state)
-    found = {
-        layer: {
-            ours: _turned(layer, ours, state[f"{prefix}.{theirs}"].astype("float32", copy=False), epsilon)
-            for ours, theirs in weight_names(layer, names)
-        }
-        for layer, prefix in names.items()
-    }
+    for layer, arrays in found.items():
+        found[layer] = {weight: _turned(layer, weight, x, epsilon) for weight, x in arrays.items()}
     kept = _kept(settings["NUM_CLASSES"], SYSTEMS[system].background, keep_all)
     for layer, arrays in found.items():
         if re.fullmatch(r"dense_class_raw(_\d)?", layer):

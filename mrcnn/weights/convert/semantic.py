@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.settings import Config, ModernConfig
-from mrcnn.weights.convert.body import body_names, check_axes, check_keys, check_outputs, positive, weight_names
+from mrcnn.weights.convert.body import arrays_of, body_names, check_axes, check_outputs, positive
 from mrcnn.weights.convert.torchvision import TORCHVISION
 
 HEADS = {"semantic": "classifier", "semantic_aux": "aux_classifier"}
@@ -33,14 +33,7 @@ def translate(state_dict: Mapping[str, Any], epsilon: float = 1e-5) -> tuple[Con
     backbone, names = body_names(state, replace(TORCHVISION, body="backbone."))
     for ours, theirs in HEADS.items():
         names |= {f"{ours}_conv1": f"{theirs}.0", f"{ours}_bn1": f"{theirs}.1", f"{ours}_class": f"{theirs}.4"}
-    check_keys(state, names)
-    found = {
-        layer: {
-            ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False)
-            for ours, theirs in weight_names(layer, names)
-        }
-        for layer, prefix in names.items()
-    }
+    found = arrays_of(state, names)
     check_axes(found)
     check_outputs(found)
     for arrays in found.values():

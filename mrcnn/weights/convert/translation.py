@@ -10,7 +10,7 @@ import numpy as np
 from mrcnn.ops import keypoints
 from mrcnn.settings import Config, ModernConfig
 from mrcnn.weights.convert import dense, semantic
-from mrcnn.weights.convert.body import CAN, body_names, check_axes, check_keys, check_outputs, positive, weight_names
+from mrcnn.weights.convert.body import CAN, arrays_of, body_names, check_axes, check_outputs, positive
 from mrcnn.weights.convert.detectron2 import DETECTRON2
 from mrcnn.weights.convert.package import each_class, outputs
 from mrcnn.weights.convert.torchvision import TORCHVISION
@@ -32,14 +32,7 @@ def translate(
             key = re.sub(rf"^{pattern}$", today, key)
         state[key] = np.asarray(value)
     backbone, names = _names(state, package)
-    check_keys(state, names)
-    found = {
-        layer: {
-            ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False)
-            for ours, theirs in weight_names(layer, names)
-        }
-        for layer, prefix in names.items()
-    }
+    found = arrays_of(state, names)
     check_axes(found)
     package.background(found)
     _check_shapes(found)
