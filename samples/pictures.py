@@ -50,31 +50,12 @@ def output_of(args):
 def detect_video(args, model, class_names):
     """Detect in every frame of a video and write it with what was found."""
 
-    def draw(frame):
+    def drawn(frame):
         return draw_found(frame, find(args, model, frame), model.config, class_names)
 
     output = output_of(args)
-    count, rate = video.convert(args.video, output, draw)
+    count, rate = video.convert(args.video, output, drawn)
     print(f"{count} frames, {rate:.2f} a second")
-    print(f"Wrote {output.resolve()}")
-
-
-def detect_tiles(args, model, class_names):
-    """Detect in large images by tiles; write a small picture of them, or what was found as data."""
-    output, pictures, data = output_of(args), [], found.Found(class_names)
-    for path in image_paths(args):
-        result, image = model.detect_tiled(path, args.tiles, verbose=1), windows(path)
-        counts = Counter(class_names[i] for i in result["class_ids"])
-        words = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-        print(f"{path.name}: {words or 'nothing found'}")
-        if found.is_data(output):
-            data.add(path, None, image, result)
-        else:
-            pictures.append(draw_large(image, result, class_names, threshold=model.config.DETECTION_MIN_CONFIDENCE))
-    if found.is_data(output):
-        return data.write(args)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_image(output, contact_sheet(pictures))
     print(f"Wrote {output.resolve()}")
 
 
@@ -94,9 +75,10 @@ def image_paths(args):
 
 
 def to_read(args, dataset, channels):
-    """{name: (function that reads it, path, page)} of the images to detect in."""
+    """{name: (function that reads it, path, page)} of the images to detect in; with --tiles their `Windows`."""
     if args.image:
-        return {path.name: (partial(read_image, path, channels), path, None) for path in image_paths(args)}
+        read = windows if args.tiles else read_image
+        return {path.name: (partial(read, path, channels), path, None) for path in image_paths(args)}
     infos = dataset.image_info
     return {
         str(i): (partial(dataset.load_image, i), infos[i]["path"], infos[i].get("page"))
@@ -113,8 +95,6 @@ def detect(args, model, dataset, class_names):
     """
     if args.video:
         return detect_video(args, model, class_names)
-    if args.tiles:
-        return detect_tiles(args, model, class_names)
     output = output_of(args)
     pictures, read_well, images = [], 0, to_read(args, dataset, model.config.IMAGE_CHANNEL_COUNT)
     data = found.Found(class_names) if found.is_data(output) else None
@@ -127,14 +107,12 @@ def detect(args, model, dataset, class_names):
             print(f"{name}: {program.one_line(error)}", file=sys.stderr)
             continue
         result = find(args, model, image)
-        words = [f"{class_names[c]} {s:.2f}" for c, s in zip(result["class_ids"], result["scores"], strict=True)]
-        print(f"{name}: {', '.join(words) or 'nothing found'}")
+        print(f"{name}: {words(args, result, class_names) or 'nothing found'}")
         read_well += 1
         if data:
             data.add(path, page, image, result)
         elif len(pictures) < MOST_SHOWN:
-            picture = draw_found(*enlarge(image, result), model.config, class_names)
-            pictures.append(shrink(picture, len(images)))
+            pictures.append(shrink(draw(args, image, result, model.config, class_names), len(images)))
     if not read_well:
         raise OSError(f"None of the {len(images)} images can be read.")
     if data:
@@ -147,8 +125,26 @@ def detect(args, model, dataset, class_names):
     return 0 if read_well == len(images) else program.FAILED
 
 
+def words(args, result, class_names):
+    """What was found: each object's class and score, of many objects in tiles how many there are."""
+    names = [class_names[i] for i in result["class_ids"]]
+    if args.tiles:
+        return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
+    return ", ".join(f"{name} {score:.2f}" for name, score in zip(names, result["scores"], strict=True))
+
+
+def draw(args, image, result, config, class_names):
+    """The picture of an image with what was found in it."""
+    if args.tiles:
+        return draw_large(image, result, class_names, threshold=config.DETECTION_MIN_CONFIDENCE)
+    return draw_found(*enlarge(image, result), config, class_names)
+
+
 def find(args, model, image):
-    """What the model detects in an image; with --refine, masks of COCO's large objects with sharper edges."""
+    """What the model detects in an image, or in the windows of one; with --refine, masks of COCO's large objects with
+    sharper edges."""
+    if args.tiles:
+        return model.detect_tiled(image, args.tiles, verbose=1)
     (result,) = model.detect([image])
     if args.refine and "masks" in result:
         for i, (y1, x1, y2, x2) in enumerate(boxes.cover(result["rois"])):

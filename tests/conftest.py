@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# JAX compiles in a third of the time; the fixture `optimized` is for what is to be compiled as for users.
+# JAX compiles in a third of the time.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # What one test has compiled is not compiled again by another of the same run; processes share it.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"mrcnn-jax-{os.getpid()}"))
@@ -83,19 +83,6 @@ def pytest_runtest_protocol(item):
         return (yield)
     finally:
         tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
-def optimized():
-    """JAX compiles with all of XLA's optimizations."""
-    if os.environ["KERAS_BACKEND"] == "jax":
-        import jax
-
-        jax.config.update("jax_disable_most_optimizations", False)
-        yield
-        jax.config.update("jax_disable_most_optimizations", True)
-    else:
-        yield
 
 
 # What runs on every Keras backend (`pytest -m graph`): what can differ between them, which is operations, layers,

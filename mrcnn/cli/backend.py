@@ -20,7 +20,7 @@ def choose() -> None:
     if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules:
         return
     wanted = _of_file()
-    found = [name for name in (wanted, *BACKENDS) if importlib.util.find_spec(name)]
+    found = [name for name in (wanted, *BACKENDS) if _installed(name)]
     if not found:
         raise ImportError(
             "mrcnn runs on TensorFlow, JAX or PyTorch, and none of them is installed: "
@@ -30,9 +30,14 @@ def choose() -> None:
         os.environ["KERAS_BACKEND"] = found[0]
 
 
+def _installed(name):
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None  # a mere folder of that name has none
+
+
 def _of_file():
     """The backend of Keras's own settings, which it writes with "tensorflow" the first time it is used."""
-    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    path = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
     try:
         backend = json.loads(path.read_text())["backend"]
     except (OSError, ValueError, LookupError, TypeError):

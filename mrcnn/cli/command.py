@@ -17,11 +17,12 @@ ABOUT = """usage: mrcnn COMMAND ...
 
   train, evaluate, detect, validate    on a folder of annotations or a generated set; see mrcnn train --help
   convert-annotations A B              a folder of annotations to another format
+  anchors                              sizes for anchors of a set's objects
   demo                                 train on the generated set, evaluate, draw what is found: a few minutes
   pose COMMAND                         the same commands for keypoints
   balloon, nucleus COMMAND             the two samples on real photos
   app                                  a page in the browser
-  convert SOURCE OUT                   weights of torchvision and Detectron2
+  convert SOURCE OUT                   weights of torchvision, Detectron2 and Darknet
 """
 
 # Samples that are commands by their names; any other word is one of coco.py's commands.

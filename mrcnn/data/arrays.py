@@ -91,6 +91,7 @@ def _mapped(path):
 def _checked(values: ArrayLike, name: object, labels: bool = False) -> np.ndarray:
     """[H, W, C]."""
     values = np.asarray(values)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim != 3 or not values.size or values.shape[2] > MAX_CHANNELS:

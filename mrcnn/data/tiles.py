@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as rle
@@ -10,7 +12,7 @@ from pycocotools import mask as rle
 from mrcnn.data.annotations import Annotation, RunLengths
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.windows import Windows, windows
-from mrcnn.ops.masks import crop_rle, encode_rle, stack_masks
+from mrcnn.ops.masks import crop_rle, encode_rle, extract_bboxes, stack_masks
 from mrcnn.ops.tiles import tile_windows
 
 # Less of an object than this share of its pixels in a tile is a crowd there: neither to be found nor background.
@@ -64,7 +66,7 @@ class TiledDataset(Dataset):
         return np.reshape(boxes, (-1, 4))
 
     def load_image(self, image_id: int) -> np.ndarray:
-        """The tile [h, w, C] uint8."""
+        """The tile [h, w, C], of the values that the set's images have."""
         info = self.image_info[image_id]
         return self._whole(info["image"])[0].read(*info["window"])
 
@@ -80,16 +82,25 @@ class TiledDataset(Dataset):
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks [h, w, n] bool of the parts of objects in the tile, and class ids [n] int32, negative for crowds."""
+        return self._stacked(image_id, [(a, mask) for a, mask in self._parts(image_id) if a.has_mask()])
+
+    def load_box_masks(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `load_mask`, with the pixels of its box in the tile for an object without a mask."""
+        return self._stacked(image_id, self._parts(image_id))
+
+    def _stacked(self, image_id, found):
         info = self.image_info[image_id]
-        found = [(a, mask) for a, mask in self._parts(image_id) if mask.any()]
         ids = [-a.class_id if a.crowd else a.class_id for a, _ in found]
         return stack_masks([mask for _, mask in found], info["height"], info["width"]), np.array(ids, "int32")
 
     def load_annotations(self, image_id: int) -> list[Annotation]:
-        """The parts of objects in the tile."""
-        return [a for a, mask in self._parts(image_id) if mask.any()]
+        """The parts of objects in the tile; of one without a mask its box there."""
+        return [a for a, _ in self._parts(image_id)]
 
-    def _parts(self, image_id: int) -> Iterator[tuple[Annotation, np.ndarray]]:
+    def _parts(self, image_id: int) -> list[tuple[Annotation, np.ndarray]]:
+        return [(a, mask) for a, mask in self._all_parts(image_id) if mask.any()]
+
+    def _all_parts(self, image_id: int) -> Iterator[tuple[Annotation, np.ndarray]]:
         info = self.image_info[image_id]
         _, annotations = self._whole(info["image"])
         for k in info["objects"]:
@@ -97,9 +108,13 @@ class TiledDataset(Dataset):
             code = _code(whole, self.dataset.image_info[info["image"]])
             mask = crop_rle(code, info["window"])
             crowd = whole.crowd or bool(mask.sum() < LEAST * rle.area(code))
-            lengths = RunLengths(mask.shape, encode_rle(mask)["counts"])
             ids = whole.id, info["id"], whole.category_id
-            yield Annotation(*ids, lengths, crowd=crowd, class_id=whole.class_id), mask
+            if whole.has_mask():
+                shape: Any = {"segmentation": RunLengths(mask.shape, encode_rle(mask)["counts"])}
+            else:
+                y1, x1, y2, x2 = extract_bboxes(mask[..., None])[0].tolist()
+                shape = {"segmentation": (), "box": array("d", (x1, y1, x2 - x1, y2 - y1))}
+            yield Annotation(*ids, **shape, crowd=crowd, class_id=whole.class_id), mask
 
 
 def _code(annotation, info):

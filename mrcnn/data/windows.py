@@ -30,19 +30,21 @@ class Windows(NamedTuple):
     read: Callable[[int, int, int, int], np.ndarray]
 
 
-def windows(image: Path | str | ArrayLike, channels: int | None = 3) -> Windows:
+def windows(image: Path | str | ArrayLike | Windows, channels: int | None = 3) -> Windows:
     """Open an image to read windows of it.
 
-    A TIFF of one page of 8 or 16 bits, gray, RGB or RGBA, in tiles or strips, plain or deflated, stays on the disk; of
-    every other file all pixels are read, as by `read_image`.
+    A TIFF of one page, gray of 8 or 16 bits, RGB or RGBA of 8, in tiles or strips, plain or deflated, stays on disk;
+    of every other file all pixels are read, as by `read_image`.
 
     Args:
-        image: a file, or an array [H, W] or [H, W, C].
+        image: a file, or an array [H, W] or [H, W, C]; `Windows` come back as they are.
         channels: of the windows, see `convert_channels`; None leaves those of an array or a .npy file as they are.
 
     Raises:
         OSError, ValueError: as `read_image`.
     """
+    if isinstance(image, Windows):
+        return image
     if not isinstance(image, (str, Path)):
         return _of_array(np.asarray(image), channels)
     if is_array(image):
@@ -89,7 +91,8 @@ def _simple(page):
     meaning = {1: (tifffile.PHOTOMETRIC.MINISBLACK,), 3: (tifffile.PHOTOMETRIC.RGB,), 4: (tifffile.PHOTOMETRIC.RGB,)}
     return (
         page.compression in KNOWN
-        and page.dtype in (np.uint8, np.uint16)
+        and page.dtype in (np.uint8, *[np.uint16] * (page.samplesperpixel == 1))
+        and tifffile.EXTRASAMPLE.ASSOCALPHA not in page.extrasamples
         and page.bitspersample in (8, 16)
         and page.photometric in meaning.get(page.samplesperpixel, ())
         and page.planarconfig == tifffile.PLANARCONFIG.CONTIG

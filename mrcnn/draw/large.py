@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.data.windows import Windows
-from mrcnn.draw.instances import SCORE_THRESHOLD, draw_instances, instance_colors
+from mrcnn.draw.instances import SCORE_THRESHOLD, draw_instances, instance_colors, rgb
 from mrcnn.ops.masks import crop_rle
 
 # Masks that are drawn, and rows of the picture that are read, at a time.
@@ -26,7 +26,7 @@ def draw_large(
     """Draw what `detect_tiled` found into a copy of an image that is at most `side` pixels wide and high.
 
     Args:
-        image: as of `mrcnn.data.windows.windows`, of 3 channels.
+        image: as of `mrcnn.data.windows.windows`.
         result: with masks as run lengths; keypoints are not drawn.
         class_names, threshold: as of `draw_instances`.
         side: the image is made smaller in whole steps.
@@ -38,7 +38,7 @@ def draw_large(
     step = max(1, math.ceil(max(height, width) / side))
     rows = range(0, height, ROWS * step)
     bands = [image.read(y, 0, min(y + ROWS * step, height), width)[::step, ::step] for y in rows]
-    picture, count = np.concatenate(bands), len(result["scores"])
+    picture, count = rgb(np.concatenate(bands)), len(result["scores"])
     colors = instance_colors(None, count)
     for start in range(0, count, TOGETHER):
         part = slice(start, start + TOGETHER)

@@ -157,7 +157,7 @@ class Detector(Network):
         return results
 
     def detect_tiled(
-        self, image: Path | str | np.ndarray, tile: int = 1024, overlap: float = 0.2, verbose: int = 0
+        self, image: Path | str | np.ndarray | parts.Windows, tile: int = 1024, overlap: float = 0.2, verbose: int = 0
     ) -> dict[str, Any]:
         """Find the instances in an image too large for the network, in overlapping tiles of it.
 

@@ -26,7 +26,7 @@ def namespace(*arrays: Tensor) -> ModuleType:
     """`numpy` if every argument is a NumPy array, number or sequence of numbers, else `keras.ops`."""
     if all(isinstance(a, (np.ndarray, np.generic, int, float, list, tuple)) for a in arrays):
         return np
-    from keras import ops  # here, as exported models run where there is no Keras
+    from keras import ops  # here, so that arrays need NumPy alone
 
     return ops
 

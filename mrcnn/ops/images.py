@@ -27,7 +27,7 @@ def convert_channels(image: ArrayLike, count: int) -> np.ndarray:
         image = image[:, :, None]
     if image.ndim != 3:
         raise ValueError(f"An image must be [H, W] or [H, W, channels], this array has shape {image.shape}.")
-    if image.dtype == np.uint16:
+    if image.dtype.kind == "u" and image.dtype.itemsize == 2:  # of either byte order
         image = np.rint(image / 257).astype("uint8")
     if image.shape[2] == 4 and count in (1, 3):
         image = image[:, :, :3]
@@ -87,7 +87,7 @@ def resize(
     plain = (order, mode, cval, clip, anti_aliasing) == (1, "constant", 0, True, False)
     if plain and image.ndim in (2, 3) and tuple(output_shape[2:]) in ((), image.shape[2:]):
         if not preserve_range and image.dtype != bool:
-            from skimage.util import img_as_float  # here, as exported models run without scikit-image
+            from skimage.util import img_as_float  # here, so that others need NumPy alone
 
             image = img_as_float(image)
         resized = np.empty((*output_shape[:2], *image.shape[2:]), _float(image))

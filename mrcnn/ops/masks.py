@@ -234,7 +234,7 @@ def compress_rle(rle: dict[str, Any]) -> dict[str, Any]:
 
 
 def _coco():
-    from pycocotools import mask  # here, as exported models run without it
+    from pycocotools import mask  # here, so that the rest needs NumPy alone
 
     return mask
 

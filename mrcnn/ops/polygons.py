@@ -29,7 +29,7 @@ def to_polygons(mask: ArrayLike, tolerance: float = 0) -> list[list[np.ndarray]]
         Pieces, each a list of rings [n, 2] of (x, y), n at least 3, the last point not the first: the outer one,
         clockwise on the screen, then those of its holes, the other way round.
     """
-    from scipy import ndimage  # where exported models run there may be NumPy alone
+    from scipy import ndimage  # here, so that the rest needs NumPy alone
 
     inside = np.asarray(mask) != 0
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
@@ -56,10 +56,13 @@ def signed_area(ring: np.ndarray) -> float:
 def keyhole(rings: Sequence[np.ndarray]) -> np.ndarray:
     """One ring [n, 2] for several: a line there and back, at the shortest distance between corners, joins each to those
     before. What such a ring encloses, crossings counted, is what they enclosed."""
+    from scipy.spatial import cKDTree  # as above
+
     whole = np.asarray(rings[0])
     for ring in rings[1:]:
-        distance = ((whole[:, None] - np.asarray(ring)[None]) ** 2).sum(axis=-1)
-        i, j = np.unravel_index(distance.argmin(), distance.shape)
+        distances, nearest = cKDTree(whole).query(ring)
+        j = int(distances.argmin())
+        i = int(nearest[j])
         whole = np.concatenate([whole[: i + 1], ring[j:], ring[: j + 1], whole[i:]])
     return whole
 

@@ -78,7 +78,9 @@ def test_the_backend_that_is_installed(installed, written, chosen, tmp_path, mon
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delitem(sys.modules, "keras")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in installed or None)
+    specs = {name: ModuleSpec(name, None, origin=f"{name}/__init__.py") for name in installed}
+    specs.setdefault("tensorflow", ModuleSpec("tensorflow", None))  # a folder of that name
+    monkeypatch.setattr(importlib.util, "find_spec", specs.get)
     if written:
         (tmp_path / "keras.json").write_text(json.dumps({"backend": written}))
     backend.choose()

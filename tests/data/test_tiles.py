@@ -1,5 +1,7 @@
 """Tiles of a data set: their pixels and the parts of objects in them, and what a tile has little of."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,7 +10,10 @@ from toy_data import Shapes, config
 
 from mrcnn.data import windows
 from mrcnn.data.batches import DataGenerator
+from mrcnn.data.coco import CocoDataset
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.reading import write_image
+from mrcnn.data.regions import load_regions
 from mrcnn.data.tiles import TiledDataset
 from mrcnn.evaluate import ground_truth
 
@@ -68,6 +73,26 @@ def test_training_and_evaluation_take_them():
     assert (inputs["input_gt_class_ids"] != 0).any()
     truth = ground_truth(tiles)
     assert len(truth.dataset["annotations"]) == sum(len(tiles.load_mask(i)[1]) for i in tiles.image_ids)
+
+
+def test_boxes_without_masks_stay_boxes(tmp_path):
+    box, polygon = {"bbox": [40, 10, 60, 20]}, {"bbox": [10, 30, 20, 20], "segmentation": [[10, 30, 30, 30, 30, 50]]}
+    entries = [{"id": k, "image_id": 1, "category_id": 1, **x} for k, x in enumerate((box, polygon), 1)]
+    images = [{"id": 1, "file_name": "a.png", "height": 60, "width": 128}]
+    content = {"images": images, "annotations": entries, "categories": [{"id": 1, "name": "one"}]}
+    for folder in ("annotations", "train2017"):
+        (tmp_path / folder).mkdir()
+    write_image(tmp_path / "train2017" / "a.png", np.zeros((60, 128, 3), "uint8"))
+    (tmp_path / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
+    dataset = CocoDataset()
+    dataset.load_coco(tmp_path, "train")
+    dataset.prepare()
+    tiles = TiledDataset(dataset, 64, 0)
+    assert [tiles.load_mask(i)[1].tolist() for i in (0, 1)] == [[1], []]
+    assert [tiles.load_box_masks(i)[1].tolist() for i in (0, 1)] == [[1, 1], [1]]
+    assert [load_regions(tiles, i)[1].tolist() for i in (0, 1)] == [[1, -1], [-1]]
+    (bare,) = tiles.load_annotations(1)
+    assert not bare.has_mask() and bare.box.tolist() == [0, 10, 36, 20]
 
 
 def test_windows_of_a_file_alone_are_read(tmp_path, monkeypatch):

@@ -16,14 +16,13 @@ GRAY = RANDOM.integers(0, 65536, (150, 203), "uint16")
 FILES = {
     "plain": (COLOR, {}, True),
     "gray of 16 bits": (GRAY, {}, True),
+    "of another byte order": (GRAY, {"byteorder": ">"}, True),
+    "colours of 16 bits": (np.dstack([GRAY] * 3), {"photometric": "rgb"}, False),
+    "multiplied by alpha": (ALPHA, {"photometric": "rgb", "extrasamples": ["assocalpha"]}, False),
     "tiles": (COLOR, {"tile": (64, 48), "photometric": "rgb"}, True),
     "deflated tiles": (GRAY, {"tile": (64, 48), "compression": "zlib", "predictor": True}, True),
     "deflated strips": (COLOR, {"rowsperstrip": 16, "compression": "zlib", "photometric": "rgb"}, True),
-    "alpha": (
-        np.dstack([COLOR, COLOR[..., :1]]),
-        {"rowsperstrip": 7, "photometric": "rgb", "compression": "zlib"},
-        True,
-    ),
+    "alpha": (ALPHA, {"rowsperstrip": 7, "photometric": "rgb", "compression": "zlib"}, True),
     "0 is white": (COLOR[..., 0], {"photometric": "miniswhite"}, False),
     "planes": (np.moveaxis(COLOR, -1, 0), {"planarconfig": "separate", "photometric": "rgb"}, False),
 }
@@ -50,6 +49,8 @@ def test_other_files_and_arrays(tmp_path):
     for image in (tmp_path / "a.png", COLOR):
         np.testing.assert_array_equal(windows(image).read(3, 5, 20, 30), COLOR[3:20, 5:30])
     assert windows(GRAY).read(3, 5, 20, 30).shape == (17, 25, 3)
+    np.save(tmp_path / "b.npy", GRAY.astype(">u2"))
+    np.testing.assert_array_equal(windows(tmp_path / "b.npy").read(3, 5, 20, 30), windows(GRAY).read(3, 5, 20, 30))
     many = np.dstack([COLOR, COLOR])
     np.save(tmp_path / "a.npy", many)
     np.testing.assert_array_equal(windows(tmp_path / "a.npy", None).read(3, 5, 20, 30), many[3:20, 5:30])
