@@ -56,6 +56,6 @@ def by_place(places: np.ndarray, counts: Sequence[int], radius: float) -> Matche
     return lambda class_ids, boxes: match_points(places, radius, bounds, class_ids, boxes)
 
 
-def by_cell(anchors: np.ndarray, cells: np.ndarray) -> Matcher:
+def by_cell(anchors: np.ndarray, cells: np.ndarray, alike: float = 1.0) -> Matcher:
     """The matcher of anchors [A, 4] in pixels by the cells [A, 4] that they are in; see `match_cells`."""
-    return lambda class_ids, boxes: match_cells(anchors, cells, class_ids, boxes)
+    return lambda class_ids, boxes: match_cells(anchors, cells, class_ids, boxes, alike)

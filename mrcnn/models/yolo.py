@@ -68,7 +68,7 @@ class CellDetector(DenseDetector):
         return grid_cells(config, image_shape, config.YOLO_ANCHORS)[0]
 
     def matcher(self, config: Config, anchors: np.ndarray) -> Matcher:
-        return by_cell(*grid_cells(config, config.IMAGE_SHAPE, config.YOLO_ANCHORS))
+        return by_cell(*grid_cells(config, config.IMAGE_SHAPE, config.YOLO_ANCHORS), config.YOLO_ALIKE)
 
     def loss_settings(self, config: Config) -> dict[str, Any]:
         """What the losses of both versions take: the anchors of each map as [places, sides of a cell over theirs]."""

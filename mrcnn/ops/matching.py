@@ -196,6 +196,7 @@ def match_cells(
     cells: np.ndarray,
     class_ids: np.ndarray,
     gt_boxes: np.ndarray,
+    alike: float = 1.0,
     crowd_overlap: float = CROWD_OVERLAP,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match anchors by cells (Redmon et al. 2016, section 2; Redmon and Farhadi 2018, section 2.1): of the anchors in
@@ -206,6 +207,7 @@ def match_cells(
         anchors, cells: [A, 4] each, cells without a gap between them on each map.
         class_ids: [G] int; above 0 instances, below 0 crowds.
         gt_boxes: [G, 4] in the anchors' unit.
+        alike: that IoU from which on the others are positive too; 1 for the best alone.
         crowd_overlap: share of an anchor's area inside a crowd from which on it lies in it.
 
     Returns:
@@ -219,7 +221,7 @@ def match_cells(
         centre, size = (gt_boxes[i, :2] + gt_boxes[i, 2:]) / 2, gt_boxes[i, 2:] - gt_boxes[i, :2]
         rows = np.flatnonzero(((cells[:, :2] <= centre) & (centre < cells[:, 2:])).all(axis=1))
         iou = size_ious(sides[rows], size[None])[:, 0]
-        rows = rows[iou * ROUNDING >= iou.max(initial=0)]
+        rows = rows[iou * ROUNDING >= min(alike, iou.max(initial=0))]
         rows = rows[size.prod() < smallest[rows]]
         labels[rows], best[rows], smallest[rows] = 1, i, size.prod()
     for i in np.flatnonzero(class_ids < 0):

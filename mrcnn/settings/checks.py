@@ -253,6 +253,7 @@ SETTINGS: dict[str, Kind | Choice] = {
         "for each map of BACKBONE_STRIDES equally many pairs of numbers, (width, height)", _is_sizes, ABOVE_0
     ),
     "YOLO_IGNORE": _number(SHARE),
+    "YOLO_ALIKE": _number(SHARE),
     "YOLO_BOXES": _whole(1, MOST_CELLS),
     "YOLO_DENSE": _whole(0, MOST_WIDE),
     "YOLO_NO_OBJECT": _number(at_least(0)),

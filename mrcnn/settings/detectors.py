@@ -96,12 +96,10 @@ def _yolo_v2(settings):
 
 
 def _yolo_v3(settings):
-    """In small images from stride 4 on, where what is small still has a shape, and twice as wide: the backbones that go
-    with such images are narrow."""
+    """In small images from stride 4 on, where what is small still has a shape. Trainings on them are short, and one
+    anchor of nine for each object gives each of them little to learn from: all that are alike count."""
     anchors, small = _grown(Config.YOLO_ANCHORS, settings), _small(settings)
-    width = settings["TOP_DOWN_PYRAMID_SIZE"] * (2 if small else 1)
-    strides = [4, 8, 16] if small else [8, 16, 32]
-    return _yolo(strides, YOLO_ANCHORS=anchors, TOP_DOWN_PYRAMID_SIZE=width)
+    return _yolo([4, 8, 16] if small else [8, 16, 32], YOLO_ANCHORS=anchors, YOLO_ALIKE=0.5 if small else 1.0)
 
 
 def _fast_rcnn(settings):

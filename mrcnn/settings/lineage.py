@@ -78,14 +78,16 @@ class LineageSettings(Settings):
     COMPONENT_AREA = 10
 
     # YOLO v2 and v3: (width, height) in pixels of the anchors of each map of BACKBONE_STRIDES; the sizes of a data set
-    # are found by `samples/coco.py anchors`. These are v3's for COCO at 416 pixels. And the IoU with an object above
-    # which a box that need not find it may do so.
+    # are found by `samples/coco.py anchors`. These are v3's for COCO at 416 pixels. The IoU with an object above which
+    # a box that need not find it may do so; and that of shapes from which on anchors stand for an object beside the
+    # best, 1 for none.
     YOLO_ANCHORS: Sequence[Sequence[Sequence[float]]] = (
         ((10, 13), (16, 30), (33, 23)),
         ((30, 61), (62, 45), (59, 119)),
         ((116, 90), (156, 198), (373, 326)),
     )
     YOLO_IGNORE = 0.5
+    YOLO_ALIKE = 1.0
 
     # YOLO v1: boxes of a cell, outputs of the dense layer before what the cells say (0 for none, so that a cell sees
     # its surroundings alone), and the weight of boxes without an object in the loss of the confidences.

@@ -239,6 +239,15 @@ def test_cells_by_hand():
     assert np.flatnonzero(labels == 0).tolist() == [3, 6, 7]  # in the crowd
 
 
+def test_cells_and_what_is_alike():
+    """The IoU of shapes with an instance 20 x 20 is 1/4, 1/2 and 4/9."""
+    anchors = cell_anchors([(1, 1)], [32], [[(10, 10), (20, 40), (30, 30)]])
+    cells = cell_anchors([(1, 1)], [32], [[(32, 32)] * 3])
+    for alike, wanted in ((1.0, [-1, 1, -1]), (0.5, [-1, 1, -1]), (0.4, [-1, 1, 1]), (0.25, [1, 1, 1])):
+        labels, best = match_cells(anchors, cells, np.array([1]), np.array([[0, 0, 20.0, 20]]), alike)
+        assert labels.tolist() == wanted and not best.any()
+
+
 def test_of_two_instances_in_a_cell_the_smaller_counts():
     cells = cell_anchors([(2, 2)], [32], [[(32, 32)] * 2])
     for order in ([0, 1], [1, 0]):
