@@ -175,7 +175,8 @@ def make_config(args, num_classes):
         args.model = find_last(args.logs, own.get("NAME", config_class.NAME))
     named = args.model in ("coco", "imagenet", "none")
     config = config_class() if named else stored_config(args.model, config_class)
-    changes = {"NUM_CLASSES": num_classes, **folders.channels(args, config), **own}
+    pretrained = weights.imagenet.settings(own.get("BACKBONE", config.BACKBONE)) if args.model == "imagenet" else {}
+    changes = {"NUM_CLASSES": num_classes, **folders.channels(args, config), **pretrained, **own}
     if args.command == "train":  # a stored config has the name of the run that its weights are of
         changes = {"NAME": config_class.NAME, **changes}
     if args.detector and args.detector != config.DETECTOR:

@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mrcnn.layers import applications, darknet, dla, resnet, vgg
+from mrcnn.layers import applications, darknet, dla, efficientnet_lite, resnet, vgg
 from mrcnn.layers.resnet import resnet_graph
 from mrcnn.ops.boxes import Tensor
 
-BACKBONES = (*resnet.BACKBONES, *dla.BACKBONES, *vgg.BACKBONES, *darknet.BACKBONES)
+BACKBONES = (*resnet.BACKBONES, *dla.BACKBONES, *vgg.BACKBONES, *darknet.BACKBONES, *efficientnet_lite.BACKBONES)
 
 
 def _unknown(name):
@@ -36,7 +36,8 @@ def build_backbone(
             `f(image, stage5=True, train_bn=...)` that gives the five maps.
         input_image: [B, H, W, C], sides divisible by 32.
         train_bn: False uses stored BatchNorm statistics.
-        width, variant: as of `resnet_graph`; VGG has the width alone, DLA and Darknet also the epsilon.
+        width, variant: as of `resnet_graph`; VGG has the width alone, DLA and Darknet also the epsilon,
+            EfficientNet-Lite the padding and the epsilon.
 
     Raises:
         ValueError: unknown name, a network that lacks a stride, or a function that does not return five maps.
@@ -57,6 +58,9 @@ def build_backbone(
     if backbone in darknet.BACKBONES:
         epsilon = variant.get("epsilon", darknet.EPSILON)
         return darknet.darknet_graph(input_image, backbone, train_bn, width, epsilon)
+    if backbone in efficientnet_lite.BACKBONES:
+        own = {key: variant[key] for key in ("padding", "epsilon") if key in variant}
+        return efficientnet_lite.efficientnet_lite_graph(input_image, backbone, train_bn, **own)
     if backbone not in BACKBONES:
         raise _unknown(backbone)
     return resnet_graph(input_image, backbone, stage5=True, train_bn=train_bn, width=width, **variant)

@@ -136,7 +136,7 @@ class Network:
             exclude: names of layers to leave as they are.
 
         Raises:
-            FileNotFoundError, ValueError: see `mrcnn.weights.load`.
+            FileNotFoundError, ValueError: see `mrcnn.weights.load` and `mrcnn.weights.imagenet.check`.
         """
         folded = [layer for layer in self._batch_norms() if layer.folded]
         for layer in folded:
@@ -146,6 +146,7 @@ class Network:
         seen = weights.Pixels(self.config.MEAN_PIXEL, self.config.PIXEL_STD, self.config.CHANNEL_ORDER)
         strict = not by_name and not exclude
         self.load_report = weights.load(self.keras_model, filepath, exclude or (), strict, seen)
+        weights.imagenet.check(filepath, self.config)
         print(self.load_report)
         if self.mode == "inference" and self.load_report.left:
             warnings.warn(
@@ -167,16 +168,8 @@ class Network:
         weights.write(self.keras_model, filepath, self.mode, self.record)
 
     def get_imagenet_weights(self) -> str:
-        """Path of Keras's ImageNet weights for this backbone, downloaded first if needed.
-
-        Raises:
-            ValueError: there are none for this backbone.
-            OSError: no network; the message says where to put the file.
-        """
-        name = f"imagenet-{self.config.BACKBONE}"
-        if name not in weights.PRETRAINED:
-            raise ValueError(f"No ImageNet weights for BACKBONE {self.config.BACKBONE!r}; use resnet50 or resnet101.")
-        return weights.download(name)
+        """Path of the ImageNet weights that belong to this backbone, see `mrcnn.weights.imagenet.path`."""
+        return weights.imagenet.path(self.config.BACKBONE)
 
     def find_last(self) -> str:
         """Path of the last checkpoint of the last run of this config's NAME under model_dir.

@@ -111,7 +111,7 @@ def backbone(config: Config, image: Tensor, **variant: Any) -> Sequence[Tensor]:
     return build_backbone(
         config.BACKBONE,
         image,
-        config.TRAIN_BN,
+        False if config.FREEZE_BACKBONE_BN else config.TRAIN_BN,
         config.BACKBONE_WIDTH,
         stride=config.RESNET_STRIDE,
         bias=config.RESNET_BIAS,

@@ -287,6 +287,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "SMOOTH_L1_BETA": _number(at_least(0)),
     "MASK_LOSS": _choice("probabilities", "logits"),
     "USE_RPN_ROIS": _flag,
+    "FREEZE_BACKBONE_BN": _flag,
     "TRAIN_BN": Kind("True, False or None", lambda x: x is None or is_flag_or_bit(x), None, _or_none(_flag).convert),
     "GRADIENT_CLIP_NORM": _number(ABOVE_0),
     "PRECISION": _choice("float32", "bfloat16", "float16"),

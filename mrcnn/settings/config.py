@@ -50,13 +50,15 @@ class Config(LineageSettings):
 
     # "resnet50", "resnet101"; "resnet18", "resnet34" (basic blocks, light enough for a CPU); "resnext50_32x4d",
     # "resnext101_32x8d"; "vgg16"; "dla34"; "darknet19", "darknet53", and "darknet_tiny" for a CPU; the name of a
-    # network in keras.applications, as "MobileNetV2"; or a callable
+    # network in keras.applications, as "MobileNetV2"; "efficientnet_lite0", "efficientnet_lite1" and
+    # "efficientnet_lite2", whose ImageNet weights come with pip; or a callable
     # backbone(input_image, stage5=True, train_bn=...) -> [C1, C2, C3, C4, C5].
     BACKBONE: str | Callable[..., Any] = "resnet101"
 
     # Variants of the ResNets: whether a bottleneck takes its stride in the first 1x1 convolution (He et al. 2015) or in
     # the 3x3 one, which sees every pixel (torchvision); whether convolutions have a bias, which BatchNorm makes
-    # redundant; and whether layers of stride 2 pad as TensorFlow does ("same", more on the far side) or alike on both.
+    # redundant; and whether layers of stride 2 pad as TensorFlow does ("same", more on the far side) or alike on both,
+    # which is a setting of EfficientNet-Lite too.
     RESNET_STRIDE = "1x1"
     RESNET_BIAS = True
     RESNET_PADDING = "same"
@@ -314,6 +316,10 @@ class Config(LineageSettings):
     # False: BatchNorm layers use their stored statistics, right for small batches on top of pretrained weights.
     # None or True: they train, right from scratch.
     TRAIN_BN: bool | None = False
+
+    # True: those of the backbone use their stored statistics whatever TRAIN_BN says. Right for a pretrained backbone
+    # under new layers, which have no statistics yet.
+    FREEZE_BACKBONE_BN = False
 
     # The global norm of the gradients is clipped to this.
     GRADIENT_CLIP_NORM = 5.0

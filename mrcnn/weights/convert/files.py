@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mrcnn.settings import CONFIG, Config
-from mrcnn.weights.convert import darknet
+from mrcnn.weights.convert import darknet, efficientnet_lite
 from mrcnn.weights.convert.reading import READERS, read
 from mrcnn.weights.convert.torchvision import EPSILON_0
 from mrcnn.weights.convert.translation import translate
@@ -19,7 +19,8 @@ WEIGHTS = "weights.h5"
 def convert(
     state_dict: Mapping[str, Any], out: str | Path, epsilon: float = 1e-5, keep_all: bool = False, **settings: Any
 ) -> Config:
-    """Write `config.json` and `weights.h5` of a model of torchvision or Detectron2 to a folder.
+    """Write `config.json` and `weights.h5` of a model of torchvision or Detectron2 to a folder, or of
+    an EfficientNet-Lite, as a backbone.
 
     Args:
         state_dict: {key: array or tensor on the CPU}, as `model.state_dict()` of that package has it.
@@ -29,21 +30,23 @@ def convert(
         settings: of `Config`, where the source was trained with others than its package's defaults.
 
     Returns:
-        the config, a `ModernConfig`.
+        the config, a `ModernConfig`; of a backbone a `Config`.
 
     Raises:
         ValueError: keys that are missing or unknown, another architecture, or an impossible setting.
         OSError: the folder cannot be written.
     """
     config, layers = translate(state_dict, epsilon, keep_all)
-    return _write(config.update(**settings), layers, Path(out))
+    record = {"input": efficientnet_lite.INPUT} if config.BACKBONE in efficientnet_lite.NAMES else None
+    return _write(config.update(**settings), layers, Path(out), record)
 
 
-def _write(config, layers, out):
+def _write(config, layers, out, record=None):
     out.mkdir(parents=True, exist_ok=True)
     write_groups(
         out / WEIGHTS,
         ((layer, {f"{layer}/{key}:0": array for key, array in arrays.items()}) for layer, arrays in layers.items()),
+        record,
     )
     config.to_json(out / CONFIG)
     return config

@@ -1,12 +1,12 @@
 """Reading weights files of other packages. No file can make it run code."""
 
 import pickle
-from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mrcnn.weights.convert import torch_legacy
+from mrcnn.weights.convert.unpickling import ArrayUnpickler
 from mrcnn.weights.values import check_values
 
 
@@ -46,6 +46,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _read_torch(path):
+    if torch_legacy.is_legacy(path):
+        return torch_legacy.read(path)
     try:
         import torch
     except ImportError:
@@ -81,41 +83,3 @@ def _read_pickle(path):
 
 
 READERS = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors, ".pkl": _read_pickle}
-
-
-def _encode(text, encoding):
-    """What NumPy's pickles of protocol 2 hold their bytes by."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it wants the encoding {encoding!r}")
-    return text.encode(encoding)
-
-
-# Stands for the class of arrays, which would make one of any size if it could be called.
-_ARRAY = object()
-
-
-def _reconstruct(kind, shape, code):
-    """An array that the pickle then gives its shape and its bytes, which have to fit."""
-    if kind is not _ARRAY:
-        raise pickle.UnpicklingError("it wants an array of another class")
-    return np.ndarray(0, "uint8")
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads dicts of NumPy arrays and nothing else: a pickle can only call what is in `ALLOWED`."""
-
-    ALLOWED = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("_codecs", "encode"): _encode,
-        ("numpy", "ndarray"): _ARRAY,
-        ("numpy", "dtype"): np.dtype,
-        # The module's name before and since NumPy 2.
-        **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
-        **{(f"numpy.{core}.multiarray", "scalar"): np.float32(1).__reduce__()[0] for core in ("core", "_core")},
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The function of this name, if it is allowed."""
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it would call {module}.{name}, which no weights need")
-        return self.ALLOWED[module, name]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mrcnn.ops import keypoints
 from mrcnn.settings import Config, ModernConfig
-from mrcnn.weights.convert import dense, semantic
+from mrcnn.weights.convert import dense, efficientnet_lite, semantic
 from mrcnn.weights.convert.body import CAN, arrays_of, body_names, check_axes, check_outputs, positive
 from mrcnn.weights.convert.detectron2 import DETECTRON2
 from mrcnn.weights.convert.package import each_class, outputs
@@ -23,6 +23,8 @@ def translate(
     """The config of a state dict and its weights as {our layer: {weight: array float32}}; see `convert`."""
     if dense.is_dense(state_dict):
         return dense.translate(state_dict, epsilon, keep_all)
+    if efficientnet_lite.is_efficientnet_lite(state_dict):
+        return efficientnet_lite.translate(state_dict)
     if semantic.is_semantic(state_dict):
         return semantic.translate(state_dict, epsilon)
     package = _package(state_dict)

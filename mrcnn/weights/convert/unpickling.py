@@ -1,0 +1,50 @@
+"""Unpicklers that can call nothing but what weights need."""
+
+import pickle
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+
+def is_tuple_of_sizes(x: Any) -> bool:
+    """Whether it is a tuple of whole numbers from 0 on that an array can have as sides."""
+    return isinstance(x, tuple) and all(type(side) is int and 0 <= side < 2**40 for side in x)
+
+
+def _encode(text, encoding):
+    """What NumPy's pickles of protocol 2 hold their bytes by."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it wants the encoding {encoding!r}")
+    return text.encode(encoding)
+
+
+# Stands for the class of arrays, which would make one of any size if it could be called.
+_ARRAY = object()
+
+
+def _reconstruct(kind, shape, code):
+    """An array that the pickle then gives its shape and its bytes, which have to fit."""
+    if kind is not _ARRAY:
+        raise pickle.UnpicklingError("it wants an array of another class")
+    return np.ndarray(0, "uint8")
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads dicts of NumPy arrays and nothing else: a pickle can only call what is in `ALLOWED`."""
+
+    ALLOWED = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("_codecs", "encode"): _encode,
+        ("numpy", "ndarray"): _ARRAY,
+        ("numpy", "dtype"): np.dtype,
+        # The module's name before and since NumPy 2.
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+        **{(f"numpy.{core}.multiarray", "scalar"): np.float32(1).__reduce__()[0] for core in ("core", "_core")},
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The function of this name, if it is allowed."""
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it would call {module}.{name}, which no weights need")
+        return self.ALLOWED[module, name]
