@@ -156,6 +156,7 @@ def parse_arguments(argv=None):
     of_sets, of_models = "train evaluate validate", "train evaluate splash"
     parser.add_argument("--dataset", type=path, only=of_sets, metavar="DIR", help="folder with train and val")
     options.add_outside(parser, of_sets)
+    options.add_advise(parser)
     parser.add_argument(
         "--weights", type=path, only=of_models, help="coco, imagenet, last, none or a path; default of train: imagenet"
     )
@@ -246,7 +247,7 @@ def work(args):
     check(args)
     load = partial(load_dataset, args.dataset, outside=args.outside)
     if args.command == "validate":
-        return options.validate(args.dataset, load)
+        return options.validate(args.dataset, load, config=args.advise and SmallConfig())
     model = load_model(args)
     if args.command == "train":
         start = IMAGENET if model.config.FREEZE_BACKBONE_BN else Start()  # of --weights last, as the run began

@@ -226,8 +226,13 @@ def load_model(args, config):
 
 def anchors(args):
     """Print sizes for anchors of the training images' objects."""
+    options.anchors(load_dataset(args, "train"), plain_config(args), args.count)
+
+
+def plain_config(args):
+    """The settings that training from random weights would have."""
     config = args.sample.config() if args.dataset else args.sample.generated_config()
-    options.anchors(load_dataset(args, "train"), config.update(**parse_settings(args.config)), args.count)
+    return config.update(**parse_settings(args.config))
 
 
 def train(args, model, train_set, val_set):
@@ -330,7 +335,7 @@ def work(args):
         args.model = "last" if args.command != "train" else "coco" if args.dataset else "none"
     check(args)
     if args.command == "validate":
-        return options.validate(args.dataset, partial(load_dataset, args))
+        return options.validate(args.dataset, partial(load_dataset, args), config=args.advise and plain_config(args))
     if args.command == "anchors":
         return anchors(args)
     if args.model not in NAMED:

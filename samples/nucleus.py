@@ -161,6 +161,7 @@ def parse_arguments(argv=None):
     parser.add_argument("command", choices=[*work.split(), "validate"])
     parser.add_argument("--dataset", type=path, required=True, metavar="DIR", help="folder of the set")
     options.add_outside(parser)
+    options.add_advise(parser)
     weights = "last, none or a path (default: none to train, else last)"
     parser.add_argument("--weights", type=path, only=work, help=weights)
     parser.add_run(DEFAULT_LOGS_DIR, work)
@@ -198,7 +199,7 @@ def work(args):
     load = partial(load_dataset, args.dataset, outside=args.outside)
     if args.command == "validate":
         subsets = ["train", "val"] if in_coco_format(args.dataset) else ["stage1_train"]  # which both are of
-        return options.validate(args.dataset, load, subsets)
+        return options.validate(args.dataset, load, subsets, args.advise and NucleusConfig())
     if args.command == "train":
         arguments.check_folder(args.logs)
         return train(load_model(args), load, args.epochs, args.seed)

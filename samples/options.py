@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from mrcnn.cli import arguments
+from mrcnn.data import advice
 from mrcnn.data.augment import RECIPES
 from mrcnn.data.clusters import anchor_sizes
 from mrcnn.data.formats import FORMATS
@@ -37,7 +38,8 @@ def parse(argv, sample, logs):
         "Detectron2 (.pth, .pkl), or of Darknet (.weights, with its .cfg beside it), or a folder that "
         "mrcnn.weights.convert wrote; default: to train, none for a generated set and coco for others; else last",
     )
-    parser.add_run(logs, f"{work} anchors")
+    parser.add_run(logs, f"{work} anchors validate")
+    add_advise(parser)
     count = "sizes to find (default: 9)"
     parser.add_argument("--count", only="anchors", type=arguments.whole(1, 1000), default=9, metavar="N", help=count)
     parser.add_count("--limit", only=work, help="only the first N images to evaluate or detect")
@@ -70,6 +72,12 @@ def add_outside(parser, only=""):
     """The option of programs whose annotation files name images."""
     what = "read images, too, whose file names leave --dataset"
     parser.add_argument("--outside", action="store_true", only=only, help=what)
+
+
+def add_advise(parser):
+    """The option of validate that looks at more than what is wrong."""
+    what = "settings that fit the set, too: anchors, image size, how many objects; and the memory of a step"
+    parser.add_argument("--advise", action="store_true", only="validate", help=what)
 
 
 def add_tiles(parser, only):
@@ -185,8 +193,24 @@ def anchors(dataset, config, count):
     print(f"For RPN_ANCHOR_RATIOS: width / height {ratios.min():.2f} to {ratios.max():.2f}.")
 
 
-def validate(folder, load, subsets=("train", "val")):
-    """The command `validate`: print what is wrong with a set.
+def advise(dataset, config):
+    """Print what settings fit a set, and about how much memory a training step with them needs."""
+    from mrcnn.models.detectors import build_detector
+    from mrcnn.models.inspection import step_memory
+
+    found = advice.advise(dataset, config.update(NUM_CLASSES=dataset.num_classes))
+    print("\n".join(["", *found.lines]))
+    model = build_detector("training", config.update(**found.settings), "")
+    size = step_memory(model.keras_model, 2 if config.OPTIMIZER == "adamw" else 1)
+    print(f"A step of {config.BATCH_SIZE} images needs about {size / 1e9:.1f} GB, and libraries 1 to 2 GB beside.")
+    if found.settings:
+        print(f"Settings to try:\n--config {advice.pasted(found.settings)}")
+    else:
+        print("The settings fit.")
+
+
+def validate(folder, load, subsets=("train", "val"), config=None):
+    """The command `validate`: print what is wrong with a set, and, for a `config`, what settings fit it.
 
     Args:
         folder: of the set, for what is said of it.
@@ -202,7 +226,10 @@ def validate(folder, load, subsets=("train", "val")):
     problems = []
     for subset in subsets:
         try:
-            problems += load(subset).validate()
+            dataset = load(subset)
+            problems += dataset.validate()
+            if config and subset == subsets[0]:
+                advise(dataset, config)
         except FileNotFoundError as error:
             if subset == subsets[0]:
                 raise

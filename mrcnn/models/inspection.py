@@ -69,6 +69,40 @@ def tensor_values(graph: keras.Model, tensors: dict[str, Tensor], inputs: list[n
     return {name: values[name] for name in tensors}
 
 
+def step_memory(graph: keras.Model, slots: int = 2) -> int:
+    """About how many bytes a training step needs: what every layer gives, once for itself and once for its gradient;
+    and weights with their gradients and the optimizer's numbers. What libraries need beside is not known.
+
+    Args:
+        graph: for training, with a batch size.
+        slots: numbers that the optimizer keeps for each weight: 2 for AdamW, 1 for SGD with momentum.
+    """
+    weights = graph.count_params() + (1 + slots) * sum(int(np.prod(w.shape)) for w in graph.trainable_weights)
+    return 4 * weights + 2 * sum(
+        np.dtype(x.dtype if x.dtype != "bfloat16" else "float16").itemsize * int(np.prod(x.shape))
+        for x in _outputs(graph)
+    )
+
+
+def _outputs(graph):
+    """Every tensor that a layer of a graph gives, with those inside a nested model at each of its calls."""
+    for layer in graph.layers:
+        for node in layer._inbound_nodes:
+            if isinstance(layer, keras.Model) and node.input_tensors:
+                yield from _at(layer, node.input_tensors[0])
+            elif not isinstance(layer, layers.InputLayer):
+                yield from (x for x in node.output_tensors if None not in x.shape)
+
+
+def _at(model, tensor):
+    inner = keras.Model(model.inputs, [x for layer in model.layers for x in _own(layer)])
+    return inner(keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype))
+
+
+def _own(layer):
+    return [] if isinstance(layer, layers.InputLayer) else keras.tree.flatten(layer.output)
+
+
 def log(text: str, array: ArrayLike | None = None) -> None:
     """Print a text and, for an array, its shape, range and dtype."""
     if array is not None:

@@ -101,7 +101,7 @@ evaluate --epochs 3                     | --epochs goes with train, not with eva
 evaluate --image a.png                  | --image goes with detect
 detect --augment flip                   | --augment goes with train
 validate --model none                   | --model goes with train or evaluate or detect
-validate --config NAME=x                | --config goes with
+train --advise                          | --advise goes with validate
 evaluate --count 3                      | --count goes with anchors
 train --output a.json                   | --output goes with evaluate or detect
 train --patience 2                      | --patience counts the evaluations of --eval-every

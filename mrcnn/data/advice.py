@@ -1,0 +1,233 @@
+"""Which settings fit a data set: anchors, image size, how many objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.resizing import plan
+from mrcnn.ops.boxes import pair_overlaps
+from mrcnn.settings.checks import ONE_STAGE
+from mrcnn.settings.config import Config
+
+# Objects that anchors are tried on, of a larger set a random choice.
+MOST = 5000
+
+# What the IoU of a box with some anchor should be.
+ENOUGH = 0.5
+
+# Pixels of a side: below, an object has one or two cells of the finest map; and what is large enough for most.
+SMALL, PLAIN = 8, 32
+
+# The largest image that is proposed.
+LARGEST = 2048
+
+# How finely the smallest scale is looked for, and by how much each level's scale may exceed the one before.
+STARTS, STEPS = 24, (1.4, 1.6, 1.8, 2.0)
+
+# What other anchors must win of all boxes, for the config's own to be left.
+GAIN = 0.01
+
+
+class Advice(NamedTuple):
+    """What was found, a line each, and the settings that should be others."""
+
+    lines: list[str]
+    settings: dict[str, Any]
+
+
+class Boxes(NamedTuple):
+    """A set's objects where the network sees them: boxes [n, 4] in pixels; how many each image has; and the largest
+    factor by which images grow."""
+
+    pixels: np.ndarray
+    counts: list[int]
+    scale: float
+
+
+def advise(dataset: Dataset, config: Config, seed: int = 0) -> Advice:
+    """Look at all objects of a set once, crowds aside.
+
+    Args:
+        dataset: prepared.
+        config: the settings that it shall be trained with.
+        seed: of the choice of objects from a large set.
+
+    Raises:
+        ValueError: there is no object.
+    """
+    found = boxes_of(dataset, config)
+    lines: list[str] = []
+    settings: dict[str, Any] = {}
+    for part in (_sizes, _counts, _anchors):
+        for line, changes in part(found, config, np.random.default_rng(seed)):
+            lines.append(line)
+            settings |= changes
+    return Advice(lines, settings)
+
+
+def boxes_of(dataset: Dataset, config: Config) -> Boxes:
+    """The boxes of a set's objects where the network sees them in training.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found, counts, largest = [], [], 0.0
+    sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, config.IMAGE_RESIZE_MODE
+    for i in dataset.image_ids:
+        objects = [x for x in dataset.load_annotations(i) if not x.crowd]
+        info = dataset.image_info[i]
+        height, width = info.get("height"), info.get("width")
+        if objects and not (height and width):
+            height, width = dataset.load_image(i).shape[:2]
+        boxes = np.array([x.extent(height, width) for x in objects]).reshape(-1, 4)
+        boxes = boxes[(boxes[:, 2:] > 0).all(axis=1)]
+        counts.append(len(boxes))
+        if len(boxes):
+            geometry = plan(height, width, *sides, square=True)
+            scale, (top, left, *_) = np.broadcast_to(geometry.scale, 2), geometry.window
+            corners = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
+            found.append(corners * np.tile(scale, 2) + (top, left, top, left))
+            largest = max(largest, *scale)
+    if not found:
+        raise ValueError("The set has no objects, so there is nothing to advise on.")
+    return Boxes(np.concatenate(found), counts, largest)
+
+
+def best_ious(
+    boxes: np.ndarray, scales: Sequence[Any], ratios: Sequence[float], strides: Sequence[float], step: int = 1
+) -> np.ndarray:
+    """The IoU [n] of each box with the anchor that it shares most with: of each shape that whose centre is nearest.
+
+    Args:
+        boxes: [n, 4] pixels.
+        scales, ratios: of the anchors, see `mrcnn.ops.anchors.generate_anchors`; scales of each level.
+        strides: of the levels.
+        step: cells from one anchor to the next.
+    """
+    centres, best = (boxes[:, :2] + boxes[:, 2:]) / 2, np.zeros(len(boxes))
+    for level, stride in zip(scales, strides, strict=True):
+        places = np.rint(centres / (stride * step)) * stride * step
+        for scale, ratio in product(np.ravel(level), np.sqrt(ratios)):
+            half = np.array([scale / ratio, scale * ratio]) / 2
+            anchors = np.concatenate([places - half, places + half], axis=1)
+            best = np.maximum(best, pair_overlaps(boxes, anchors))
+    return best
+
+
+def _sizes(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """How large objects are, and a larger or smaller image where that fits them better."""
+    sides = np.sqrt(np.prod(found.pixels[:, 2:] - found.pixels[:, :2], axis=1))
+    small, middle, large = np.percentile(sides, (5, 50, 95))
+    yield (
+        (
+            f"{len(sides)} objects in {len(found.counts)} images; at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} half of them "
+            f"have sides below {middle:.0f} pixels, one in twenty below {small:.0f} and one in twenty above {large:.0f}."
+        ),
+        {},
+    )
+    tiny = float(np.mean(sides < SMALL))
+    side = config.IMAGE_MAX_DIM
+    if not side or config.IMAGE_RESIZE_MODE not in ("square", "rect", "shortest", "stretch"):
+        return
+    wanted = side * (2 * SMALL / small if small < 2 * SMALL else max(PLAIN / small, 0.5))
+    wanted = min(LARGEST, max(128, 64 * math.ceil(wanted / 64)), 64 * math.ceil(2 * side / max(found.scale, 1e-9) / 64))
+    if small < 2 * SMALL and wanted > 1.2 * side:
+        grown = wanted / side
+        least = 64 * round(grown * (config.IMAGE_MIN_DIM or side) / 64)
+        yield (
+            (
+                f"{tiny:.0%} of them are under {SMALL} pixels, one or two cells of the finest map, and are hardly found: "
+                f"larger images{'; or tiles, --tiles' if wanted == LARGEST else ''}."
+            ),
+            {"IMAGE_MIN_DIM": least, "IMAGE_MAX_DIM": wanted},
+        )
+        found.pixels[:] *= grown
+    elif small > 2 * PLAIN and wanted < 0.8 * side:
+        yield (
+            (
+                f"Nearly all are larger than {2 * PLAIN} pixels: images of {wanted} would do, at "
+                f"{(wanted / side) ** 2:.0%} of the work, if what tells them apart is seen there too."
+            ),
+            {},
+        )
+
+
+def _counts(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """How many objects images have."""
+    most = max(found.counts)
+    changes = {}
+    if most > config.MAX_GT_INSTANCES and not config.by_pixels:
+        changes["MAX_GT_INSTANCES"] = 10 * math.ceil(most / 10)
+    if 1.2 * most > config.DETECTION_MAX_INSTANCES:
+        changes["DETECTION_MAX_INSTANCES"] = 10 * math.ceil(1.5 * most / 10)
+    yield f"The most objects in an image are {most}; the mean is {np.mean(found.counts):.1f}.", changes
+
+
+def _anchors(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Whether the anchors fit, and others that do."""
+    if config.takes_proposals or config.by_pixels or (config.DETECTOR in ONE_STAGE and config.DETECTOR != "retinanet"):
+        return
+    boxes = found.pixels if len(found.pixels) <= MOST else rng.choice(found.pixels, MOST, replace=False)
+    strides, step = config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE
+    own = best_ious(boxes, config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, strides, step)
+    missed = float(np.mean(own < ENOUGH))
+    yield (
+        (
+            f"{missed:.1%} of the objects are matched by no anchor at an IoU of {ENOUGH}; the mean of the best IoU is "
+            f"{own.mean():.3f}."
+        ),
+        {},
+    )
+    scales, ratios, ious = propose_anchors(boxes, config)
+    if missed - np.mean(ious < ENOUGH) > GAIN:
+        yield (
+            (
+                f"Of those proposed below {np.mean(ious < ENOUGH):.1%} are matched by none; the mean is {ious.mean():.3f}."
+            ),
+            {"RPN_ANCHOR_SCALES": scales, "RPN_ANCHOR_RATIOS": ratios},
+        )
+
+
+def propose_anchors(boxes: np.ndarray, config: Config) -> tuple[list[Any], list[float], np.ndarray]:
+    """RPN_ANCHOR_SCALES and RPN_ANCHOR_RATIOS, as many as a config has, that boxes [n, 4] fit best, and the IoU [n] of
+    each box with the best of the anchors: fewest below `ENOUGH`, then the highest mean.
+
+    Scales grow from level to level by one factor; those of a level keep the shares that they have to the first.
+    """
+    sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+    levels, strides = [np.ravel(x) for x in config.RPN_ANCHOR_SCALES], config.BACKBONE_STRIDES
+    several = np.ndim(config.RPN_ANCHOR_SCALES[0]) > 0
+    starts = np.geomspace(max(4, np.percentile(sides, 1) / 2), max(8, np.percentile(sides, 50)), STARTS)
+
+    def scales_of(start, factor):
+        grown = [(start * factor**i * level / level[0]).round(1) for i, level in enumerate(levels)]
+        return [x.tolist() if several else float(x[0]) for x in grown]
+
+    def value(choice):
+        ious = best_ious(boxes, choice[0], choice[1], strides, config.RPN_ANCHOR_STRIDE)
+        return np.mean(ious >= ENOUGH), ious.mean(), choice, ious
+
+    choices = [
+        (scales_of(start, factor), ratios)
+        for start, factor, ratios in product(starts, STEPS, _ratios(boxes, len(config.RPN_ANCHOR_RATIOS), config))
+    ]
+    *_, (scales, ratios), ious = max(map(value, choices), key=lambda x: x[:2])
+    return scales, ratios, ious
+
+
+def _ratios(boxes, count, config):
+    """The config's own, and those at the middle of as many equal parts of the set's."""
+    height, width = (boxes[:, 2:] - boxes[:, :2]).T
+    middles = np.quantile(np.log(width / height), (np.arange(count) + 0.5) / count)
+    return [list(map(float, config.RPN_ANCHOR_RATIOS)), np.exp(middles).round(2).tolist()]
+
+
+def pasted(settings: dict[str, Any]) -> str:
+    """Settings as they follow --config."""
+    return " ".join(f"{name}={str(value).replace(' ', '')}" for name, value in settings.items())

@@ -1,0 +1,104 @@
+"""What is advised for a set: against all anchors of a config, and by hand."""
+
+from array import array
+
+import numpy as np
+import pytest
+from kites import KiteConfig
+
+from mrcnn.data.advice import advise, best_ious, boxes_of, pasted
+from mrcnn.data.anchors import pyramid_anchors
+from mrcnn.data.annotations import Annotation
+from mrcnn.data.dataset import Dataset
+from mrcnn.ops.boxes import overlaps
+
+
+def annotated(images, shape=(128, 128)):
+    """A set of images with boxes (x, y, width, height)."""
+    dataset = Dataset()
+    dataset.add_class("a", 1, "thing")
+    for i, boxes in enumerate(images):
+        objects = [Annotation(k, i, 1, (), box=array("d", box)) for k, box in enumerate(boxes)]
+        dataset.add_image("a", i, None, height=shape[0], width=shape[1], annotations=objects)
+    dataset.load_annotations = lambda i: dataset.image_info[i]["annotations"]
+    dataset.prepare()
+    return dataset
+
+
+def config(**settings):
+    return KiteConfig().update(**{"IMAGE_MIN_DIM": 128, "IMAGE_MAX_DIM": 128, **settings})
+
+
+def test_boxes_are_where_the_network_sees_them():
+    """Twice as large, and 32 pixels further down, where an image of 32 x 64 lies in a square of 128."""
+    crowd = Annotation(5, 0, 1, (), box=array("d", [0, 0, 9, 9]), crowd=True)
+    dataset = annotated([[(10, 4, 20, 8)], []], shape=(32, 64))
+    dataset.image_info[0]["annotations"].append(crowd)
+    found = boxes_of(dataset, config(IMAGE_MIN_DIM=64))
+    np.testing.assert_allclose(found.pixels, [(32 + 8, 20, 32 + 24, 60)])
+    assert found.counts == [1, 0] and found.scale == 2
+
+
+def test_the_best_of_all_anchors():
+    """As comparing with every anchor says, for boxes that do not reach the border."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(20, 60, (40, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(4, 40, (40, 2))], axis=1)
+    for step in (1, 2):
+        c = config(RPN_ANCHOR_STRIDE=step)
+        every = overlaps(boxes, pyramid_anchors(c, (128, 128))).max(axis=1)
+        ours = best_ious(boxes, c.RPN_ANCHOR_SCALES, c.RPN_ANCHOR_RATIOS, c.BACKBONE_STRIDES, step)
+        np.testing.assert_allclose(ours, every)
+
+
+def test_anchors_that_fit_stay():
+    boxes = [(64 - side / 2, 64 - side / 2, side, side) for side in (16, 32, 64)]
+    c = config(RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128))
+    found = advise(annotated([boxes]), c)
+    assert found.settings == {}
+    assert "0.0% of the objects are matched by no anchor at an IoU of 0.5; the mean of the best IoU is 1.000." in (
+        found.lines
+    )
+
+
+def test_anchors_for_tall_objects():
+    """Ten times as high as wide: no anchor of the ratios 0.5 to 2 shares a half with them."""
+    boxes = [(20 + 12 * i, 24, 8, 80) for i in range(6)]
+    c = config(RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128), RPN_ANCHOR_RATIOS=[0.5, 1, 2])
+    found = advise(annotated([boxes]), c)
+    assert any(line.startswith("100.0% of the objects are matched by no anchor") for line in found.lines)
+    assert found.settings["RPN_ANCHOR_RATIOS"] == [0.1, 0.1, 0.1]
+    scales = found.settings["RPN_ANCHOR_SCALES"]
+    assert len(scales) == 5 and min(abs(scale - np.sqrt(640)) for scale in scales) < 4
+    c.update(**found.settings)
+    assert advise(annotated([boxes]), c).settings == {}
+
+
+def test_how_many_objects():
+    """61 objects: GT_INSTANCES up to the next ten, detections half as many more."""
+    images = [[(64, 64, 32, 32)] * 61, [(64, 64, 32, 32)] * 3]
+    c = config(MAX_GT_INSTANCES=60, DETECTION_MAX_INSTANCES=73, RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128))
+    found = advise(annotated(images), c)
+    assert found.settings == {"MAX_GT_INSTANCES": 70, "DETECTION_MAX_INSTANCES": 100}
+    assert "The most objects in an image are 61; the mean is 32.0." in found.lines
+    c.update(MAX_GT_INSTANCES=61, DETECTION_MAX_INSTANCES=74)
+    assert advise(annotated(images), c).settings == {}
+
+
+def test_images_for_small_objects():
+    """Sides of 4 pixels in images of 512, seen at 256 as 2, where 16 are wanted; at most twice the image."""
+    found = advise(annotated([[(100, 100, 4, 4)]], shape=(512, 512)), config(IMAGE_MIN_DIM=256, IMAGE_MAX_DIM=256))
+    assert found.settings["IMAGE_MAX_DIM"] == 1024 and found.settings["IMAGE_MIN_DIM"] == 1024
+    assert any("100% of them are under 8 pixels" in line for line in found.lines)
+
+
+def test_sets_and_detectors_without():
+    with pytest.raises(ValueError, match="The set has no objects"):
+        advise(annotated([[]]), config())
+    lines = advise(annotated([[(64, 64, 32, 32)]]), config(DETECTOR="centernet", USE_MASK=False)).lines
+    assert not any("anchor" in line for line in lines)
+
+
+def test_lines_to_paste():
+    settings = {"RPN_ANCHOR_SCALES": [8.0, 16.5], "MAX_GT_INSTANCES": 70}
+    assert pasted(settings) == "RPN_ANCHOR_SCALES=[8.0,16.5] MAX_GT_INSTANCES=70"
