@@ -126,8 +126,8 @@ def _sizes(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[s
     small, middle, large = np.percentile(sides, (5, 50, 95))
     yield (
         (
-            f"{len(sides)} objects in {len(found.counts)} images; at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} half of them "
-            f"have sides below {middle:.0f} pixels, one in twenty below {small:.0f} and one in twenty above {large:.0f}."
+            f"{len(sides)} objects in {len(found.counts)} images; at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} half "
+            f"of them are under {middle:.0f} pixels of a side, one in twenty under {small:.0f} and one over {large:.0f}."
         ),
         {},
     )
@@ -142,7 +142,7 @@ def _sizes(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[s
         least = 64 * round(grown * (config.IMAGE_MIN_DIM or side) / 64)
         yield (
             (
-                f"{tiny:.0%} of them are under {SMALL} pixels, one or two cells of the finest map, and are hardly found: "
+                f"{tiny:.0%} of them are under {SMALL} pixels, two cells of the finest map, and are hardly found: "
                 f"larger images{'; or tiles, --tiles' if wanted == LARGEST else ''}."
             ),
             {"IMAGE_MIN_DIM": least, "IMAGE_MAX_DIM": wanted},
@@ -187,9 +187,7 @@ def _anchors(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict
     scales, ratios, ious = propose_anchors(boxes, config)
     if missed - np.mean(ious < ENOUGH) > GAIN:
         yield (
-            (
-                f"Of those proposed below {np.mean(ious < ENOUGH):.1%} are matched by none; the mean is {ious.mean():.3f}."
-            ),
+            (f"Those below leave {np.mean(ious < ENOUGH):.1%} unmatched; the mean of theirs is {ious.mean():.3f}."),
             {"RPN_ANCHOR_SCALES": scales, "RPN_ANCHOR_RATIOS": ratios},
         )
 

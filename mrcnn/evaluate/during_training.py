@@ -81,7 +81,8 @@ class Evaluation(keras.callbacks.Callback):
         path = _best_path(self.rcnn)
         if score > record["AP"]:
             record.update(AP=score, epoch=done)
-            self.rcnn.save_weights(path)
+            with weights.averaged(self.model):
+                self.rcnn.save_weights(path)
         # Evaluated are the epochs that `every` divides.
         worse = done // self.every - max(record["epoch"], record["since"]) // self.every
         if self.patience and worse >= self.patience:
@@ -90,7 +91,8 @@ class Evaluation(keras.callbacks.Callback):
 
     def _evaluate(self, logs):
         """The AP that counts; all go into the logs."""
-        weights.copy(self.model, self._detector().keras_model)
+        with weights.averaged(self.model):
+            weights.copy(self.model, self._detector().keras_model)
         metrics = evaluate(self.detector, self.dataset, limit=self.limit, verbose=0)
         found = {name: metrics[kind] for name, kind in kinds_of(metrics).items()}
         if logs is not None:

@@ -226,6 +226,8 @@ class Network:
                 config.GRADIENT_CLIP_NORM,
                 config.WEIGHT_DECAY if decays else None,
                 config.PRECISION == "float16",
+                config.EMA_MOMENTUM,
+                config.GRADIENT_ACCUMULATION,
             )
             optimizer.build(self.keras_model.trainable_variables)
         self.keras_model.compile(optimizer=optimizer, jit_compile=jit_compile())
@@ -327,7 +329,8 @@ class Network:
         config = self.config
 
         def rate(done):
-            return schedule_for(learning_rate, config.LEARNING_RATE_SCHEDULE, config.WARMUP_STEPS, done, steps)
+            warmup = config.WARMUP_STEPS * config.GRADIENT_ACCUMULATION
+            return schedule_for(learning_rate, config.LEARNING_RATE_SCHEDULE, warmup, done, steps)
 
         self.compile(rate(0), config.LEARNING_MOMENTUM)
         if self._resume_from:

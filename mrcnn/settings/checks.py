@@ -288,6 +288,8 @@ SETTINGS: dict[str, Kind | Choice] = {
     "MASK_LOSS": _choice("probabilities", "logits"),
     "USE_RPN_ROIS": _flag,
     "FREEZE_BACKBONE_BN": _flag,
+    "EMA_MOMENTUM": _number(BELOW_1),
+    "GRADIENT_ACCUMULATION": _whole(1, MOST_WIDE),
     "TRAIN_BN": Kind("True, False or None", lambda x: x is None or is_flag_or_bit(x), None, _or_none(_flag).convert),
     "GRADIENT_CLIP_NORM": _number(ABOVE_0),
     "PRECISION": _choice("float32", "bfloat16", "float16"),

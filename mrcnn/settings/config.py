@@ -297,6 +297,15 @@ class Config(LineageSettings):
     LEARNING_RATE_SCHEDULE = "constant"
     WARMUP_STEPS = 0
 
+    # Batches whose mean gradient makes one step: as large a batch as one likes in the memory of a small one. The
+    # steps of an epoch count batches, WARMUP_STEPS steps of the optimizer. BatchNorm that trains sees each batch alone.
+    GRADIENT_ACCUMULATION = 1
+
+    # Above 0, what evaluates and is saved are averages of the weights over the batches, of which each keeps this share
+    # of itself at every batch: steadier than the weights themselves (Polyak and Juditsky 1992). 0.999 looks back some
+    # 1,000 batches; a short training wants less.
+    EMA_MOMENTUM = 0.0
+
     # Weights of the losses; of those that are left out 1, but 0.1 of CenterNet's dense_size_loss.
     LOSS_WEIGHTS = dict.fromkeys(LOSSES, 1.0)
 

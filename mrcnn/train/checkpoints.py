@@ -11,6 +11,7 @@ import numpy as np
 
 from mrcnn.ops.files import whole
 from mrcnn.settings import CONFIG, Config
+from mrcnn.weights.averages import averaged, has_averages, inner_optimizer
 
 
 class Trained(Protocol):
@@ -25,6 +26,8 @@ class Trained(Protocol):
 
 class Checkpoints(keras.callbacks.Callback):
     """After every epoch, writes the weights in the original's layout, and the optimizer's state and the config beside.
+    Where weights are averaged it writes the averages, with which a model detects, and the weights themselves among the
+    state.
 
     The state comes first and each file appears only when it is whole, so whatever interrupts leaves a pair to resume
     from. Only the newest state is kept. When all is written, the model's `epoch` counts the epoch as done.
@@ -40,11 +43,12 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         path = self.trained.checkpoint_path.format(epoch=epoch + 1)
         state = _optimizer_path(path)
-        variables = {f"{i:04d}|{v.path}": v.numpy() for i, v in enumerate(self.model.optimizer.variables)}
+        variables = {f"{i:04d}|{v.path}": v.numpy() for i, v in enumerate(_state(self.model))}
         with whole(state) as new:
             np.savez(new, **variables)
         self.trained.config.to_json(state.parent / CONFIG)
-        self.trained.save_weights(path)
+        with averaged(self.model):
+            self.trained.save_weights(path)
         self.trained.epoch = epoch + 1
         for old in state.parent.glob("*.optimizer.npz"):
             if old != state:
@@ -58,7 +62,7 @@ def restore_optimizer(model: keras.Model, checkpoint: Path | str) -> int:
     optimizer was made with; of a schedule only the position is resumed.
 
     Returns:
-        steps that the optimizer has done; 0 where nothing was restored.
+        batches that the optimizer has seen; 0 where nothing was restored.
 
     Raises:
         ValueError: the state is damaged; the message names its file.
@@ -67,7 +71,7 @@ def restore_optimizer(model: keras.Model, checkpoint: Path | str) -> int:
     if not path.exists():
         print(f"There is no {path.name} beside the checkpoint; momentum starts from zero.")
         return 0
-    variables = [v for v in model.optimizer.variables if not v.path.endswith("learning_rate")]
+    variables = [v for v in _state(model) if not v.path.endswith("learning_rate")]
     try:
         values = _read(path, variables)
     except Exception as error:  # NumPy and zip have many for what is damaged
@@ -77,9 +81,16 @@ def restore_optimizer(model: keras.Model, checkpoint: Path | str) -> int:
         return 0
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    steps = int(model.optimizer.iterations.numpy())
+    steps = int(model.optimizer._iterations.numpy())  # of gradients that are accumulated all, as schedules count
     print(f"Resuming the optimizer's state at step {steps}.")
     return steps
+
+
+def _state(model):
+    """The optimizer's variables, and the weights too where a checkpoint has averages in their place."""
+    optimizer = model.optimizer
+    weights = inner_optimizer(optimizer)._trainable_variables if has_averages(model) else []
+    return [*optimizer.variables, *weights]
 
 
 def _read(path, variables):

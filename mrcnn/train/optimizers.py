@@ -16,6 +16,8 @@ def make_optimizer(
     clip_norm: float | None = None,
     weight_decay: float | None = None,
     scale_loss: bool = False,
+    ema_momentum: float = 0.0,
+    accumulation: int = 1,
 ) -> keras.optimizers.Optimizer:
     """A Keras optimizer that clips gradients by their global norm, for as many devices as the strategy in force has.
 
@@ -26,8 +28,15 @@ def make_optimizer(
         clip_norm: limit of the gradients' global norm.
         weight_decay: that each step takes off the weights, times the learning rate; not off BatchNorm's and biases.
         scale_loss: whether the loss is scaled, as float16 needs it.
+        ema_momentum: above 0, what an average of the weights keeps of itself at every batch; see
+            `mrcnn.weights.averages.averaged`.
+        accumulation: batches whose mean gradient makes one step. A schedule counts batches.
     """
     shared: dict[str, Any] = {"learning_rate": learning_rate, "global_clipnorm": clip_norm}
+    if ema_momentum:
+        shared.update(use_ema=True, ema_momentum=ema_momentum)
+    if accumulation > 1:
+        shared["gradient_accumulation_steps"] = accumulation
     if weight_decay is not None:
         shared["weight_decay"] = weight_decay
     if name == "sgd":

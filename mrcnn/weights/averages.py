@@ -1,0 +1,37 @@
+"""Averages of a training's weights over its steps, in the place of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+
+
+def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer itself, without what scales its loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def has_averages(model: keras.Model) -> bool:
+    """Whether a model's optimizer averages its weights (Keras's `use_ema`)."""
+    return getattr(model, "optimizer", None) is not None and inner_optimizer(model.optimizer).use_ema
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """While it lasts, a compiled model's trained weights are their averages, if its optimizer has some."""
+    if not has_averages(model):
+        yield
+        return
+    optimizer = inner_optimizer(model.optimizer)
+    variables, averages = optimizer._trainable_variables, optimizer._model_variables_moving_average
+    own = [np.array(variable.numpy()) for variable in variables]
+    try:
+        for variable, average in zip(variables, averages, strict=True):
+            variable.assign(np.array(average.numpy()))
+        yield
+    finally:
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)

@@ -1,0 +1,108 @@
+"""Averages of weights and accumulated gradients, by hand: one weight, whose gradient is what the test gives."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from mrcnn.config import Config
+from mrcnn.models.network import Network
+from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
+from mrcnn.train.optimizers import make_optimizer
+from mrcnn.train.schedules import Schedule
+from mrcnn.weights import averaged
+
+
+def one_weight(**options):
+    """A compiled model of one weight, which is 0; each step of SGD takes the gradient off it."""
+    image = keras.Input((1,))
+    model = keras.Model(image, keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="w")(image))
+    with_rate = {"learning_rate": 1.0, **options}
+    model.compile(make_optimizer("sgd", momentum=0.0, **with_rate), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def step(model, gradient):
+    model.optimizer.apply([np.array([[gradient]], "float32")])
+    return weight(model)
+
+
+def weight(model):
+    return float(model.get_layer("w").get_weights()[0][0, 0])
+
+
+def test_averages_of_weights():
+    """0.5 of the average and 0.5 of the weight, after the first step, which it takes as it is."""
+    model = one_weight(ema_momentum=0.5)
+    assert [step(model, 1.0) for _ in range(3)] == [-1, -2, -3]
+    with averaged(model):
+        assert weight(model) == 0.5 * (0.5 * -1 + 0.5 * -2) + 0.5 * -3
+    assert weight(model) == -3
+    with pytest.raises(RuntimeError), averaged(model):
+        raise RuntimeError
+    assert weight(model) == -3
+
+
+def test_without_averages_nothing_changes():
+    model = one_weight()
+    step(model, 1.0)
+    with averaged(model):
+        assert weight(model) == -1
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_checkpoint_has_averages_and_goes_on_with_the_weights(tmp_path, scaled):
+    model, saved = one_weight(ema_momentum=0.5, scale_loss=scaled), []
+    if scaled:
+        model.optimizer.dynamic_scale.assign(1.0)
+    for _ in range(3):
+        step(model, 1.0)
+    path = str(tmp_path / "mrcnn_{epoch:04d}.h5")
+    trained = SimpleNamespace(checkpoint_path=path, epoch=0, config=Config())
+    trained.save_weights = lambda path: saved.append(weight(model))
+    callback = Checkpoints(trained)
+    callback.set_model(model)
+    callback.on_epoch_end(0)
+    assert saved == [-2.25] and weight(model) == -3
+
+    other = one_weight(ema_momentum=0.5, scale_loss=scaled)
+    other.get_layer("w").set_weights([np.array([[-2.25]])])
+    restore_optimizer(other, tmp_path / "mrcnn_0001.h5")
+    assert weight(other) == -3 and step(other, 1.0) == -4
+    with averaged(other):
+        assert weight(other) == 0.5 * -2.25 + 0.5 * -4
+
+
+def test_a_step_of_the_mean_gradient_of_two_batches():
+    model = one_weight(accumulation=2)
+    assert [step(model, gradient) for gradient in (1.0, 3.0, 5.0, 1.0)] == [0, -2, -2, -5]
+
+
+def test_gradients_are_clipped_when_they_are_one():
+    """The mean of 1 and 7 is clipped to 2; each by itself would be 1 and 2."""
+    model = one_weight(accumulation=2, clip_norm=2.0)
+    step(model, 1.0)
+    assert step(model, 7.0) == -2
+
+
+def test_a_schedule_counts_batches(tmp_path):
+    """It falls over 8 batches, 4 steps, of which the second is taken with the fourth batch."""
+    schedule = Schedule(1.0, 8, "cosine")
+    model = one_weight(accumulation=2, learning_rate=schedule)
+    rates = [step(model, 1.0) for _ in range(4)][1::2]
+    expected = [0.5 * (1 + np.cos(np.pi * done / 8)) for done in (1, 3)]
+    np.testing.assert_allclose(np.diff([0, *rates]), np.negative(expected), rtol=1e-6)
+    callback = Checkpoints(SimpleNamespace(checkpoint_path=str(tmp_path / "{epoch}.h5"), epoch=0, config=Config()))
+    callback.trained.save_weights = lambda path: None
+    callback.set_model(model)
+    callback.on_epoch_end(0)
+    assert restore_optimizer(one_weight(accumulation=2, learning_rate=schedule), tmp_path / "1.h5") == 4
+
+
+def test_warmup_counts_steps_of_the_optimizer():
+    config, rates = Config().update(GRADIENT_ACCUMULATION=4, WARMUP_STEPS=3, LEARNING_RATE_SCHEDULE="cosine"), []
+    network = SimpleNamespace(config=config, compile=lambda rate, momentum: rates.append(rate), _resume_from=None)
+    Network._go_on(network, 0.1, 100)
+    assert rates[0].get_config() == {"rate": 0.1, "steps": 100, "shape": "cosine", "warmup": 12}
