@@ -127,7 +127,7 @@ def _sizes(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[s
     yield (
         (
             f"{len(sides)} objects in {len(found.counts)} images; at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} half "
-            f"of them are under {middle:.0f} pixels of a side, one in twenty under {small:.0f} and one over {large:.0f}."
+            f"of them are under {middle:.0f} pixels of a side, one in twenty under {small:.0f}, one over {large:.0f}."
         ),
         {},
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.settings import Config
-from mrcnn.weights.convert.body import check_axes, check_keys, check_outputs, weight_names
+from mrcnn.weights.convert.body import arrays_of, check_axes, check_outputs
 from mrcnn.weights.convert.package import Found
 
 # Settings with which a network sees what it was trained on.
@@ -61,14 +61,7 @@ def translate(state_dict: Mapping[str, Any]) -> tuple[Config, Found]:
         )
     backbone, stages = STAGES[count, last]
     names = _names(stages)
-    check_keys(state, names)
-    found = {
-        layer: {
-            ours: state[f"{prefix}.{theirs}"].astype("float32", copy=False)
-            for ours, theirs in weight_names(layer, names)
-        }
-        for layer, prefix in names.items()
-    }
+    found = arrays_of(state, names)
     check_axes(found)
     check_outputs(found)
     for layer, arrays in found.items():
