@@ -12,6 +12,7 @@ from mrcnn.data.augment import RECIPES
 from mrcnn.data.clusters import anchor_sizes
 from mrcnn.data.formats import FORMATS
 from mrcnn.data.problems import Problem, format_problems
+from mrcnn.data.remarks import emptiness
 from mrcnn.evaluate.coco import ENGINES
 from mrcnn.settings import SETTINGS
 from mrcnn.settings.checks import DETECTORS
@@ -228,7 +229,9 @@ def validate(folder, load, subsets=("train", "val"), config=None):
         try:
             dataset = load(subset)
             problems += dataset.validate()
-            if config and subset == subsets[0]:
+            if empty := emptiness(dataset):
+                print(empty)
+            elif config and subset == subsets[0]:
                 advise(dataset, config)
         except FileNotFoundError as error:
             if subset == subsets[0]:

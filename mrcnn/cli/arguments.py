@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str | None = None, description: str | None = None) -> None:
         super().__init__(prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
         self._only: list[tuple[argparse.Action, list[str]]] = []
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # the beginning of -1,0,0 too is no option
 
     def add_argument(self, *names: str, only: str = "", **options: Any) -> argparse.Action:
         """As argparse's; see the class."""

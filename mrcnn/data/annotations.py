@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from pycocotools import mask as rle
 
 from mrcnn.ops import masks
 
@@ -96,11 +97,13 @@ class Annotation(Mapping[str, Any]):
         if self.box is not None:
             x, y, w, h = self.box
             return x, y, w, h
-        if isinstance(self.segmentation, RunLengths) or not self.has_mask():
-            y1, x1, y2, x2 = masks.extract_bboxes(self.mask(height, width)[..., None])[0].tolist()
-        else:
-            points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in self.segmentation])
-            (x1, y1), (x2, y2) = np.clip([points.min(axis=0), points.max(axis=0)], 0, (width, height)).tolist()
+        if not self.has_mask():
+            return 0.0, 0.0, 0.0, 0.0
+        if isinstance(self.segmentation, RunLengths):
+            x, y, w, h = rle.toBbox(self.rle(height, width)).tolist()
+            return x, y, w, h
+        points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in self.segmentation])
+        (x1, y1), (x2, y2) = np.clip([points.min(axis=0), points.max(axis=0)], 0, (width, height)).tolist()
         return float(x1), float(y1), float(x2 - x1), float(y2 - y1)
 
     def box_mask(self, height: int, width: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +47,7 @@ def page_sizes(path: Path | str) -> list[tuple[int, int]]:
     if not str(path).lower().endswith(TIFF_ENDINGS):
         return []
     try:
-        with tifffile.TiffFile(path) as file:
-            sizes = [(page.imagelength, page.imagewidth) for page in _pages(file)]
+        sizes = [size for _, size in _pages(path)]
     except Exception:  # whatever is wrong with it, the reader of pictures says so
         return []
     return sizes if len(sizes) > 1 else []
@@ -60,7 +61,7 @@ def read_page(path: Path | str, page: int, labels: bool = False) -> np.ndarray:
     """
     try:
         with tifffile.TiffFile(path) as file:
-            found = _pages(file)[page]
+            found = file.pages[_pages(path)[page][0]]
             values = found.asarray()
             if values.ndim == 3 and found.planarconfig == 2:  # a channel after the other
                 values = np.moveaxis(values, 0, -1)
@@ -71,9 +72,21 @@ def read_page(path: Path | str, page: int, labels: bool = False) -> np.ndarray:
     return _checked(values, f"{path}, page {page}", labels)
 
 
-def _pages(file):
-    """Pages that are images of their own: bit 0 of the tag NewSubfileType says of a smaller copy, bit 2 of a mask."""
-    return [page for page in file.pages if not getattr(page, "subfiletype", 0) & 5]
+def _pages(path):
+    """Place in the file and (height, width) of pages that are images of their own: bit 0 of the tag NewSubfileType says
+    of a smaller copy, bit 2 of a mask."""
+    status = os.stat(path)
+    return _listed(str(path), status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(256)  # else a stack of n pages would be gone through n times
+def _listed(path, *_):
+    with tifffile.TiffFile(path) as file:
+        return [
+            (k, (page.imagelength, page.imagewidth))
+            for k, page in enumerate(file.pages)
+            if not getattr(page, "subfiletype", 0) & 5
+        ]
 
 
 def _mapped(path):

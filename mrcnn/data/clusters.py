@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.coco_entries import MAX_PIXELS
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.resizing import plan
 from mrcnn.ops.anchors import cluster_sizes
@@ -26,7 +26,7 @@ def box_sizes(dataset: Dataset, config: Config) -> np.ndarray:
     found = [
         size * scale
         for i in dataset.image_ids
-        for scale in [_scale(dataset.image_info[i], config)]
+        for scale in [scales(*_image_size(dataset, i), config)]
         for size in _sizes(dataset, i)
     ]
     if not found:
@@ -61,12 +61,18 @@ def yolo_anchors(dataset: Dataset, config: Config) -> list[list[list[float]]]:
     return sizes.round(1).reshape(levels, each, 2).tolist()
 
 
-def _scale(info: dict[str, Any], config: Config) -> np.ndarray:
-    """By what an image grows, (across, down); images of unknown size do not."""
-    if not info.get("height") or not info.get("width"):
+def scales(height: int, width: int, config: Config) -> np.ndarray:
+    """By what an image grows before the network sees it, (across, down); one of unknown size, which is 0, does not."""
+    if not height or not width:
         return np.ones(2)
     sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
-    return np.broadcast_to(plan(info["height"], info["width"], *sides, config.IMAGE_RESIZE_MODE).scale, 2)[::-1]
+    return np.broadcast_to(plan(height, width, *sides, config.IMAGE_RESIZE_MODE).scale, 2)[::-1]
+
+
+def _image_size(dataset, image_id):
+    """(height, width); 0 where it is not known."""
+    info = dataset.image_info[image_id]
+    return info.get("height") or 0, info.get("width") or 0
 
 
 def _sizes(dataset: Dataset, image_id: int) -> Iterator[np.ndarray]:
@@ -74,17 +80,8 @@ def _sizes(dataset: Dataset, image_id: int) -> Iterator[np.ndarray]:
     if objects is None or not all(isinstance(x, Annotation) for x in objects):
         objects = dataset.load_annotations(image_id)
     for annotation in objects:
-        size = _size(annotation)
+        shapes, known = annotation.segmentation, _image_size(dataset, image_id)
+        shape = shapes.size if isinstance(shapes, RunLengths) else [side or MAX_PIXELS for side in known]
+        size = np.array(annotation.extent(*shape)[2:])
         if not annotation.crowd and (size > 0).all():
             yield size
-
-
-def _size(annotation: Annotation) -> np.ndarray:
-    """Width and height of an object in pixels of its image."""
-    if annotation.box is not None:
-        return np.array(annotation.box[2:])
-    if isinstance(annotation.segmentation, RunLengths):
-        rows, columns = np.nonzero(annotation.mask(*annotation.segmentation.size))
-        return np.array([np.ptp(columns) + 1, np.ptp(rows) + 1] if len(rows) else [0, 0])
-    points = [np.reshape(polygon, (-1, 2)) for polygon in annotation.segmentation]
-    return np.ptp(np.concatenate(points), axis=0) if points else np.zeros(2)

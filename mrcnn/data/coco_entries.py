@@ -18,6 +18,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.arrays import TIFF_ENDINGS
 from mrcnn.ops.masks import run_lengths
 
 # Takes what is wrong, a key of `mrcnn.data.problems.REMEDIES`, and the details.
@@ -58,6 +59,20 @@ def read_image(entry: Any, note: Note) -> tuple[int | str, str, tuple[int, int] 
     except ValueError as error:
         note("image without a size", str(error))
         return number, name, None
+
+
+def read_page(entry: Any) -> int | None:
+    """Which page of a TIFF file an image is, from 0, as `formats.coco.write_file` has it; None of any other image.
+
+    Raises:
+        ValueError: its page is no such number.
+    """
+    page = entry.get("page")
+    if page is None or not entry["file_name"].lower().endswith(TIFF_ENDINGS):
+        return None
+    if type(page) is not int or page < 0:
+        raise ValueError(f"its page is {short(page)}, not a whole number from 0 on")
+    return page
 
 
 def read_class(entry: Any, note: Note) -> tuple[int | str, str]:
@@ -152,7 +167,11 @@ def _check_mask(annotation, size, note):
             annotation.segmentation = ()
             return None
         x, y, w, h = rle.toBbox(annotation.rle(*shapes.size))
-        return x, y, x + w, y + h
+        if w and h:
+            return x, y, x + w, y + h
+        note("mask without area", f"none of {shapes.size[1]}x{shapes.size[0]} pixels")
+        annotation.segmentation = ()
+        return None
     if shapes and min(map(len, shapes)) < 6:
         annotation.segmentation = whole = tuple(polygon for polygon in shapes if len(polygon) >= 6)
         note("polygon of fewer than three points", f"{len(shapes) - len(whole)} of {len(shapes)}")

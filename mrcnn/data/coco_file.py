@@ -178,11 +178,12 @@ def _is_skeleton(skeleton, count):
 def _read_images(file, images, image_dir, folder):
     """Reads the images; the ids of those that cannot be used."""
     unused: set[Id] = set()
-    files: dict[str, Id] = {}
+    files: dict[tuple[str, int | None], Id] = {}
     for k, entry in enumerate(images):
         name = f"image at place {k}"
         try:
             number, file_name, size = entries.read_image(entry, functools.partial(file.note, name))
+            page = entries.read_page(entry)
         except ValueError as error:
             file.note(name, "image that cannot be used", str(error))
             continue
@@ -192,7 +193,7 @@ def _read_images(file, images, image_dir, folder):
         if number in unused:
             file.note(name, "image id used twice in a file")
         elif number in file.images:
-            if file.images[number].path == path:
+            if (file.images[number].path, file.images[number].page) == (path, page):
                 file.note(name, "image given twice")
                 continue
             file.note(f"{name} and {file.images.pop(number).path}", "image id used twice in a file")
@@ -202,12 +203,12 @@ def _read_images(file, images, image_dir, folder):
             unused.add(number)
         else:
             try:
-                file.images[number] = Image(path, *(size or image_size(path)))
+                file.images[number] = Image(path, *(size or image_size(path)), page)
             except OSError as error:
                 file.note(name, "image that cannot be used", str(error))
                 unused.add(number)
-        if files.setdefault(path, number) != number:
-            file.note(name, "file of two images", f"that of image {files[path]} too")
+        if files.setdefault((path, page), number) != number:
+            file.note(name, "file of two images", f"that of image {files[path, page]} too")
     return unused
 
 

@@ -1,6 +1,6 @@
 """Masks and labels out of image files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +57,16 @@ def read_mask(path: Path | str, size: Sequence[int]) -> np.ndarray:
     return opaque if drawn else opaque & inside
 
 
-def read_labels(path: Path | str, size: Sequence[int]) -> np.ndarray:
+def read_labels(
+    path: Path | str, size: Sequence[int], colours: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
     """The numbers of a label image.
 
     Args:
         path: a gray or palette image. Of a colour image, each colour R, G, B is a number, R + 256 G + 65536 B as in
             COCO's panoptic files; one that shows gray has the numbers of the gray one. Transparent pixels are 0.
         size: (height, width) of the image that it belongs to.
+        colours: gives the numbers [H, W] of colours [H, W, 3 or 4], where they are others than these.
 
     Returns:
         [H, W] of integers.
@@ -80,7 +83,8 @@ def read_labels(path: Path | str, size: Sequence[int]) -> np.ndarray:
         image = ImageOps.exif_transpose(file)
         pixels = np.asarray(image.convert("RGBA") if image.mode == "PA" else image)
     _check_size(path, pixels, size)
-    labels = pixels if pixels.ndim == 2 else _numbers(pixels)
+    own = colours if colours and pixels.shape[2:] > (2,) else _numbers
+    labels = pixels if pixels.ndim == 2 else own(pixels)
     _check_specks(path, labels)
     return labels
 

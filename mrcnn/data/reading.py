@@ -67,19 +67,20 @@ def read_image(path: Path | str | IO[bytes], channels: int = 3) -> np.ndarray:
 
 
 @contextmanager
-def opened(path: Path | str | IO[bytes], kind: str = "image file") -> Iterator[ImageFile]:
+def opened(path: Path | str | IO[bytes], kind: str = "image file", name: str = "") -> Iterator[ImageFile]:
     """A file in one of `FORMATS`, opened by Pillow but not decoded: its size is known, and not above Pillow's limit.
 
     Whatever is raised while it is open becomes one line that names the path.
 
     Args:
         path: of the file.
-        kind: what the messages call it.
+        kind, name: what the messages call it; by default its path is its name.
 
     Raises:
         FileNotFoundError: no such file.
         OSError: not an image that can be read here.
     """
+    name = name or str(path)
     try:
         if isinstance(path, (str, Path)) and os.path.exists(path) and not os.path.isfile(path):  # a pipe never ends
             raise OSError("it is no file.")
@@ -88,17 +89,17 @@ def opened(path: Path | str | IO[bytes], kind: str = "image file") -> Iterator[I
                 _refuse_stacks(file)
             yield file
     except FileNotFoundError:
-        raise FileNotFoundError(f"There is no {kind} {path}.") from None
+        raise FileNotFoundError(f"There is no {kind} {name}.") from None
     except Image.DecompressionBombError:
-        raise OSError(f"The {kind} {path} has too many pixels to be read at once; cut it into pieces.") from None
+        raise OSError(f"The {kind} {name} has too many pixels to be read at once; cut it into pieces.") from None
     except UnidentifiedImageError:
         raise OSError(
-            f"The {kind} {path} cannot be read: it is broken, none of {', '.join(FORMATS)}, or of unusual pixels; save "
+            f"The {kind} {name} cannot be read: it is broken, none of {', '.join(FORMATS)}, or of unusual pixels; save "
             "it with up to 4 channels of 8 or 16 bits."
         ) from None
     except Exception as error:  # a broken file makes Pillow raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"The {kind} {path} cannot be read: {reason}") from error
+        raise OSError(f"The {kind} {name} cannot be read: {reason}") from error
 
 
 def _refuse_stacks(file):

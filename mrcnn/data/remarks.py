@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as rle
 
-from mrcnn.data.annotations import Annotation, RunLengths
-from mrcnn.data.resizing import plan
+from mrcnn.data.annotations import Annotation
+from mrcnn.data.clusters import scales
 from mrcnn.settings.config import Config
 
 # Images of a set without records that are looked at, as their masks have to be read.
@@ -35,12 +34,25 @@ def remarks(dataset: Any, config: Config) -> Iterator[str]:
         yield remark if whole else f"Of {len(found)} images looked at: {remark}"
 
 
+def emptiness(dataset: Any) -> str | None:
+    """That a data set has nothing to learn, in a line; None where it has, or where only some images were looked at."""
+    found = _records(dataset)
+    return _emptiness(found) if found and len(found) == len(dataset.image_info) else None
+
+
+def _emptiness(found):
+    every = [annotation for _, own in found for annotation in own]
+    if all(annotation.crowd for annotation in every):
+        what = "only crowds" if every else "no object"
+        return f"The set has {what} in its {len(found)} images: there is nothing to learn."
+    return None
+
+
 def _remarks(found, classes, config):
     every = [annotation for _, own in found for annotation in own]
     objects = [annotation for annotation in every if not annotation.crowd]
-    if not objects:
-        what = "only crowds" if every else "no object"
-        yield f"The set has {what} in its {len(found)} images: there is nothing to learn."
+    if empty := _emptiness(found):
+        yield empty
         return
     seen = {annotation.class_id for annotation in objects}
     unseen = [name for i, name in enumerate(classes) if i and i not in seen]
@@ -61,8 +73,9 @@ def _remarks(found, classes, config):
     small = 0
     for (height, width), own in found:
         if own:
-            side = SMALL / _scale(height, width, config)
-            small += sum(_side(annotation) < side for annotation in own)
+            # Where the sides grow by different factors, by the mean of both.
+            area = SMALL**2 / scales(height, width, config).prod()
+            small += sum(math.prod(annotation.extent(height, width)[2:]) < area for annotation in own)
     if small:
         yield (
             f"{small} of {len(every)} objects are under {SMALL} pixels where the network sees them, at IMAGE_MAX_DIM = "
@@ -72,16 +85,6 @@ def _remarks(found, classes, config):
 
 def _listed(names):
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def _side(annotation):
-    """The side of a square of the object's size, in pixels."""
-    if annotation.box is not None:
-        return math.sqrt(annotation.box[2] * annotation.box[3])
-    if isinstance(annotation.segmentation, RunLengths):
-        return math.sqrt(annotation.area or rle.area(annotation.rle(*annotation.segmentation.size)))
-    x, y = (np.concatenate([polygon[k::2] for polygon in annotation.segmentation]) for k in (0, 1))
-    return math.sqrt(np.ptp(x) * np.ptp(y))
 
 
 def _records(dataset):
@@ -97,10 +100,3 @@ def _records(dataset):
             own = dataset.load_annotations(image_id)
             found.append((own[0].segmentation.size if own else (0, 0), own))
     return found
-
-
-def _scale(height, width, config):
-    """By what an image grows before the network sees it; where its sides do otherwise, the mean of both."""
-    sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
-    scale = plan(height, width, *sides, config.IMAGE_RESIZE_MODE).scale
-    return math.sqrt(np.prod(np.broadcast_to(scale, 2)))

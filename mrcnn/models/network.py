@@ -28,7 +28,7 @@ from mrcnn.models.processes import stay_home
 from mrcnn.settings import CONFIG, Config
 from mrcnn.train.callbacks import SampleSeed, StopOnNonFiniteLoss, tensorboard
 from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
-from mrcnn.train.devices import machine, strategy
+from mrcnn.train.devices import check_width, machine, strategy
 from mrcnn.train.memory import keep_freed_memory
 from mrcnn.train.optimizers import jit_compile, make_optimizer
 from mrcnn.train.run import Run, claimed, find_last, run_of
@@ -260,13 +260,15 @@ class Network:
             workers, seed: threads that prepare batches; seed of order, augmentation, and choice of anchors and RoIs.
 
         Raises:
-            ValueError: built for inference, `layers` match none, or a set does not fit: see `mrcnn.data.agreement`.
+            ValueError: built for inference, `layers` match none, a set does not fit (see `mrcnn.data.agreement`), or the
+                network is so narrow that TensorFlow would corrupt memory.
             OSError: another process trains in the run's folder, or it cannot be written.
             FloatingPointError: the loss is not finite; the message names the batch's images.
         """
         self._need("training")
         if self.epoch >= epochs:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
+        check_width(self.config.BACKBONE_WIDTH)
         _check_sets(self.config, train_dataset, val_dataset, custom_callbacks or ())
         self._choose_layers(layers, epochs)
         start, shared = self.epoch, self._shared(seed, workers)

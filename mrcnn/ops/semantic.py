@@ -42,10 +42,9 @@ def separate(top: np.ndarray, class_ids: Sequence[int] | np.ndarray) -> np.ndarr
     each other (Ronneberger et al. 2015, section 3): connected components then tell them apart."""
     classes, separated = classes_of(top, class_ids), top.copy()
     for axis in (0, 1):
-        here, after = np.split(np.moveaxis(top, axis, 0), [-1])[0], np.moveaxis(top, axis, 0)[1:]
-        same = np.moveaxis(classes, axis, 0)[:-1] == np.moveaxis(classes, axis, 0)[1:]
-        touching = same & (here != after) & (np.moveaxis(classes, axis, 0)[:-1] > 0)
-        np.moveaxis(separated, axis, 0)[:-1][touching] = -1
+        own, kinds, new = (np.moveaxis(x, axis, 0) for x in (top, classes, separated))
+        touching = (own[:-1] != own[1:]) & (kinds[:-1] == kinds[1:]) & (kinds[:-1] > 0)
+        new[:-1][touching] = -1
     return separated
 
 

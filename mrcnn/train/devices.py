@@ -26,6 +26,25 @@ def accelerated() -> bool:
     return any(name.startswith(("gpu", "tpu", "cuda")) for name in keras.distribution.list_devices())
 
 
+# Channels below which the convolutions of oneDNN in TensorFlow 2.21 wrote outside their memory in training.
+NARROWEST = 8
+
+
+def check_width(width: int) -> None:
+    """Raise ValueError where a training of a network whose first stage has so many channels would corrupt memory: on a
+    CPU, compiled, with TensorFlow's oneDNN."""
+    if width >= NARROWEST or keras.backend.backend() != "tensorflow" or accelerated():
+        return
+    import tensorflow as tf
+    from tensorflow.python.util import _pywrap_util_port  # nothing public says whether it is on
+
+    if _pywrap_util_port.IsMklEnabled() and not tf.config.functions_run_eagerly():
+        raise ValueError(
+            f"BACKBONE_WIDTH is {width}: below {NARROWEST} TensorFlow's oneDNN writes outside its memory in training; "
+            "widen it, or set TF_ENABLE_ONEDNN_OPTS=0 in the environment."
+        )
+
+
 def strategy(count: int) -> Any:
     """An object in whose `scope()` a model and its optimizer must be made to train on `count` devices.
 

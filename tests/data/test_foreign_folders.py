@@ -1,63 +1,14 @@
 """Folders as other tools write them, whole and broken: what is wrong is named with file and entry, never raised."""
 
-import base64
-import io
 import json
 
 import numpy as np
 import pytest
 import tifffile
+from foreign_folders import SQUARE, H, W, coco, labelme, objects, picture, png, problems, shape, text, voc
 from PIL import Image as Picture
 
 from mrcnn.data.formats import FolderDataset, find, read
-
-H, W = 24, 36
-SQUARE = [[4, 3], [14, 3], [14, 13], [4, 13]]
-
-
-def picture(path, size=(H, W)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.new("RGB", size[::-1]).save(path)
-    return path
-
-
-def objects(files, part=""):
-    """Class, box as whole numbers, pixels and crowd of each object."""
-    file = files[part]
-    return [
-        (file.classes[a.category_id], [round(x) for x in a.extent(H, W)], int(a.mask(H, W).sum()), a.crowd)
-        for found in file.objects.values()
-        for a in found
-    ]
-
-
-def problems(files, part=""):
-    """What is wrong and where."""
-    return [(problem.what, problem.path.rpartition("/")[2], problem.details) for problem in files[part].problems]
-
-
-def text(path, words):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(words, "utf-8")
-    return path
-
-
-def labelme(folder, *shapes, **fields):
-    picture(folder / "a.png")
-    whole = {"version": "5.5.0", "flags": {}, "shapes": list(shapes), "imagePath": "a.png", "imageData": None}
-    whole |= {"imageHeight": H, "imageWidth": W, **fields}
-    text(folder / "a.json", json.dumps(whole))
-    return folder
-
-
-def shape(points, kind="polygon", label="cell", **fields):
-    return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}, **fields}
-
-
-def png(array):
-    file = io.BytesIO()
-    Picture.fromarray(array).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
 
 
 def test_labelme_has_polygons_rectangles_circles_groups_and_masks(tmp_path):
@@ -113,19 +64,6 @@ def test_an_image_of_another_size_and_a_file_that_is_none_are_named(tmp_path):
     text(tmp_path / "d.json", json.dumps({**good, "imagePath": "gone.png"}))
     found = [what for what, *_ in problems(read(tmp_path, "labelme"))]
     assert found == ["image of another size than annotated", "annotation file that cannot be used", "file missing"]
-
-
-def voc(path, *boxes, database="Unknown", name="a.png"):
-    entries = "".join(
-        f"<object><name>dog</name><difficult>{difficult}</difficult><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
-        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
-        for x1, y1, x2, y2, difficult in boxes
-    )
-    return text(
-        path,
-        f"<annotation><filename>{name}</filename><source><database>{database}</database></source>"
-        f"<size><width>{W}</width><height>{H}</height></size>{entries}</annotation>",
-    )
 
 
 def test_voc_counts_from_one_and_labelimg_from_zero(tmp_path):
@@ -231,13 +169,6 @@ def test_bad_lines_of_yolo_are_named(tmp_path):
         "line 6": "box outside the image",
         "line 7": "annotation that cannot be read",
     }
-
-
-def coco(path, name, first=1, **fields):
-    entry = {"id": first, "image_id": first, "category_id": first, "bbox": [4, 3, 10, 10], "area": 100, **fields}
-    image = {"id": first, "file_name": name, "width": W, "height": H}
-    category = {"id": first, "name": "cell"}
-    text(path, json.dumps({"images": [image], "annotations": [entry], "categories": [category]}))
 
 
 def test_coco_as_cvat_label_studio_and_roboflow_write_it(tmp_path):

@@ -3,6 +3,7 @@ Roboflow."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -54,7 +55,7 @@ def read(door: Door, path: Path | None = None) -> None:
 
 def keys_of(path: Path) -> set[str]:
     """Names at the top of a JSON file, and among the first of its entries; of a large one those in its beginning and
-    its end. None if it cannot be read."""
+    its end; none if it cannot be read."""
     try:
         if path.stat().st_size > 1 << 24:
             with open(path, "rb") as file:
@@ -77,8 +78,10 @@ def _names(file):
     with open(file, "rb") as text:
         found = NAME.findall(text.read(1 << 20))
     if found:
-        return [json.loads(name.decode("utf-8", "replace"), strict=False) for name in found[:TRIED]]
-    images = read_json(file).get("images")
+        with contextlib.suppress(ValueError):  # whoever reads the whole file says what is wrong with it
+            return [json.loads(name.decode("utf-8", "replace"), strict=False) for name in found[:TRIED]]
+    content = read_json(file)
+    images = content.get("images") if isinstance(content, dict) else None
     entries = [entry for entry in images if isinstance(entry, dict)] if isinstance(images, list) else []
     return [str(entry.get("file_name")) for entry in entries[:TRIED]]
 
@@ -94,7 +97,7 @@ def _image_folder(folder, file, part, names):
     subs = [name for name in (sub, part, "default") if name]
     homes = [file.parent, *(folder / name for name in subs), *(folder / "images" / name for name in subs)]
     homes += [folder / "images", folder, file.parent / "images"]
-    there = [sum((home / x.replace("\\", "/")).is_file() for x in names) for home in homes]
+    there = [sum(os.path.isfile(home / x.replace("\\", "/")) for x in names) for home in homes]
     return homes[there.index(max(there))]
 
 
@@ -109,7 +112,8 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
 
 
 def write_file(files: dict[str, CocoFile], path: Path, names: dict[Any, str] | None = None) -> None:
-    """Writes one JSON file of all parts. Whole numbers above 0 that are ids stay so, if no two parts share one.
+    """Writes one JSON file of all parts. Whole numbers above 0 that are ids stay so, if no two parts share one. A page
+    of a TIFF file has its number, from 0, as "page", which other programs do not know.
 
     Args:
         files: by parts.
@@ -123,20 +127,22 @@ def write_file(files: dict[str, CocoFile], path: Path, names: dict[Any, str] | N
     points = {i: more for file in files.values() for i, more in file.keypoints.items()}
     content["categories"] = [{"id": i, "name": name, **points.get(own, {})} for (own, name), i in numbers.items()]
     image_ids = iter(_numbered([i for file in files.values() for i in file.images]))
-    found = [a for file in files.values() for objects in file.objects.values() for a in objects]
-    own_ids = dict(zip(map(id, found), _numbered([a.id for a in found]), strict=True))
+    found = [a.id for file in files.values() for i in file.images for a in file.objects.get(i, [])]
+    own_ids = iter(_numbered(found))
     for file in files.values():
         for i, image in file.images.items():
             number = next(image_ids)
             name = names[i] if names else _relative(image.path, path.parent)
-            content["images"].append({"id": number, "file_name": name, "height": image.height, "width": image.width})
+            page = {} if names or image.page is None else {"page": image.page}
+            size = {"height": image.height, "width": image.width}
+            content["images"].append({"id": number, "file_name": name, **size, **page})
             for annotation in file.objects.get(i, []):
                 category = numbers[annotation.category_id, file.classes[annotation.category_id]]
                 x, y, w, h = annotation.extent(image.height, image.width)
                 area = annotation.area
                 if area is None:
                     area = float(annotation.mask(image.height, image.width).sum()) if annotation.has_mask() else w * h
-                entry = {**annotation, "id": own_ids[id(annotation)], "image_id": number, "category_id": category}
+                entry = {**annotation, "id": next(own_ids), "image_id": number, "category_id": category}
                 content["annotations"].append({**entry, "bbox": [x, y, w, h], "area": area})
     with whole(path) as new:
         new.write_text(json.dumps(content, ensure_ascii=False), "utf-8")

@@ -31,6 +31,7 @@ class Door:
         self.files: dict[str, CocoFile] = {}
         self.classes: dict[Id, str] = {}
         self._seen: dict[tuple[str, int | None], Id] = {}
+        self._again: set[tuple[str, int | None]] = set()
         self._count = 0
         self._pictures: dict[Path, list[Path]] = {}
         self._boxes: list[tuple[CocoFile, str, str]] = []
@@ -42,8 +43,7 @@ class Door:
 
     def parts(self) -> Iterator[Path]:
         """The folders of the parts that the set's folder has, each begun; itself if there are none."""
-        homes = {path: PARTS[path.name.lower()] for path in sorted(self.folder.iterdir()) if path.name.lower() in PARTS}
-        for path, part in ({path: part for path, part in homes.items() if path.is_dir()} or {self.folder: ""}).items():
+        for path, part in (part_folders(self.folder) or {self.folder: ""}).items():
             self.begin(part)
             yield path
 
@@ -62,6 +62,8 @@ class Door:
         path = os.path.normpath(path)
         known = path, page
         if known in self._seen:
+            self.note(path, "two entries for one file")
+            self._again.add(known)
             return self._seen[known]
         if not self.outside and leads_out(path, self.folder):
             self.note(path, "image outside the set's folder")
@@ -120,7 +122,10 @@ class Door:
         except ValueError as error:
             note("annotation that cannot be used", str(error))
             return
-        self.file.objects.setdefault(image_id, []).append(annotation)
+        objects = self.file.objects.setdefault(image_id, [])
+        if (image.path, image.page) in self._again and any({**a, "id": 0} == {**annotation, "id": 0} for a in objects):
+            return
+        objects.append(annotation)
         if not annotation.has_mask() and not annotation.crowd:
             self._boxes.append((self.file, str(path), where))
 
@@ -133,6 +138,9 @@ class Door:
         problems = [problem for file in self.files.values() for problem in file.problems]
         first = f": {problems[0].what}, {problems[0].path} {problems[0].details}".rstrip() if problems else ""
         files = {part: file for part, file in self.files.items() if file.images}
+        for file in self.files.values():
+            if not file.images:  # what is wrong with a part of which nothing is left is said of the set
+                next(iter(files.values()), file).problems[:0] = file.problems
         if not files or not self.classes:
             raise ValueError(f"{self.folder} has no {'objects' if files else 'images'} that can be used{first}.")
         if all(isinstance(i, str) for i in self.classes):  # then their order is that in which they were met
@@ -145,6 +153,24 @@ class Door:
         return files
 
 
+def part_folders(folder: Path) -> dict[Path, str]:
+    """The folders in a folder that are of parts of a set, and which."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path: PARTS[path.name.lower()] for path in found if path.name.lower() in PARTS and path.is_dir()}
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file, without spaces around.
+
+    Raises:
+        ValueError: it is not in UTF-8; the message names it.
+    """
+    try:
+        return [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error.reason} at byte {error.start}.") from None
+
+
 def find_image(door: Door, annotations: Path, name: object = None) -> Path | None:
     """The picture that an annotation file names, or else the one of the file's own name, beside it or in a folder
     `images` or `JPEGImages` beside its own; None, and a note, where there is none."""
@@ -155,7 +181,7 @@ def find_image(door: Door, annotations: Path, name: object = None) -> Path | Non
     homes = [annotations.parent, *(annotations.parent.parent / sub for sub in ("images", "JPEGImages"))]
     candidates += [home / path.name for home in homes[1:] for path in candidates[:1]]
     for path in candidates:
-        if path.is_file() and (door.outside or not leads_out(path, door.folder)):
+        if os.path.isfile(path) and (door.outside or not leads_out(path, door.folder)):
             return path
     for home in homes:
         found = [path for path in door.pictures(home) if path.stem == annotations.stem]

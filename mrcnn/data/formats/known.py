@@ -71,6 +71,8 @@ def read(folder: Path | str, name: str | None = None, outside: bool = False) -> 
     folder = Path(folder)
     module = FORMATS[name or find(folder)]
     if folder.is_file():
+        if module is not coco:
+            raise ValueError(f"{folder} is a file, which can be in the format coco alone; name the folder of the set.")
         door = Door(folder.parent, outside)
         coco.read(door, folder)
     else:

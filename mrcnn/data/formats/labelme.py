@@ -7,7 +7,6 @@ object. A shape with the flag "crowd" is a region that does not count.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
 import math
@@ -26,6 +25,7 @@ from mrcnn.data.dataset import read_json
 from mrcnn.data.formats.door import Door, find_image
 from mrcnn.data.formats.outlines import has_own_box, pieces
 from mrcnn.data.formats.placing import Placer
+from mrcnn.data.reading import opened
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
 
@@ -108,12 +108,14 @@ def _read_shape(shape, image):
 def _read_mask(text, corner, image):
     """[H, W] bool of a picture in base64 that begins at a corner (x, y)."""
     try:
-        with Picture.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"]) as file:
+        with opened(io.BytesIO(base64.b64decode(text)), "PNG", "of its mask") as file:
             if file.size[0] > image.width or file.size[1] > image.height:
-                raise ValueError(f"its mask is {file.size[0]}x{file.size[1]} in an image {image.width}x{image.height}")
+                raise ValueError(f"{file.size[0]}x{file.size[1]} in an image {image.width}x{image.height}")
             part = np.asarray(file.convert("L")) > 0
-    except (TypeError, binascii.Error, OSError, SyntaxError) as error:
+    except (TypeError, ValueError) as error:  # binascii's among them
         raise ValueError(f"its mask is no PNG in base64: {error}") from None
+    except OSError as error:
+        raise ValueError(str(error)) from None
     mask = np.zeros((image.height, image.width), bool)
     x, y = map(round, corner)
     if not (0 <= x < image.width and 0 <= y < image.height):

@@ -15,7 +15,7 @@ import numpy as np
 
 from mrcnn.data.arrays import is_array, page_sizes, read_array, read_page
 from mrcnn.data.coco_file import CocoFile
-from mrcnn.data.formats.door import Door
+from mrcnn.data.formats.door import Door, lines_of, part_folders
 from mrcnn.data.formats.outlines import count_lost
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.label_images import MASK_BYTES
@@ -31,7 +31,7 @@ OBJECT = "object"
 
 def recognises(folder: Path, keys: set[str]) -> bool:
     """Whether a folder is in this format."""
-    homes = [folder, *(folder / sub for sub in ("train", "val", "valid"))]
+    homes = [folder, *part_folders(folder)]
     return any(image_files(home / "images") and _labels(home) for home in homes)
 
 
@@ -44,7 +44,7 @@ def read(door: Door) -> None:
     """Reads the folder of the door."""
     for home in door.parts():
         listed = next((x for x in (home / "classes.txt", door.folder / "classes.txt") if x.is_file()), None)
-        names = [x.strip() for x in listed.read_text("utf-8").splitlines() if x.strip()] if listed else []
+        names = [name for name in lines_of(listed) if name] if listed else []
         for k, name in enumerate(names or [OBJECT], 1):
             door.classes.setdefault(k, name)
         labels = _labels(home)
@@ -113,6 +113,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
                 if annotation.crowd or not annotation.has_mask():
                     continue
                 lost["overlaps of masks"] += bool(numbers[mask].any())
+                lost["masks without a pixel"] += not mask.any()
                 number = names.index(file.classes[annotation.category_id]) + 1
                 counts[number if len(names) > 1 else 1] += 1
                 lost["objects above 999 of a class in an image"] += len(names) > 1 and counts[number] >= DIVISOR

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.data.coco_file import CocoFile
-from mrcnn.data.formats.door import Door
+from mrcnn.data.formats.door import Door, part_folders
 from mrcnn.data.formats.outlines import count_lost
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.mask_files import read_mask
@@ -22,7 +22,8 @@ OBJECT = "object"
 
 def recognises(folder: Path, keys: set[str]) -> bool:
     """Whether a folder is in this format."""
-    homes = [folder, *(sub for sub in sorted(folder.glob("[!.]*"))[:3] if sub.is_dir())]
+    homes = [folder, *part_folders(folder)]
+    homes += [sub for home in homes for sub in sorted(x for x in home.glob("[!.]*") if x.is_dir())[:3]]
     return any((home / "images").is_dir() and _holds(home / "masks") for home in homes)
 
 
@@ -74,12 +75,15 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
                 lost["boxes without a mask"] += not annotation.has_mask() and not annotation.crowd
                 if annotation.crowd or not annotation.has_mask():
                     continue
+                mask = annotation.mask(image.height, image.width)
+                lost["masks without a pixel"] += not mask.any()
+                if not mask.any():
+                    continue
                 name = file.classes[annotation.category_id]
                 sub = home if set(file.classes.values()) == {OBJECT} else home / folder_name(name)
                 lost["names of classes that cannot be those of folders"] += sub.name not in (name, home.name)
                 sub.mkdir(exist_ok=True)
-                pixels = annotation.mask(image.height, image.width).astype(np.uint8) * 255
-                write_image(sub / f"{k:04d}.png", pixels)
+                write_image(sub / f"{k:04d}.png", mask.astype(np.uint8) * 255)
     return lost
 
 

@@ -46,6 +46,6 @@ def one_ring(annotation: Annotation, image: Image) -> np.ndarray:
     if len(found) > 1 and not isinstance(annotation.segmentation, RunLengths):
         mask = annotation.mask(image.height, image.width)
         # Polygons that overlap are united in a mask; as one polygon they would cancel out.
-        if (polygons_to_mask([ring], *mask.shape) != mask).any():
+        if mask.any() and (polygons_to_mask([ring], *mask.shape) != mask).any():
             ring = keyhole([ring for piece in to_polygons(mask) for ring in piece])
     return ring

@@ -34,11 +34,12 @@ class Placer:
             stem, ending = f"{stem}_{image.page:04d}", ".png" if is_picture else ".npy"
         target = folder / (self._free(stem, folder) + ending)
         folder.mkdir(parents=True, exist_ok=True)
+        if ending == ".png" and pixels is not None:
+            write_image(target, pixels)
+            return target
         with whole(target) as new:
             if pixels is None:
                 shutil.copyfile(source, new)
-            elif ending == ".png":
-                write_image(new, pixels)
             else:
                 np.save(new, pixels)
         return target

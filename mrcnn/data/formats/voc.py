@@ -7,6 +7,7 @@ others are read as they are, edges from 0 on.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,11 +17,10 @@ import numpy as np
 from PIL import Image as Picture
 
 from mrcnn.data.coco_file import CocoFile
-from mrcnn.data.formats.door import Door, find_image
+from mrcnn.data.formats.door import Door, find_image, lines_of, part_folders
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.formats.xml_files import number_of, read_xml, text_of
 from mrcnn.data.mask_files import read_labels
-from mrcnn.data.reading import opened
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
 
@@ -42,7 +42,7 @@ OTHER = 1 << 24
 
 def recognises(folder: Path, keys: set[str]) -> bool:
     """Whether a folder is in this format."""
-    subs = (folder, folder / "Annotations", folder / "train", folder / "valid", folder / "val")
+    subs = (folder, folder / "Annotations", *part_folders(folder))
     return (folder / OBJECTS).is_dir() or any(next(sub.glob("[!.]*.xml"), None) for sub in subs)
 
 
@@ -70,8 +70,7 @@ def _parts(folder):
     for part in ("train", "val", "test"):
         path = lists / f"{part}.txt"
         if path.is_file():
-            lines = path.read_text("utf-8", "replace").splitlines()
-            found[part] = list(dict.fromkeys(_stem(folder, line.strip()) for line in lines if line.strip()))
+            found[part] = list(dict.fromkeys(_stem(folder, line) for line in lines_of(path) if line))
     if found:
         return found
     stems = {path.stem for sub, ending in KINDS.items() for path in (folder / sub).glob(f"[!.]*{ending}")}
@@ -80,7 +79,7 @@ def _parts(folder):
 
 def _stem(folder, line):
     """The name in a line of a list; lists of a class have 1, 0 or -1 behind it."""
-    there = any((folder / sub / f"{line}{ending}").exists() for sub, ending in KINDS.items())
+    there = any(os.path.isfile(folder / sub / f"{line}{ending}") for sub, ending in KINDS.items())
     return line if there else re.sub(r"\s+-?[01]$", "", line)
 
 
@@ -136,9 +135,9 @@ def _read_masks(door, stem, image_id, names):
     size = image.height, image.width
     try:
         path = door.folder / OBJECTS / f"{stem}.png"
-        labels = _read_numbers(path, size)
+        labels = read_labels(path, size, _in_palette)
         path = door.folder / CLASSES / f"{stem}.png"
-        kinds = _read_numbers(path, size) if path.is_file() else None
+        kinds = read_labels(path, size, _in_palette) if path.is_file() else None
     except (OSError, ValueError) as error:
         door.note(path, "labels that cannot be used", str(error))
         return {}, {}
@@ -151,15 +150,11 @@ def _read_masks(door, stem, image_id, names):
     return masks, classes
 
 
-def _read_numbers(path, size):
-    """Numbers [H, W] of a PNG file; of one without a palette those that the colours have in VOC's."""
-    labels = read_labels(path, size)
-    with opened(path, "label image") as file:
-        if file.mode not in ("RGB", "RGBA"):
-            return labels
-        colours, places = np.unique(_numbers(np.asarray(file.convert("RGB"))), return_inverse=True)
+def _in_palette(pixels):
+    """The numbers [H, W] that colours [H, W, 3 or 4] have in VOC's palette."""
+    colours, places = np.unique(_numbers(pixels[..., :3]), return_inverse=True)
     known = {colour: i for i, colour in enumerate(_numbers(palette()).tolist())}
-    return np.array([known.get(x, OTHER + x) for x in colours.tolist()])[places].reshape(size)
+    return np.array([known.get(x, OTHER + x) for x in colours.tolist()])[places].reshape(pixels.shape[:2])
 
 
 def _numbers(colours):
@@ -172,12 +167,12 @@ def _class_numbers(folder):
     class_names.txt, or else of VOC."""
     mapped, listed = folder / "labelmap.txt", folder / "class_names.txt"
     if not mapped.is_file():
-        lines = [line.strip() for line in listed.read_text("utf-8", "replace").splitlines()] if listed.is_file() else []
+        lines = lines_of(listed) if listed.is_file() else []
         names = [line for line in lines if line and line not in ("__ignore__", "_background_")]
         return dict(enumerate(names or VOC_CLASSES, 1))
     found = {}
     known = {colour: i for i, colour in enumerate(_numbers(palette()).tolist())}
-    for line in mapped.read_text("utf-8", "replace").splitlines():
+    for line in lines_of(mapped):
         name, _, rest = line.partition(":")
         colour = rest.partition(":")[0].split(",")
         if not name.startswith("#") and len(colour) == 3 and all(x.strip().isdecimal() for x in colour):
@@ -262,6 +257,7 @@ def _write_masks(folder, stem, image, objects, class_numbers, lost):
             lost["masks of more than 254 objects or classes"] += 1
             continue
         lost["overlaps of masks"] += bool(numbers[mask].any())
+        lost["masks without a pixel"] += not mask.any()
         numbers[mask], kinds[mask] = k, class_numbers[k - 1]
     for sub, values in ((OBJECTS, numbers), (CLASSES, kinds)):
         picture = Picture.fromarray(values)

@@ -17,7 +17,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
 
     def refuse(*_):
-        raise ValueError(f"{path} has a DOCTYPE, which no annotations need; delete it.")
+        raise ValueError("it has a DOCTYPE, which no annotations need; delete that")
 
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = refuse
@@ -27,8 +27,8 @@ def read_xml(path: Path) -> ElementTree.Element:
     try:
         parser.Parse(path.read_bytes(), True)
         return builder.close()
-    except (expat.ExpatError, LookupError) as error:
-        raise ValueError(f"{path} is no XML, or was cut off: {error}.") from None
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last of encodings that expat does not know
+        raise ValueError(f"{path} is no XML of annotations, or was cut off: {error}.") from None
 
 
 def text_of(element: ElementTree.Element, way: str) -> str | None:

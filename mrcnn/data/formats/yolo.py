@@ -1,10 +1,12 @@
 """YOLO's format (https://docs.ultralytics.com/datasets): a text file for each image, a line for each object. It holds
 the number of the class, from 0, and shares of the image's sides: the box's centre x, y, width, height; or a polygon
 x1 y1 x2 y2 ... Names of classes are in data.yaml, classes.txt (as LabelImg writes it) or obj.names (Darknet, CVAT).
+Where data.yaml has a kpt_shape, the keypoints of an object follow its box.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import yaml
 
 from mrcnn.data.coco_entries import short
 from mrcnn.data.coco_file import CocoFile
-from mrcnn.data.formats.door import PARTS, Door, pictures_of
+from mrcnn.data.formats.door import PARTS, Door, lines_of, part_folders
 from mrcnn.data.formats.outlines import count_lost, one_ring
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.reading import image_files
@@ -36,7 +38,7 @@ def recognises(folder: Path, keys: set[str]) -> bool:
 
 
 def _yamls(folder):
-    return sorted([*folder.glob("[!.]*.yaml"), *folder.glob("[!.]*.yml")])
+    return sorted(x for x in [*folder.glob("[!.]*.yaml"), *folder.glob("[!.]*.yml")] if x.is_file())
 
 
 def _head(path):
@@ -52,7 +54,7 @@ def read(door: Door) -> None:
     """
     folder = door.folder
     settings: dict[str, Any] = next(filter(None, map(_settings, _yamls(folder))), {})
-    names: Any = settings.get("names") or next(filter(None, (_lines(folder / name) for name in NAMES)), [])
+    names: Any = settings.get("names") or next(filter(None, (_listed_names(folder / name) for name in NAMES)), [])
     pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else []
     for number, name in pairs:
         # Nothing nested: a few lines of YAML can stand for a list that fills the memory once it is written out.
@@ -61,64 +63,95 @@ def read(door: Door) -> None:
         door.classes[number] = str(name)
     if not door.classes:
         raise ValueError(f"{folder}: no names of classes; list them in classes.txt, or under names in data.yaml.")
-    for part, paths in _parts(folder, settings).items():
+    shape = _keypoint_shape(folder, settings.get("kpt_shape"))
+    for part, paths in _parts(door, settings).items():
         door.begin(part)
+        if shape:
+            points = {"keypoints": [f"point {k}" for k in range(1, shape[0] + 1)], "skeleton": []}
+            door.file.keypoints.update(dict.fromkeys(door.classes, points))
         for path in paths:
             image_id = door.add_image(path)
             if image_id is not None:
-                _read_labels(door, _labels_of(path), image_id)
+                _read_labels(door, _labels_of(path), image_id, shape)
 
 
 def _settings(path):
     """The content of data.yaml, if it has names."""
+    if "names" not in _head(path):
+        return None
     try:
-        content = yaml.safe_load(_head(path))
-    except (yaml.YAMLError, RecursionError) as error:
+        content = yaml.safe_load(path.read_text("utf-8-sig"))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last of what is no text, or no date
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
     return content if isinstance(content, dict) and "names" in content else None
 
 
-def _lines(path):
-    return [x.strip() for x in path.read_text("utf-8", "replace").splitlines() if x.strip()] if path.is_file() else []
+def _listed_names(path):
+    """{number: name} of a file with a name in each line; those of empty lines stay free."""
+    return {k: name for k, name in enumerate(lines_of(path)) if name} if path.is_file() else {}
 
 
-def _parts(folder, settings):
-    """Image files by the parts of the set."""
+def _keypoint_shape(folder, shape):
+    """How many keypoints an object has and how many numbers each: x, y, and whether it is visible if there are three.
+
+    Raises:
+        ValueError: neither that nor None.
+    """
+    if shape is None:
+        return None
+    if not (isinstance(shape, list) and len(shape) == 2 and all(type(x) is int for x in shape)):
+        raise ValueError(f"{folder}: kpt_shape in data.yaml is {short(shape)}, not [keypoints, 2 or 3].")
+    if not 1 <= shape[0] <= 1000 or shape[1] not in (2, 3):
+        raise ValueError(f"{folder}: kpt_shape in data.yaml is {shape}, not [keypoints, 2 or 3].")
+    return shape
+
+
+def _parts(door, settings):
+    """Image files by the parts of the set; what data.yaml names and is not there is noted."""
+    folder = door.folder
     found: dict[str, list[Path]] = {}
     for name, part in PARTS.items():
         given = settings.get(name)
         for entry in given if isinstance(given, list) else [given]:
             if isinstance(entry, str) and entry.strip():
-                found.setdefault(part, []).extend(_listed(folder, settings.get("path"), entry))
+                paths = _listed(folder, settings.get("path"), entry)
+                if paths is None:
+                    door.begin(part)
+                    door.note(folder, "file missing", f"data.yaml has {name} in {short(entry)}")
+                else:
+                    found.setdefault(part, []).extend(paths)
     if any(found.values()):
         return found
-    for homes in ([*(folder / "images").glob("*")], [*folder.glob("*")]):
-        parts = {home: PARTS[home.name] for home in sorted(homes) if home.is_dir() and home.name in PARTS}
-        if parts:
-            return {part: pictures_of(home) for home, part in parts.items()}
+    parts = part_folders(folder / "images") or part_folders(folder)
+    if parts:
+        return {part: _pictures(home) for home, part in parts.items()}
     darknet = {"train": folder / "obj_train_data", "val": folder / "obj_valid_data"}
     if darknet["train"].is_dir():
-        return {
-            part: sorted(x for sub in (home, *home.glob("**/")) for x in image_files(sub))
-            for part, home in darknet.items()
-            if home.is_dir()
-        }
-    return {"": pictures_of(folder)}
+        return {part: _pictures(home) for part, home in darknet.items()}
+    return {"": image_files(folder) or _pictures(folder / "images")}
+
+
+def _pictures(home):
+    """The pictures in a folder, or in its `images`, and in the folders within."""
+    home = home / "images" if (home / "images").is_dir() else home
+    return sorted({path for sub in (home, *home.glob("**/")) for path in image_files(sub)})
 
 
 def _listed(folder, base, entry):
-    """Image files of an entry of data.yaml: a folder, or a text file of names. It counts from `path`, which may have
-    been that of another computer, or from the folder; some exports begin it with ../ that is not meant."""
-    within = entry.replace("\\", "/")
+    """Image files of an entry of data.yaml: a folder, or a text file of names; None if it is not there. It counts from
+    `path`, which may have been that of another computer, or from the folder; some exports begin it with ../ that is not
+    meant, or are of Windows."""
+    base, entry = (x.replace("\\", "/") if isinstance(x, str) else None for x in (base, entry))
+    within = entry
     while within.startswith("../"):
         within = within[3:]
-    bases = [folder / base] if isinstance(base, str) else []
+    bases = [folder / base] if base else []
     for path in [x / entry for x in (*bases, folder)] + [x / within for x in (*bases, folder)]:
-        if path.is_dir():
-            return image_files(path) or image_files(path / "images")
-        if path.is_file():
-            return [path.parent / line for line in _lines(path)]
-    raise ValueError(f"{folder}: data.yaml has images in {entry!r}, which is not there.")
+        if os.path.isdir(path):
+            return _pictures(path)
+        if os.path.isfile(path):
+            return [path.parent / line.replace("\\", "/") for line in lines_of(path) if line]
+    return None
 
 
 def _labels_of(path):
@@ -134,30 +167,50 @@ def _labels_of(path):
     return beside if beside.is_file() or not flat.is_file() else flat
 
 
-def _read_labels(door, path, image_id):
+def _read_labels(door, path, image_id, shape):
     """The objects of an image; none where there is no file, which is an image of background."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return
     image = door.file.images[image_id]
-    for k, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
-        words = line.split()
-        if not words:
+    try:
+        lines = lines_of(path)
+    except ValueError as error:
+        door.note(path, "annotation file that cannot be used", str(error))
+        return
+    for k, line in enumerate(lines, 1):
+        if not line:
             continue
         try:
-            number, *values = map(float, words)
-            if number != int(number) or len(values) < 4 or (len(values) > 5 and len(values) % 2):
+            number, *values = map(float, line.split())
+            if number != int(number):
                 raise ValueError
+            fields = _fields(values, np.array([image.width, image.height]), shape)
         except (ValueError, OverflowError):
             door.note(path, "annotation that cannot be read", f"line {k}: {short(line)}")
             continue
-        fields: dict[str, Any]
-        if len(values) <= 5:  # the fifth is the score of a detection
-            x, y, w, h = np.array(values[:4]) * (image.width, image.height, image.width, image.height)
-            fields = {"bbox": np.round([x - w / 2, y - h / 2, w, h], 9).tolist()}
-        else:
-            points = np.round(np.reshape(values, (-1, 2)) * (image.width, image.height), 9)  # as before the division
-            fields = {"segmentation": [points.ravel().tolist()]}
         door.add_object(image_id, int(number), path, f"line {k}", **fields)
+
+
+def _fields(values, sides, shape):
+    """What the numbers of a line say, with sides (width, height), in pixels as they were before the division.
+
+    Raises:
+        ValueError: there are too many of them, or too few.
+    """
+    points = np.prod(shape) if shape else 0
+    if len(values) in (4, 5) or (points and len(values) - points in (4, 5)):  # the last is the score of a detection
+        size = np.array(values[2:4])
+        box = np.concatenate([values[:2] - size / 2, size]) * (*sides, *sides)
+        fields = {"bbox": np.round(box, 9).tolist()}
+        if len(values) > 5:
+            x, y, *seen = np.reshape(values[4 : 4 + points], shape).T
+            known = seen[0] if seen else 2 * ((x > 0) | (y > 0))
+            xyv = np.stack([x * sides[0], y * sides[1], known], axis=1) * (known != 0)[:, None]
+            fields["keypoints"] = np.round(xyv, 9).ravel().tolist()
+        return fields
+    if shape or len(values) < 6 or len(values) % 2:
+        raise ValueError
+    return {"segmentation": [np.round(np.reshape(values, (-1, 2)) * sides, 9).ravel().tolist()]}
 
 
 def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[str]:

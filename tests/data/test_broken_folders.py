@@ -1,0 +1,196 @@
+"""What is odd or broken in folders of other tools: read right, or named with its file, and nothing lost."""
+
+import base64
+import json
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from foreign_folders import BOX, SQUARE, H, W, coco, labelme, objects, picture, png, problems, shape, text, voc
+from PIL import Image as Picture
+
+from mrcnn.cli.arguments import Parser, affine
+from mrcnn.data import arrays
+from mrcnn.data.formats import FORMATS, FolderDataset, read, write
+
+FOUND = "cat", [4, 3, 10, 10], 0, False
+
+
+def yolo(folder, settings="", line=f"0 {BOX}\n", sub="images/train"):
+    picture(folder / sub / "a.png")
+    text(folder / sub.replace("images", "labels") / "a.txt", line)
+    text(folder / "data.yaml", f"names: [cat]\n{settings}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "kind, line, points",
+    [
+        ("[2, 3]", f"{6 / W} {5 / H} 2 .1 .1 0", [6, 5, 2, 0, 0, 0]),
+        ("[3, 2]", f"{6 / W} {5 / H} 0 0 {9 / W} {8 / H} .9", [6, 5, 2, 0, 0, 0, 9, 8, 2]),  # the last is a score
+    ],
+)
+def test_keypoints_of_yolo_follow_the_box(tmp_path, kind, line, points):
+    """They were read as a polygon."""
+    box = f"0 {BOX}"
+    yolo(tmp_path, f"train: images/train\nkpt_shape: {kind}\n", f"{box} {line}\n{box}\n{box} .5 .5\n")
+    files = read(tmp_path)
+    assert objects(files, "train") == [FOUND] * 2
+    first, second = files["train"].objects[1]
+    assert first.keypoints.tolist() == points and second.keypoints is None
+    assert [len(x["keypoints"]) for x in files["train"].keypoints.values()] == [len(points) // 3]
+    assert [what for what, *_ in problems(files, "train")] == ["annotation that cannot be read"]
+
+
+def test_a_shape_of_keypoints_that_is_none_is_refused(tmp_path):
+    for wrong in ("[0, 3]", "[17, 9]", "[2.5, 3]", "17", "[[1]]"):
+        with pytest.raises(ValueError, match=r"kpt_shape in data.yaml is .*, not \[keypoints, 2 or 3\]"):
+            read(yolo(tmp_path, f"kpt_shape: {wrong}\n"))
+
+
+def test_folders_that_data_yaml_names_and_that_are_not_there(tmp_path):
+    """Exports name a test folder that was never exported, paths of Windows, and have folders in folders."""
+    lines = "train: images\\train\nval: 'C:\\set\\val'\ntest: images/test\n"
+    files = read(yolo(tmp_path, lines, sub="images/train/sub"))
+    assert {part: objects(files, part) for part in files} == {"train": [FOUND]}
+    assert [found[::2] for found in problems(files, "train")] == [
+        ("file missing", "data.yaml has test in 'images/test'"),
+        ("file missing", "data.yaml has val in 'C:\\\\set\\\\val'"),
+    ]
+    text(tmp_path / "data.yaml", f"names: [cat]\ntrain: {'x' * 5000}\n")
+    (tmp_path / "images" / "train" / "sub" / "a.png").unlink()
+    with pytest.raises(ValueError, match="has no images that can be used: file missing, .* data.yaml has train in 'xx"):
+        read(tmp_path)
+
+
+def test_an_image_that_is_there_twice_has_its_objects_once(tmp_path):
+    yolo(tmp_path, "train: train.txt\n", sub="obj_train_data")
+    text(tmp_path / "train.txt", "obj_train_data/a.png\n.\\obj_train_data\\a.png\n")
+    assert objects(read(tmp_path), "train") == [FOUND]
+    assert problems(read(tmp_path), "train") == [("two entries for one file", "a.png", "")]
+    (tmp_path / "data.yaml").unlink()
+    text(tmp_path / "obj.names", "cat")
+    assert objects(read(tmp_path), "train") == [FOUND] and not problems(read(tmp_path), "train")
+    folder = labelme(tmp_path / "labelme", shape(SQUARE))
+    text(folder / "b.json", (folder / "a.json").read_text())
+    assert len(objects(read(folder))) == 1 and problems(read(folder)) == [("two entries for one file", "a.png", "")]
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "labels/a.txt", "data.yaml"])
+def test_text_that_is_no_utf8_is_named(tmp_path, name):
+    """Names came out with other letters; a mark at the beginning was a letter of the first."""
+    contents = {"classes.txt": "Käse\n", "labels/a.txt": f"0 {BOX}\n", "data.yaml": "names: [Käse]\n"}
+    picture(tmp_path / "images" / "a.png")
+    for one in {"labels/a.txt", "classes.txt" if name == "labels/a.txt" else name}:
+        text(tmp_path / one, contents[one])
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + contents[name].encode())
+    assert objects(read(tmp_path, "yolo")) == [("Käse", *FOUND[1:])]
+    (tmp_path / name).write_bytes("names: [Käse]".encode("latin-1"))
+    if name == "labels/a.txt":
+        (problem,) = read(tmp_path, "yolo")[""].problems
+        assert problem.what == "annotation file that cannot be used" and "a.txt is no text in UTF-8" in problem.details
+    else:
+        with pytest.raises(ValueError, match=f"{name} is no "):
+            read(tmp_path, "yolo")
+
+
+def test_names_too_long_for_a_file_are_those_of_none(tmp_path):
+    labelme(tmp_path / "1" / "train", shape(SQUARE))
+    labelme(tmp_path / "1" / "val", shape(SQUARE), imagePath="x" * 5000).joinpath("a.png").unlink()
+    files = read(tmp_path / "1")
+    assert list(files) == ["train"]
+    assert [found[:2] for found in problems(files, "train")] == [("file missing", "a.json")]
+    coco(tmp_path / "2" / "a.json", "x" * 5000)
+    assert not read(tmp_path / "2")[""].problems  # the image's size is there; `validate` looks for it
+
+
+@pytest.mark.parametrize("content", ["[]", "7", '[{"file_name": "a"}]', '{"images": [{"file_name": "\\q"}]}'])
+def test_a_json_file_that_is_no_set_is_one_line(tmp_path, content):
+    path = text(tmp_path / "a.json", content)
+    with pytest.raises(ValueError, match="a.json is not"):
+        read(path)
+    with pytest.raises(ValueError, match="a.json is a file, which can be in the format coco alone"):
+        read(path, "yolo")
+
+
+def test_a_mask_of_labelme_may_not_be_larger_than_memory(tmp_path):
+    """A few kilobytes can stand for a picture of 10^10 pixels."""
+    header = bytearray(base64.b64decode(png(np.ones((4, 4), "uint8"))))
+    header[16:24] = (10**5).to_bytes(4, "big") * 2
+    header[29:33] = zlib.crc32(bytes(header[12:29])).to_bytes(4, "big")
+    bomb = base64.b64encode(header).decode()
+    files = read(labelme(tmp_path, shape(SQUARE), shape([[2, 2], [4, 4]], "mask", mask=bomb)))
+    assert len(objects(files)) == 1
+    assert problems(files)[0][0] == "region that cannot be used" and "too many pixels" in problems(files)[0][2]
+
+
+def test_an_encoding_that_xml_does_not_know_is_named(tmp_path):
+    picture(tmp_path / "a.png")
+    voc(tmp_path / "a.xml", (4, 3, 14, 13, 0))
+    text(tmp_path / "b.xml", '<?xml version="1.0" encoding="shift_jis"?><annotation/>')
+    found = problems(read(tmp_path))
+    assert found[0][:2] == ("annotation file that cannot be used", "b.xml") and "b.xml is no XML" in found[0][2]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_run_lengths_without_a_pixel_stop_no_conversion(tmp_path, name):
+    picture(tmp_path / "a.png")
+    coco(tmp_path / "a.json", "a.png", segmentation={"size": [H, W], "counts": [H * W]})
+    content = json.loads((tmp_path / "a.json").read_text())
+    tiny = {"id": 2, "segmentation": [[2.1, 3.1, 2.2, 3.1, 2.2, 3.2, 2.1, 3.2]], "bbox": [2, 3, 1, 1], "area": 1}
+    content["annotations"].append({**content["annotations"][0], **tiny})
+    text(tmp_path / "a.json", json.dumps(content))
+    files = read(tmp_path / "a.json")
+    assert problems(files) == [("mask without area", "a.json", "annotation 1: none of 36x24 pixels")]
+    assert [(a.crowd, a.has_mask()) for a in files[""].objects[1]] == [(True, False), (False, True)]
+    lost = write(files, tmp_path / "2", name)
+    (file,) = read(tmp_path / "2", name).values() if name not in ("masks", "labels") else files.values()
+    kept = file.objects.get(1, []) if file is not files[""] else []
+    assert len(kept) + lost["crowds"] + lost["masks without a pixel"] >= 2
+
+
+def test_pages_of_a_stack_are_listed_once_and_stay_in_a_file(tmp_path, monkeypatch):
+    """Reading a stack of n pages went through n x n of them; a JSON file lost which page an image is."""
+    for sub in ("images", "labels"):
+        (tmp_path / sub).mkdir()
+        tifffile.imwrite(tmp_path / sub / "s.tif", np.eye(8, dtype="uint8") * np.ones((6, 1, 1), "uint8"))
+    arrays._listed.cache_clear()
+    files = read(tmp_path)
+    write(files, tmp_path / "all.json")
+    info = arrays._listed.cache_info()
+    assert info.misses == 2 and len(files[""].images) == 6
+    there = read(tmp_path / "all.json")
+    assert [(x.page, x.height) for x in there[""].images.values()] == [(k, 8) for k in range(6)]
+    assert not there[""].problems
+    content = json.loads((tmp_path / "all.json").read_text())
+    content["images"][0]["page"] = "first"
+    text(tmp_path / "all.json", json.dumps(content))
+    assert "its page is 'first', not a whole number" in read(tmp_path / "all.json")[""].problems[0].details
+
+
+def test_vocs_pictures_of_gray_colours_have_the_numbers_of_its_palette(tmp_path):
+    """Class 7 is gray, (128, 128, 128)."""
+    picture(tmp_path / "JPEGImages" / "a.png")
+    numbers = np.zeros((H, W, 3), "uint8")
+    numbers[3:13, 4:14] = 128
+    for sub in ("SegmentationObject", "SegmentationClass"):
+        (tmp_path / sub).mkdir()
+        Picture.fromarray(numbers).save(tmp_path / sub / "a.png")
+    assert objects(read(tmp_path)) == [("car", [4, 3, 10, 10], 100, False)]
+
+
+def test_parts_of_a_folder_of_masks_are_recognised(tmp_path):
+    picture(tmp_path / "Valid" / "a" / "images" / "a.png")
+    path = picture(tmp_path / "Valid" / "a" / "masks" / "1.png")
+    Picture.fromarray(np.full((H, W), 255, "uint8")).save(path)
+    dataset = FolderDataset()
+    dataset.load_folder(tmp_path, "val")
+    assert len(dataset.image_info) == 1
+
+
+def test_an_argument_may_begin_with_a_negative_number():
+    parser = Parser()
+    parser.add_argument("--transform", type=affine)
+    assert parser.parse_args(["--transform", "-1,0,0,0,-.5,2"]).transform == [-1, 0, 0, 0, -0.5, 2]
+    assert parser.parse_args(["--transform", "-.5,0,0,0,1,2"]).transform[0] == -0.5
