@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from pathlib import Path
 
@@ -14,6 +15,18 @@ from numpy.typing import ArrayLike
 MAX_CHANNELS = 64
 
 TIFF_ENDINGS = (".tif", ".tiff")
+
+# What is wrong with a file is raised, or read as far as it goes; each tag of it needs no line of its own.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+
+# As many as Pillow reads of a picture.
+MOST_PIXELS = 2 * (1 << 30) // 12
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def is_array(path: object) -> bool:
@@ -61,14 +74,17 @@ def read_page(path: Path | str, page: int, labels: bool = False) -> np.ndarray:
     """
     try:
         with tifffile.TiffFile(path) as file:
-            found = file.pages[_pages(path)[page][0]]
+            number, (height, width) = _pages(path)[page]
+            if height * width > MOST_PIXELS:
+                raise OSError("it has too many pixels to be read at once; cut it into pieces.")
+            found = file.pages[number]
             values = found.asarray()
             if values.ndim == 3 and found.planarconfig == 2:  # a channel after the other
                 values = np.moveaxis(values, 0, -1)
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no image file {path}.") from None
     except Exception as error:  # a broken file makes tifffile raise almost anything
-        raise OSError(f"Page {page} of {path} cannot be read: {error or type(error).__name__}") from error
+        raise OSError(f"Page {page} of {path} cannot be read: {reason(error)}") from error
     return _checked(values, f"{path}, page {page}", labels)
 
 
@@ -94,8 +110,8 @@ def _mapped(path):
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no image file {path}.") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise OSError(f"The array {path} cannot be read: {error}") from error
+    except Exception as error:  # a broken header makes NumPy raise almost anything
+        raise OSError(f"The array {path} cannot be read: {reason(error)}") from error
     if not isinstance(values, np.ndarray):
         raise OSError(f"{path} holds several arrays; save each in a file of its own.")
     return values

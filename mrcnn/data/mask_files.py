@@ -85,7 +85,7 @@ def read_labels(
     _check_size(path, pixels, size)
     own = colours if colours and pixels.shape[2:] > (2,) else _numbers
     labels = pixels if pixels.ndim == 2 else own(pixels)
-    _check_specks(path, labels)
+    check_specks(path, labels)
     return labels
 
 
@@ -98,7 +98,8 @@ def _numbers(pixels):
     return np.where(alpha, labels, 0)
 
 
-def _check_specks(path, labels):
+def check_specks(path: Path | str, labels: np.ndarray) -> None:
+    """Raise ValueError for labels [H, W] that are no objects but specks, as a picture's."""
     sizes = np.bincount(skimage.measure.label(labels, background=0, connectivity=2).ravel())[1:]
     specks = np.count_nonzero(sizes < SPECK)
     if specks > MANY_SPECKS and 2 * specks > len(sizes):

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from mrcnn.data.arrays import array_size, is_array, read_array
+from mrcnn.data.arrays import array_size, is_array, read_array, reason
 from mrcnn.ops.files import whole
 from mrcnn.ops.images import convert_channels
 
@@ -98,8 +98,7 @@ def opened(path: Path | str | IO[bytes], kind: str = "image file", name: str = "
             "it with up to 4 channels of 8 or 16 bits."
         ) from None
     except Exception as error:  # a broken file makes Pillow raise almost anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"The {kind} {name} cannot be read: {reason}") from error
+        raise OSError(f"The {kind} {name} cannot be read: {reason(error)}") from error
 
 
 def _refuse_stacks(file):

@@ -260,8 +260,8 @@ class Network:
             workers, seed: threads that prepare batches; seed of order, augmentation, and choice of anchors and RoIs.
 
         Raises:
-            ValueError: built for inference, `layers` match none, a set does not fit (see `mrcnn.data.agreement`), or the
-                network is so narrow that TensorFlow would corrupt memory.
+            ValueError: built for inference, `layers` match none, a set does not fit: see `mrcnn.data.agreement`, or the
+                network is too narrow: see `mrcnn.train.devices.check_width`.
             OSError: another process trains in the run's folder, or it cannot be written.
             FloatingPointError: the loss is not finite; the message names the batch's images.
         """

@@ -94,7 +94,8 @@ class _Section:
     def whole(self, name: str, default: int, low: int, high: int) -> int:
         given = self.numbers(name) or [default]
         if len(given) != 1 or not low <= given[0] <= high:
-            raise self.error(f"has {name}={self.values[name][:40]}; it must be one number of {low} to {high}.")
+            said = f"has {name}={self.values[name][:40]}" if name in self.values else f"has no {name}"
+            raise self.error(f"{said}; it must be one number of {low} to {high}.")
         return given[0]
 
     def only(self, name: str, *allowed: str) -> str:

@@ -49,6 +49,7 @@ def test_heads_are_from_fine_to_coarse():
         (NET + CONV, "detects nothing"),
         (NET.replace("64", "x"), r"\[net\] in line 1 has height='x', which are no numbers"),
         (NET.replace("64", "0"), "has height=0; it must be one number of 1 to"),
+        ("[net]\nwidth=64\n" + CONV, r"\[net\] in line 1 has no height; it must be one number of 1 to"),
         (NET + "channels=1\n" + CONV, "images of 3 channels"),
         (NET + "[local]\n", r"\[local\] in line 4 is of an unknown kind; known are convolutional, maxpool"),
         (NET + CONV.replace("leaky", "mish"), "has activation=mish; what is known is linear and leaky"),

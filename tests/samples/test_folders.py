@@ -66,7 +66,10 @@ def test_validate_names_a_line(capsys, tmp_path):
     folder = yolo(tmp_path / "set")
     assert run(capsys, "validate", "--dataset", folder)[0] == 0
     (folder / "labels" / "val" / "a.txt").write_text("0 .1 .1 nan .1 .6 .6")
+    for path in (folder / "labels" / "train").iterdir():
+        path.write_text("")
     code, out, _ = run(capsys, "validate", "--dataset", folder)
+    assert "The set has no object in its 2 images: there is nothing to learn." in out
     assert code == 1 and "2 images, nothing wrong." in out
     assert f"{folder}/labels/val/a.txt  line 1: " in out and "Mend it" in out
 

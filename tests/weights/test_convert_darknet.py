@@ -120,6 +120,11 @@ def test_it_is_used_as_other_files_are(tmp_path, capsys):
     assert len(result["rois"]) and result["rois"].dtype == np.float32
     (tmp_path / "net.names").write_text("cat\ndog\n")
     assert darknet.read(path)[0].CLASS_NAMES == ["BG", "cat", "dog"]
+    (tmp_path / "net.names").write_bytes(b"\xef\xbb\xbfcat\nK\xc3\xa4se\n")
+    assert darknet.read(path)[0].CLASS_NAMES == ["BG", "cat", "Käse"]
+    (tmp_path / "net.names").write_bytes(b"cat\nK\xe4se\n")
+    with pytest.raises(ValueError, match=r"net\.weights cannot be used with net\.cfg: net\.names is no text in UTF-8"):
+        darknet.read(path)
     (tmp_path / "net.names").write_text("cat\n")
     with pytest.raises(ValueError, match=r"net\.names has 1 names, the network 2 classes"):
         darknet.read(path)

@@ -110,7 +110,7 @@ class Door:
 
         if isinstance(name, str) and name.strip():
             self.classes.setdefault(name, name)
-        if name not in self.classes:
+        if not isinstance(name, (int, str)) or name not in self.classes:
             note("class not in the file" if isinstance(name, int) else "class without a name", short(name))
             return
         self._count += 1

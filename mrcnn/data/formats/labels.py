@@ -19,7 +19,7 @@ from mrcnn.data.formats.door import Door, lines_of, part_folders
 from mrcnn.data.formats.outlines import count_lost
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.label_images import MASK_BYTES
-from mrcnn.data.mask_files import read_labels
+from mrcnn.data.mask_files import check_specks, read_labels
 from mrcnn.data.reading import image_files, write_image
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
@@ -91,6 +91,7 @@ def _read_numbers(path, page, size):
     if values.shape != (*size, 1):
         shape = " x ".join(map(str, values.shape))
         raise ValueError(f"its labels are {shape}, its image {size[0]} x {size[1]}")
+    check_specks(path, values[..., 0])
     return values[..., 0]
 
 

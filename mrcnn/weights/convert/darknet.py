@@ -57,7 +57,10 @@ def _names(path, count):
     names = path.with_suffix(".names")
     if not names.is_file():
         return []
-    found = [line.strip() for line in names.read_bytes()[:LONGEST].decode("utf-8", "replace").splitlines()]
+    try:
+        found = [line.strip() for line in names.read_bytes()[:LONGEST].decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{names.name} is no text in UTF-8.") from None
     found = [name for name in found if name]
     if len(found) != count:
         raise ValueError(f"{names.name} has {len(found)} names, the network {count} classes.")
