@@ -131,7 +131,7 @@ class Network:
         """Load an `.h5` file in the original's layout, and print what was and what was not loaded.
 
         Args:
-            filepath: the file; from a checkpoint of this config's NAME, training goes on at its epoch.
+            filepath: the file; from a checkpoint of this NAME and DETECTOR training goes on at its epoch.
             by_name: True loads what fits and leaves the rest (another NUM_CLASSES leaves the heads); False demands all.
             exclude: names of layers to leave as they are.
 
@@ -156,9 +156,9 @@ class Network:
         self.set_log_dir(filepath)
 
     def set_log_dir(self, model_path: Path | str | None = None) -> None:
-        """Name the folder of this run, `{name}{date}T{time}`; given a checkpoint of this config's NAME, take its folder
+        """Name this run's folder, `{name}{date}T{time}`; given a checkpoint of this NAME and DETECTOR, take its folder
         and its epoch. `train` makes the folder, with a number behind the time if there is one already."""
-        run = run_of(self.model_dir, self.config.NAME, model_path)
+        run = run_of(self.model_dir, self.config.NAME, model_path, self.config.DETECTOR)
         self.log_dir, self.checkpoint_path, self.epoch = run
         self._resume_from = str(model_path) if self.epoch else None
         self.record = stored_record(model_path) if self.epoch and model_path else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mrcnn.ops.files import lock
+from mrcnn.settings import CONFIG
 
 # Date and time, and a number for all but the first run of a minute.
 _TIME = r"\d{8}T\d{4}(?:_\d+)?"
@@ -31,15 +33,27 @@ class Run(NamedTuple):
     epoch: int
 
 
-def run_of(model_dir: Path | str, name: str | None, checkpoint: Path | str | None = None) -> Run:
+def run_of(
+    model_dir: Path | str, name: str | None, checkpoint: Path | str | None = None, detector: str | None = None
+) -> Run:
     """The run of `name` under `model_dir` that `checkpoint` is of, at its epoch; else a new one, named after now.
 
-    A checkpoint of another name is weights and no more.
+    A checkpoint of another name, or of another `detector` by the config beside it, is weights and no more.
     """
+    if detector and checkpoint and _detector_of(checkpoint) not in (None, detector):
+        checkpoint = None
     key = re.escape(_key(name))
     match = re.search(rf"(?:^|[/\\])({key}{_TIME})[/\\]mask_rcnn_{key}_(\d{{4,}})\.h5$", str(checkpoint or ""))
     folder, epoch = match.groups() if match else (f"{_key(name)}{datetime.datetime.now():%Y%m%dT%H%M}", 0)
     return _run(os.path.join(model_dir, folder), name, int(epoch))
+
+
+def _detector_of(checkpoint):
+    """The DETECTOR of the config beside a checkpoint; None where nothing says it."""
+    with contextlib.suppress(OSError, ValueError):
+        stored = json.loads(Path(checkpoint).with_name(CONFIG).read_text("utf-8"))
+        return stored.get("DETECTOR") if isinstance(stored, dict) else None
+    return None
 
 
 def _run(log_dir, name, epoch):

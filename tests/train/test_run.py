@@ -54,6 +54,14 @@ def test_other_weights_begin_a_run(file):
     assert run.epoch == 0 and re.fullmatch(r"toys\d{8}T\d{4}", Path(run.log_dir).name)
 
 
+def test_a_checkpoint_of_another_detector_begins_a_run(tmp_path):
+    """Its folder then held the checkpoints and the config of both."""
+    file = checkpoint(tmp_path / "toys20200102T0304", 12)
+    for text, epoch in (('{"DETECTOR": "fcos"}', 12), ('{"DETECTOR": "ssd"}', 0), ("{}", 12), ("[]", 12), ("{", 12)):
+        (file.parent / "config.json").write_text(text)
+        assert run_of(tmp_path, "toys", file, "fcos").epoch == epoch
+
+
 def test_the_last_checkpoint_is_that_of_the_last_run_that_has_one(tmp_path):
     files = [
         "toys20200101T0000/mask_rcnn_toys_0009.h5",
