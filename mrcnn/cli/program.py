@@ -84,6 +84,12 @@ def _leave(number, frame):
     leave()
 
 
+def _unraisable(lost: Any) -> None:
+    """Say nothing of a KeyboardInterrupt that came in a callback, out of which none passes: `GRACE` ends the work."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+
+
 def run(name: str, work: Callable[[], int | None]) -> int:
     """Do a program's work, whatever comes.
 
@@ -113,6 +119,7 @@ def run(name: str, work: Callable[[], int | None]) -> int:
     try:
         if begun:
             signal.signal(signal.SIGINT, interrupt)
+            sys.unraisablehook = _unraisable
         code = work() or 0
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -98,11 +99,8 @@ def _pages(path):
 @functools.lru_cache(256)  # else a stack of n pages would be gone through n times
 def _listed(path, *_):
     with tifffile.TiffFile(path) as file:
-        return [
-            (k, (page.imagelength, page.imagewidth))
-            for k, page in enumerate(file.pages)
-            if not getattr(page, "subfiletype", 0) & 5
-        ]
+        pages: Any = enumerate(file.pages)
+        return [(k, (x.imagelength, x.imagewidth)) for k, x in pages if not getattr(x, "subfiletype", 0) & 5]
 
 
 def _mapped(path):

@@ -30,7 +30,8 @@ def box_sizes(dataset: Dataset, config: Config) -> np.ndarray:
         for size in _sizes(dataset, i)
     ]
     if not found:
-        raise ValueError("The set has no objects, so no sizes of anchors.")
+        count = len(dataset.image_info)
+        raise ValueError(f"The set has no objects in its {count} images, so no sizes of anchors; see validate.")
     return np.array(found)
 
 
@@ -69,7 +70,7 @@ def scales(height: int, width: int, config: Config) -> np.ndarray:
     return np.broadcast_to(plan(height, width, *sides, config.IMAGE_RESIZE_MODE).scale, 2)[::-1]
 
 
-def _image_size(dataset, image_id):
+def _image_size(dataset: Dataset, image_id: int) -> tuple[int, int]:
     """(height, width); 0 where it is not known."""
     info = dataset.image_info[image_id]
     return info.get("height") or 0, info.get("width") or 0

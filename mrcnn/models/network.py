@@ -260,15 +260,13 @@ class Network:
             workers, seed: threads that prepare batches; seed of order, augmentation, and choice of anchors and RoIs.
 
         Raises:
-            ValueError: built for inference, `layers` match none, a set does not fit: see `mrcnn.data.agreement`, or the
-                network is too narrow: see `mrcnn.train.devices.check_width`.
+            ValueError: built for inference, `layers` match none, or a set does not fit: see `mrcnn.data.agreement`.
             OSError: another process trains in the run's folder, or it cannot be written.
             FloatingPointError: the loss is not finite; the message names the batch's images.
         """
         self._need("training")
         if self.epoch >= epochs:
             return print(f"Nothing to train: {self.epoch} of {epochs} epochs are done.")
-        check_width(self.config.BACKBONE_WIDTH)
         _check_sets(self.config, train_dataset, val_dataset, custom_callbacks or ())
         self._choose_layers(layers, epochs)
         start, shared = self.epoch, self._shared(seed, workers)
@@ -355,7 +353,9 @@ class Network:
 
 
 def _check_sets(config, train_dataset, val_dataset, callbacks):
-    """Refuse sets that do not fit, print what is wrong with the first, and note its classes in the config."""
+    """Refuse sets that do not fit, and a network that must not be trained here; print what is wrong with the first set,
+    and note its classes in the config."""
+    check_width(config.BACKBONE_WIDTH)
     held_out = [val_dataset, *(x.dataset for x in callbacks if isinstance(x, Evaluation))]
     check_training(config, train_dataset, [dataset for dataset in held_out if dataset is not None])
     problems = train_dataset.validate(quick=True, verbose=0)

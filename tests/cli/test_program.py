@@ -120,6 +120,9 @@ MOMENTS = {
     "turned into another error": RUN.format(INDENTED + "    raise ImportError('numpy failed')"),
     "swallowed": "program.GRACE = 0.1\n" + RUN.format(INDENTED + "    time.sleep(60)"),
     "twice": RUN.format(INDENTED * 2),
+    "in a callback": "import gc\nprogram.GRACE = 0.1\n"
+    + "gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))\n"
+    + RUN.format("    gc.collect()\n    time.sleep(60)"),
     "within a program": RUN.format(
         "    program.run('in.py', lambda: os.kill(os.getpid(), signal.SIGINT)) == 130\n    raise KeyboardInterrupt"
     ),

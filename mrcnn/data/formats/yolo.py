@@ -16,7 +16,7 @@ import yaml
 
 from mrcnn.data.coco_entries import short
 from mrcnn.data.coco_file import CocoFile
-from mrcnn.data.formats.door import PARTS, Door, lines_of, part_folders
+from mrcnn.data.formats.door import PARTS, Door, lines_of, part_folders, pictures_of
 from mrcnn.data.formats.outlines import count_lost, one_ring
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.reading import image_files
@@ -128,7 +128,7 @@ def _parts(door, settings):
     darknet = {"train": folder / "obj_train_data", "val": folder / "obj_valid_data"}
     if darknet["train"].is_dir():
         return {part: _pictures(home) for part, home in darknet.items()}
-    return {"": image_files(folder) or _pictures(folder / "images")}
+    return {"": _pictures(folder / "images") or pictures_of(folder)}
 
 
 def _pictures(home):
