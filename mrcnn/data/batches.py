@@ -12,8 +12,9 @@ from mrcnn.data import augment as augmenting
 from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.encoders import Encoder, two_stage_encoders
+from mrcnn.data.repeats import repeat_factors, repeated
 from mrcnn.data.resizing import mold
-from mrcnn.data.samples import load_sample
+from mrcnn.data.samples import load_sample, see
 from mrcnn.settings.config import Config
 
 INPUT_NAMES = (
@@ -34,7 +35,8 @@ class DataGenerator(PyDataset):
     """Batches of a Dataset for `MaskRCNN.train`.
 
     Every pass over the images has its own order, drawn from the seed; batch i is always batch i. The passes follow
-    each other without a gap, whatever the number of steps in an epoch. Images without instances give background. An
+    each other without a gap, whatever the number of steps in an epoch; with REPEAT_THRESHOLD images of rare classes
+    come several times in each. Images without instances give background. An
     image that cannot be read is named once and replaced by the next one.
 
     Args:
@@ -89,11 +91,14 @@ class DataGenerator(PyDataset):
         self.part = part
         self.bad = BadImages(dataset, "Skipping image {}", BAD_SHARE)
         self._order: tuple[int, np.ndarray] | None = None
+        rare = config.REPEAT_THRESHOLD if shuffle else 0
+        self._factors = repeat_factors(dataset, rare) if rare else np.ones(len(dataset.image_ids))
+        self._pass = round(float(self._factors.sum()))  # images in one
         if not len(dataset.image_ids):
             raise RuntimeError("The data set has no images; call prepare() after adding them.")
 
     def __len__(self) -> int:
-        return self.steps or -(-len(self.dataset.image_ids) // self.config.BATCH_SIZE)
+        return self.steps or -(-self._pass // self.config.BATCH_SIZE)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -105,11 +110,14 @@ class DataGenerator(PyDataset):
         return [self._image_id(position) for position in range(start, start + size)]
 
     def _image_id(self, position):
-        turn, place = divmod(position, len(self.dataset.image_ids))
+        turn, place = divmod(position, self._pass)
         if not self.shuffle:
             return self.dataset.image_ids[place]
         if self._order is None or self._order[0] != turn:
-            self._order = (turn, np.random.default_rng([self.seed, turn]).permutation(self.dataset.image_ids))
+            rng, ids = np.random.default_rng([self.seed, turn]), np.asarray(self.dataset.image_ids)
+            if self.config.REPEAT_THRESHOLD:
+                ids = ids[repeated(self._factors, rng)]
+            self._order = (turn, rng.permutation(ids))
         known, order = self._order
         return order[place] if known == turn else self._image_id(position)
 
@@ -149,6 +157,7 @@ class DataGenerator(PyDataset):
             augmentation=self.augmentation if augmented else None,
             use_mini_mask=config.USE_MINI_MASK and not config.by_pixels,
             rng=rng,
+            pasted=self._pasted(image_id, rng) if augmented else None,
         )
         shape, wanted = sample.image.shape, tuple(map(int, config.IMAGE_SHAPE))
         if shape != wanted:
@@ -174,6 +183,21 @@ class DataGenerator(PyDataset):
         for more in encoded:
             arrays |= more
         return arrays
+
+    def _pasted(self, image_id, rng):
+        """An image whose objects are pasted into another of the same source, or None."""
+        config, info = self.config, self.dataset.image_info
+        trains = self.augment or self.augmentation is not None
+        if not config.COPY_PASTE or not trains or rng.random() >= config.COPY_PASTE:
+            return None
+        other = int(rng.choice(self.dataset.image_ids))
+        if other in self.bad or info[other]["source"] != info[image_id]["source"]:
+            return None
+        try:
+            return see(self.dataset, config, other, self.augment, self.augmentation, rng)
+        except Exception as error:
+            self.bad.add(other, error)
+            return None
 
 
 class SameBatches(DataGenerator):

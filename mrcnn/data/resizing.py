@@ -107,6 +107,7 @@ def resize_image(
     rng: random.Random | ModuleType = random,
     square: bool = False,
     rounding: str = "truncate",
+    jitter: float | None = None,
 ) -> tuple[np.ndarray, tuple[int, ...], Any, list[tuple[int, int]], tuple[int, ...] | None]:
     """Bring an image to the size the network wants, keeping its aspect ratio unless the mode is "stretch".
 
@@ -127,6 +128,8 @@ def resize_image(
         square: pad to a square of side max_dim in modes "rect" and "shortest" too.
         rounding: what becomes of interpolated values of whole-number images: "truncate" cuts them, half a gray level
             darker on average, as the original does; "nearest" rounds them.
+        jitter: scale by this factor more, then cut a random part of the size that the mode gives, or pad to it on all
+            sides.
 
     Returns:
         image: [H', W', C] of the same dtype.
@@ -138,20 +141,35 @@ def resize_image(
     Raises:
         ValueError: unknown mode, or a min_dim or max_dim that the mode needs or cannot use.
     """
-    scale, size, padding, window, shape = plan(
-        image.shape[0], image.shape[1], min_dim, max_dim, min_scale, mode, square
-    )
+    planned = plan(image.shape[0], image.shape[1], min_dim, max_dim, min_scale, mode, square)
+    if jitter is not None:
+        planned = _jittered(planned, image.shape, jitter)
+    scale, size, padding, window, shape = planned
     if scale != 1:
         resized = resize(image, size, preserve_range=True)
         if rounding == "nearest" and np.issubdtype(image.dtype, np.integer):
             np.rint(resized, out=resized)
         image = resized.astype(image.dtype)
-    if mode == "crop":
-        y, x = rng.randint(0, size[0] - shape[0]), rng.randint(0, size[1] - shape[1])
-        return image[y : y + shape[0], x : x + shape[1]], window, scale, padding, (y, x, *shape)
+    if mode == "crop" or jitter is not None:
+        height, width = (min(a, b) for a, b in zip(size, shape, strict=True))
+        y, x = rng.randint(0, size[0] - height), rng.randint(0, size[1] - width)
+        cut = image[y : y + height, x : x + width]
+        return np.pad(cut, padding) if cut.shape[:2] != shape else cut, window, scale, padding, (y, x, height, width)
     if mode != "none":
         image = np.pad(image, padding)
     return image, window, scale, padding, None
+
+
+def _jittered(planned, shape, factor):
+    """A `Plan` with another scale and the same result: what of the image lies in it, in the middle."""
+    scale = np.multiply(planned.scale, factor)
+    sides = np.broadcast_to(scale, 2)
+    size = tuple(max(1, round(n * by)) for n, by in zip(shape, sides, strict=False))
+    spare = [max(0, whole - own) for whole, own in zip(planned.shape, size, strict=True)]
+    (top, left), (y2, x2) = (n // 2 for n in spare), planned.shape
+    padding = [(top, spare[0] - top), (left, spare[1] - left), (0, 0)]
+    window = (top, left, y2 - padding[0][1], x2 - padding[1][1])
+    return Plan(scale.tolist() if scale.ndim == 0 else tuple(scale.tolist()), size, padding, window, planned.shape)
 
 
 def mold(

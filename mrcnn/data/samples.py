@@ -10,6 +10,7 @@ import numpy as np
 
 from mrcnn.data.annotations import check_size
 from mrcnn.data.augment import augment as apply_augmentation
+from mrcnn.data.copy_paste import Seen, paste
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.proposals import as_points, from_points, load_proposals
 from mrcnn.data.regions import load_regions
@@ -83,11 +84,33 @@ def load_sample(
     augmentation: Any = None,
     use_mini_mask: bool = False,
     rng: np.random.Generator | None = None,
+    pasted: Seen | None = None,
 ) -> Sample:
-    """As `load_image_gt`, with all that is known of the image."""
+    """As `load_image_gt`, with all that is known of the image; objects of `pasted` come into it, see `copy_paste`."""
     rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
+    seen = see(dataset, config, image_id, augment, augmentation, rng)
+    if pasted is not None:
+        seen = paste(seen, pasted, rng)
+    image, mask, class_ids, points, inside, corners, original_shape, scale = seen
+    present = mask.any(axis=(0, 1))
+    mask, class_ids = mask[..., present], class_ids[present]
+    points = keypoints.drop_outside(points[present], image.shape)
+    boxes = masks.extract_bboxes(mask)
+    if use_mini_mask:
+        mask = masks.minimize_mask(boxes, mask, config.MINI_MASK_SHAPE)
+    (window,) = masks.extract_bboxes(inside[..., None])
+    active = _active_classes(dataset, image_id)
+    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
+    return Sample(image, meta, class_ids, boxes, mask, points, inside, from_points(corners, image.shape))
+
+
+def see(
+    dataset: Dataset, config: Config, image_id: int, augment: bool, augmentation: Any, rng: np.random.Generator
+) -> Seen:
+    """An image with its ground truth, resized and augmented; arguments as of `load_image_gt`."""
     image, mask, class_ids, points, proposals = _load(dataset, config, image_id)
     original_shape, corners = image.shape, as_points(proposals)
+    jitters = config.SCALE_JITTER and (augment or augmentation is not None)
     image, (y1, x1, y2, x2), scale, padding, crop = resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
@@ -97,6 +120,7 @@ def load_sample(
         square=True,  # one shape for a batch
         rng=random.Random(rng.random()),
         rounding=config.IMAGE_ROUNDING,
+        jitter=rng.uniform(*config.SCALE_JITTER) if jitters else None,
     )
     mask = masks.resize_mask(mask, scale, padding, crop)
     points, corners = (keypoints.resize(x, original_shape, scale, padding, crop) for x in (points, corners))
@@ -117,17 +141,7 @@ def load_sample(
         points = moved.pop(0) if config.NUM_KEYPOINTS else points
         corners = moved.pop() if moved else corners
         mask, inside = mask[..., :-1], mask[..., -1]
-
-    present = mask.any(axis=(0, 1))
-    mask, class_ids = mask[..., present], class_ids[present]
-    points = keypoints.drop_outside(points[present], image.shape)
-    boxes = masks.extract_bboxes(mask)
-    if use_mini_mask:
-        mask = masks.minimize_mask(boxes, mask, config.MINI_MASK_SHAPE)
-    (window,) = masks.extract_bboxes(inside[..., None])
-    active = _active_classes(dataset, image_id)
-    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
-    return Sample(image, meta, class_ids, boxes, mask, points, inside, from_points(corners, image.shape))
+    return Seen(image, mask, class_ids, points, inside, corners, original_shape, scale)
 
 
 def _load(dataset, config, image_id):

@@ -16,6 +16,7 @@ from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.layers.box_head import BoxHead
 from mrcnn.layers.detections import DetectionLayer, image_window
 from mrcnn.layers.fpn import build_fpn
+from mrcnn.layers.group_norm import group_norm
 from mrcnn.layers.keypoint_head import KeypointHead
 from mrcnn.layers.mask_head import MaskHead
 from mrcnn.layers.roi_head import RoiHead
@@ -265,7 +266,8 @@ def relabelled_rois(config: Config, stage: int, rois: Tensor, truth: dict[str, T
 
 
 def _norm(config, wanted):
-    return partial(BatchNorm, epsilon=config.BATCH_NORM_EPSILON) if wanted else None
+    batch_norm = partial(BatchNorm, epsilon=config.BATCH_NORM_EPSILON)
+    return {"batch": batch_norm, "group": group_norm}[config.HEAD_NORM] if wanted else None
 
 
 def _align(config):

@@ -139,7 +139,8 @@ def resize(
         [..., 3] float32.
     """
     points = np.array(points, "float32")
-    start = (crop[1], crop[0]) if crop is not None else (-padding[1][0], -padding[0][0])
+    y, x = (0, 0) if crop is None else crop[:2]
+    start = x - padding[1][0], y - padding[0][0]
     down, across = np.broadcast_to(scale, 2)
     for axis, (size, wanted) in enumerate(((shape[1], across), (shape[0], down))):
         factor = max(1, round(size * wanted)) / size

@@ -199,7 +199,7 @@ def resize_mask(
 
     Args:
         mask: [H, W, N].
-        scale, padding, crop: as returned by `resize_image`.
+        scale, padding, crop: as returned by `resize_image`; what is cut out is padded.
 
     Returns:
         [H', W', N] of the same dtype, nearest neighbours with corners aligned, as `scipy.ndimage.zoom(order=0)`.
@@ -212,7 +212,7 @@ def resize_mask(
             nearest = np.floor(np.arange(count) * ((size - 1) / max(count - 1, 1)) + 0.5).astype(int)
             planes, part = planes.take(nearest[part], axis + 1), slice(None)
         planes = planes[:, :, part] if axis else planes[:, part]
-    if crop is None:
+    if np.any(padding):
         planes = np.pad(planes, [padding[2], *padding[:2]])
     return np.moveaxis(planes, 0, -1)
 

@@ -130,6 +130,10 @@ def _is_sizes(x):
     return pairs(x) and len({len(level) for level in x}) == 1 and len(x[0]) > 0
 
 
+def _is_bounds(x):
+    return is_sequence_of(is_number, 2)(x) and x[0] <= x[1]
+
+
 _name = Kind(
     f"a name of at most {LONGEST_NAME} bytes: letters, digits, _, and from the second on spaces and . + -", is_name
 )
@@ -138,7 +142,7 @@ _function = Kind("a function", is_function)
 _texts = Kind("a sequence of texts", is_sequence_of(is_text))
 _pairs = Kind("a sequence of pairs of indices", is_sequence_of(is_sequence_of(is_whole, 2)))
 _ids = Kind("a sequence of class ids", is_sequence_of(is_whole))
-_bounds = Kind("two numbers, the lower one first", lambda x: is_sequence_of(is_number, 2)(x) and x[0] <= x[1], SHARE)
+_bounds = Kind("two numbers, the lower one first", _is_bounds, SHARE)
 _shape = Kind("two whole numbers", is_sequence_of(is_whole, 2), at_least(1), most=MOST_CELLS)
 
 # Every setting of `Config`.
@@ -164,6 +168,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "BOX_DENSE_LAYERS": _whole(1, MOST_CELLS),
     "BOX_CONVOLUTIONS": _whole(0, MOST_CELLS),
     "BOX_CHANNELS": _whole(1, MOST_WIDE),
+    "HEAD_NORM": _choice("batch", "group"),
     "FPN_BN": _flag,
     "BOX_HEAD_BN": _flag,
     "MASK_HEAD_BN": _flag,
@@ -288,6 +293,9 @@ SETTINGS: dict[str, Kind | Choice] = {
     "MASK_LOSS": _choice("probabilities", "logits"),
     "USE_RPN_ROIS": _flag,
     "FREEZE_BACKBONE_BN": _flag,
+    "SCALE_JITTER": _or_none(Kind("two numbers, the lower one first", _is_bounds, ABOVE_0)),
+    "COPY_PASTE": _number(SHARE),
+    "REPEAT_THRESHOLD": _number(SHARE),
     "EMA_MOMENTUM": _number(BELOW_1),
     "GRADIENT_ACCUMULATION": _whole(1, MOST_WIDE),
     "TRAIN_BN": Kind("True, False or None", lambda x: x is None or is_flag_or_bit(x), None, _or_none(_flag).convert),

@@ -97,6 +97,10 @@ class Config(LineageSettings):
     BOX_HEAD_BN = True
     MASK_HEAD_BN = True
 
+    # What these are: "batch", or "group" for GroupNorm (Wu and He 2018), which has no statistics to learn and does the
+    # same in training and detection: for batches of few images.
+    HEAD_NORM = "batch"
+
     # Channels of the RPN's shared convolution, how many of these follow each other, and channels of the mask head's.
     RPN_CHANNELS = 512
     RPN_CONVOLUTIONS = 1
@@ -185,6 +189,19 @@ class Config(LineageSettings):
     # Resizing gives fractions of gray levels. "truncate": they are cut off, so that images are half a level darker, as
     # old weights know them. "nearest": they are rounded.
     IMAGE_ROUNDING = "truncate"
+
+    # (low, high): in training, where it augments, images are larger or smaller by a random factor between these, and a
+    # random part of what is larger is cut out; (0.1, 2.0) is the large-scale jitter of Ghiasi et al. 2021. Objects of
+    # all sizes out of few images, for long trainings from random weights more than for short ones.
+    SCALE_JITTER: Sequence[float] | None = None
+
+    # The chance that, in training that augments, half of another image's objects are pasted in front of an image's own
+    # (Ghiasi et al. 2021): new surroundings and overlaps, for sets of few images.
+    COPY_PASTE = 0.0
+
+    # The share of images below which a class is rare: images of such classes come more often, by the root of how rare
+    # their rarest class is (Gupta et al. 2019; 0.001 for LVIS). 0: every image once in each pass.
+    REPEAT_THRESHOLD = 0.0
 
     # RoIs per image in the heads' losses, and the largest share of them that is positive. With too few positives,
     # lower RPN_NMS_THRESHOLD's effect by raising POST_NMS_ROIS_TRAINING.

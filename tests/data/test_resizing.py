@@ -176,3 +176,55 @@ def test_stretching():
     assert resize_image(image[:, :4], max_dim=4, mode="stretch")[0].shape == (4, 4, 1)
     with pytest.raises(ValueError, match="Resize mode 'stretch' needs max_dim"):
         resize_image(image, mode="stretch")
+
+
+# Large-scale jitter
+
+
+def test_jitter_that_shrinks_pads_on_all_sides():
+    """32 x 48 pixels fit a square of 64 at 4/3; at 3/4 of that they are as large as before, in the middle."""
+    image = np.arange(32 * 48 * 3).reshape(32, 48, 3).astype("uint8")
+    result, window, scale, padding, crop = resize_image(image, 64, 64, jitter=0.75)
+    assert scale == 1 and window == (16, 8, 48, 56) and padding == [(16, 16), (8, 8), (0, 0)]
+    np.testing.assert_array_equal(result[16:48, 8:56], image)
+    assert result.shape == (64, 64, 3) and result.sum() == image.astype(int).sum() and crop == (0, 0, 32, 48)
+
+
+def test_jitter_that_grows_cuts_and_pads():
+    """Twice as large they are 85 x 128: a part of 64 x 64 of it, and objects and points go along."""
+    image = np.zeros((32, 48, 1), "float32")
+    image[10:20, 20:30] = 1
+    mask = image.astype(bool)
+    for seed in range(4):
+        result, window, scale, padding, crop = resize_image(image, 64, 64, jitter=2.0, rng=random.Random(seed))
+        assert scale == pytest.approx(8 / 3) and window == (0, 0, 64, 64) and crop[2:] == (64, 64)
+        moved = resize_mask(mask, scale, padding, crop)
+        assert moved.shape == (64, 64, 1) and np.mean((result > 0.5) != moved) < 0.03
+        (point,) = keypoints.resize([[24.5, 14.5, 2.0]], image.shape, scale, padding, crop)
+        np.testing.assert_allclose(point[:2], [25 * 128 / 48 - 0.5 - crop[1], 15 * 85 / 32 - 0.5 - crop[0]], atol=1e-4)
+
+
+def test_jitter_cuts_one_side_and_pads_the_other():
+    """A strip of 20 x 80 fits at 0.8; at 1.25 of that 64 of its 80 columns are left, 22 rows above and below."""
+    image = np.tile(np.arange(80, dtype="uint8"), (20, 1))[..., None]
+    result, window, scale, padding, crop = resize_image(image, 0, 64, jitter=1.25, rng=random.Random(3))
+    y, x, height, width = crop
+    assert scale == 1 and (y, height, width) == (0, 20, 64) and 0 <= x <= 16 and window == (22, 0, 42, 64)
+    np.testing.assert_array_equal(result[22:42], image[:, x : x + 64])
+    np.testing.assert_array_equal(resize_mask(image > 40, scale, padding, crop), result > 40)
+
+
+def test_jitter_is_of_training_that_augments():
+    """The window of the meta is what is image, and what is beside it is the mean."""
+    from kites import KiteConfig, Kites
+
+    from mrcnn.data.samples import load_sample
+
+    config = KiteConfig().update(SCALE_JITTER=(0.5, 0.5), IMAGE_PADDING="mean")
+    plain = load_sample(Kites(2), config, 0)
+    small = load_sample(Kites(2), config, 0, augment=True, rng=np.random.default_rng(0))
+    assert plain.inside.all() and small.inside[16:48, 16:48].all() and small.inside.sum() == 32 * 32
+    assert small.meta[7:11].tolist() == [16, 16, 48, 48] and small.meta[11] == 0.5
+    assert (small.image[:16] == np.rint(config.MEAN_PIXEL)).all()
+    heights = [np.diff(sample.boxes[:, ::2]).ravel() for sample in (plain, small)]
+    np.testing.assert_allclose(heights[1], heights[0] / 2, atol=1)

@@ -1,0 +1,62 @@
+"""Objects pasted from one image into another, pixel by pixel."""
+
+from types import SimpleNamespace
+
+import numpy as np
+from kites import KiteConfig, Kites
+
+from mrcnn.data.batches import DataGenerator
+from mrcnn.data.copy_paste import Seen, paste
+
+
+def seen(value, *boxes, class_ids=None, points=None):
+    """An image of one value, 8 x 8, with objects in boxes (y1, x1, y2, x2)."""
+    masks = np.zeros((8, 8, len(boxes)), bool)
+    for i, (y1, x1, y2, x2) in enumerate(boxes):
+        masks[y1:y2, x1:x2, i] = True
+    ids = np.array(class_ids or [1] * len(boxes), "int32")
+    points = np.zeros((len(boxes), 1, 3), "float32") if points is None else np.array(points, "float32")
+    inside = np.zeros((8, 8), bool)
+    inside[:6] = True
+    return Seen(np.full((8, 8, 3), value, "uint8"), masks, ids, points, inside, np.zeros((0, 4, 3)), (8, 8, 3), 1.0)
+
+
+def draws(*values):
+    """A generator that gives these numbers."""
+    return SimpleNamespace(random=lambda count: np.array(values[:count]))
+
+
+def test_pasted_pixels_and_masks():
+    """Of three objects the second and a crowd are not taken; the first hides a quarter of what was there."""
+    own = seen(10, (0, 0, 4, 4), points=[[(3, 3, 2)]])
+    other = seen(200, (2, 2, 7, 6), (0, 0, 1, 1), (5, 5, 8, 8), class_ids=[2, 3, -1])
+    result = paste(own, other, draws(0.4, 0.6, 0.1))
+    assert result.class_ids.tolist() == [1, 2]
+    assert (result.image[2:7, 2:6] == 200).all() and (result.image == 200).sum() == 3 * 20
+    assert result.masks[..., 0].sum() == 16 - 4 and not result.masks[2:4, 2:4, 0].any()
+    np.testing.assert_array_equal(result.masks[..., 1], other.masks[..., 0])
+    assert result.inside.sum() == 48 + 4  # row 6 of the object lies beside the image
+    assert result.points[:, 0, 2].tolist() == [1, 0]  # below the object, and of the pasted one
+    assert own.points[0, 0, 2] == 2 and (own.image == 10).all()
+
+
+def test_nothing_chosen_changes_nothing():
+    own = seen(10, (0, 0, 4, 4))
+    result = paste(own, seen(200, (2, 2, 7, 6)), draws(0.5))
+    np.testing.assert_array_equal(result.masks, own.masks)
+    np.testing.assert_array_equal(result.image, own.image)
+
+
+def test_batches_with_pasted_objects():
+    """Training that augments has more objects; validation has its own; an image that cannot be read is passed over."""
+    config, plain = KiteConfig().update(COPY_PASTE=1.0), KiteConfig()
+    counts = {}
+    for name, settings, augment in (("pasted", config, True), ("plain", plain, True), ("val", config, False)):
+        batch = DataGenerator(Kites(8), settings, augment=augment, seed=3)[0][0]
+        counts[name] = (batch["input_gt_class_ids"] > 0).sum()
+    assert counts["pasted"] > counts["plain"] == counts["val"]
+    broken = Kites(8)
+    load = broken.load_image
+    broken.load_image = lambda i: load(i) if i else 1 / 0
+    generator = DataGenerator(broken, config, augment=True, seed=3)
+    assert all(generator[i][0]["input_image"].shape[0] == 4 for i in range(len(generator)))
