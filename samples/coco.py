@@ -50,6 +50,7 @@ from mrcnn.config import Config
 from mrcnn.data.clusters import yolo_anchors
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.tiles import TiledDataset
+from mrcnn.models.multi_scale import MultiScale
 from mrcnn.models.tiled import Tiled
 from mrcnn.settings import CONFIG
 from mrcnn.settings.checks import CELLS, ONE_SIZE
@@ -289,8 +290,8 @@ def evaluate(args, model, dataset):
     """Print COCO's table for boxes and masks, and the classes'."""
     train_set = load_dataset(args, "train") if args.frequency else None
     more = {"engine": args.engine, "voc": args.voc, "train_set": train_set, "max_detections": args.max_detections}
-    if args.tiles:
-        model = Tiled(model, args.tiles)
+    model = Tiled(model, args.tiles) if args.tiles else model
+    model = MultiScale(model, args.scales) if args.scales else model
     evaluated = coco_evaluate.evaluate_in_full(model, dataset, None, args.limit or 0, args.output, **more)
     metrics = evaluated.metrics
     print(coco_evaluate.format_table(metrics))

@@ -75,6 +75,14 @@ def add_outside(parser, only=""):
     parser.add_argument("--outside", action="store_true", only=only, help=what)
 
 
+def scales(text):
+    """Factors of the images' size, as 0.75,1,1.5."""
+    found = [arguments.number(0.1, 8)(word) for word in text.split(",")]
+    if len(found) > 8:
+        raise argparse.ArgumentTypeError(f"{len(found)} sizes are too many; give up to 8")
+    return found
+
+
 def add_advise(parser):
     """The option of validate that looks at more than what is wrong."""
     what = "settings that fit the set, too: anchors, image size, how many objects; and the memory of a step"
@@ -89,6 +97,8 @@ def add_tiles(parser, only):
 
 def add_numbers(parser):
     """What evaluate counts, and how."""
+    views = "look at each image in sizes of A, B, ... times its own and in a mirror, as 0.75,1,1.5 (slow)"
+    parser.add_argument("--scales", only="evaluate", type=scales, metavar="A,B,...", help=views)
     most = "detections that count in an image (default: 100, as for COCO)"
     parser.add_count("--max-detections", only="evaluate", default=100, help=most)
     engine = "what counts COCO's numbers; the second, an extra, is faster and gives the same"
@@ -174,6 +184,7 @@ def contradiction(args):
         (args.tiles and args.refine, "--refine does not go with --tiles"),
         (args.tiles and args.sample.keypoints and training, "--tiles cuts no keypoints: train on whole images"),
         (args.tiles and training and every, "--eval-every does not go with --tiles; evaluate --tiles afterwards"),
+        (args.scales and args.tiles, "--scales does not go with --tiles"),
         (args.limit and args.video, "--limit does not go with --video"),
         (not training and args.model == "imagenet", "--model imagenet is to train from; it finds nothing itself"),
     ]
