@@ -67,7 +67,7 @@ def test_mirrored_views_are_turned_back():
     image[2:8, 4:10] = 255
     detector = Known()
     (found,) = MultiScale(detector, (0.5, 1.0)).detect([image])
-    assert detector.sizes == [(64, 64)] * 2 + [(128, 192)] * 2 and detector.config.IMAGE_MAX_DIM == 192
+    assert detector.sizes == [(64, 128)] * 2 + [(128, 192)] * 2 and detector.config.IMAGE_MAX_DIM == 192
     np.testing.assert_allclose(found["rois"], [(2, 4, 8, 10)])
     np.testing.assert_array_equal(found["masks"][..., 0], image[..., 0] > 0)
     np.testing.assert_allclose(found["keypoints"], [[(4, 5, 1), (9, 5, 1)]])  # left stays left
