@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.resizing import plan
 from mrcnn.ops.boxes import pair_overlaps
 from mrcnn.settings.checks import ONE_STAGE
-from mrcnn.settings.config import Config
+from mrcnn.settings.config import Config, Numbers
 
 # Objects that anchors are tried on, of a larger set a random choice.
 MOST = 5000
@@ -82,7 +82,7 @@ def boxes_of(dataset: Dataset, config: Config) -> Boxes:
     for i in dataset.image_ids:
         objects = [x for x in dataset.load_annotations(i) if not x.crowd]
         info = dataset.image_info[i]
-        height, width = info.get("height"), info.get("width")
+        height, width = info.get("height") or 0, info.get("width") or 0
         if objects and not (height and width):
             height, width = dataset.load_image(i).shape[:2]
         boxes = np.array([x.extent(height, width) for x in objects]).reshape(-1, 4)
@@ -99,9 +99,7 @@ def boxes_of(dataset: Dataset, config: Config) -> Boxes:
     return Boxes(np.concatenate(found), counts, largest)
 
 
-def best_ious(
-    boxes: np.ndarray, scales: Sequence[Any], ratios: Sequence[float], strides: Sequence[float], step: int = 1
-) -> np.ndarray:
+def best_ious(boxes: np.ndarray, scales: Numbers, ratios: Numbers, strides: Numbers, step: int = 1) -> np.ndarray:
     """The IoU [n] of each box with the anchor that it shares most with: of each shape that whose centre is nearest.
 
     Args:

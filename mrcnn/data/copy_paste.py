@@ -41,7 +41,7 @@ def paste(seen: Seen, other: Seen, rng: np.random.Generator) -> Seen:
     """
     chosen = (rng.random(len(other.class_ids)) < 0.5) & (other.class_ids > 0)
     new = other.masks[..., chosen]
-    hidden = new.any(axis=-1)
+    hidden = np.asarray(new.any(axis=-1))
     points = seen.points.copy()
     x, y = np.floor(points[..., :2] + 0.5).astype(int).clip(0, np.array(hidden.shape[::-1]) - 1).transpose(2, 0, 1)
     points[..., 2] = np.where(hidden[y, x], np.minimum(points[..., 2], 1), points[..., 2])

@@ -110,7 +110,7 @@ def see(
     """An image with its ground truth, resized and augmented; arguments as of `load_image_gt`."""
     image, mask, class_ids, points, proposals = _load(dataset, config, image_id)
     original_shape, corners = image.shape, as_points(proposals)
-    jitters = config.SCALE_JITTER and (augment or augmentation is not None)
+    span = config.SCALE_JITTER if augment or augmentation is not None else None
     image, (y1, x1, y2, x2), scale, padding, crop = resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
@@ -120,7 +120,7 @@ def see(
         square=True,  # one shape for a batch
         rng=random.Random(rng.random()),
         rounding=config.IMAGE_ROUNDING,
-        jitter=rng.uniform(*config.SCALE_JITTER) if jitters else None,
+        jitter=rng.uniform(*span) if span else None,
     )
     mask = masks.resize_mask(mask, scale, padding, crop)
     points, corners = (keypoints.resize(x, original_shape, scale, padding, crop) for x in (points, corners))

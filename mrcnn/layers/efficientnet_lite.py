@@ -17,7 +17,7 @@ class Blocks(NamedTuple):
     """Blocks in a row: how many, cells of their depthwise kernel, the stride of the first, how many times as wide they
     are inside, and their output channels."""
 
-    count: int
+    repeats: int
     size: int
     stride: int
     expansion: int
@@ -51,11 +51,11 @@ def blocks(architecture: str) -> dict[str, tuple[int, Blocks]]:
     channels, stage, index = STEM, 1, 0
     for row in BLOCKS:
         ends = row in (BLOCKS[0], BLOCKS[-1])
-        count = row.count if ends else math.ceil(row.count * depth)
+        count = row.repeats if ends else math.ceil(row.repeats * depth)
         if row.stride > 1:
             stage, index = stage + 1, 0
         for i in range(count):
-            block = row._replace(count=1, stride=1 if i else row.stride, channels=_round(row.channels * width))
+            block = row._replace(repeats=1, stride=1 if i else row.stride, channels=_round(row.channels * width))
             found[f"{stage}{chr(ord('a') + index)}"] = channels, block
             channels, index = block.channels, index + 1
     return found

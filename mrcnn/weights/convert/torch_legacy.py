@@ -43,7 +43,7 @@ class Storage(NamedTuple):
 
     kind: str
     key: str
-    count: int
+    size: int  # values
 
 
 class Tensor(NamedTuple):
@@ -61,7 +61,7 @@ def _tensor(storage, offset, shape, strides, *flags):
     if not isinstance(storage, Storage) or not sizes or len(shape) != len(strides):
         raise pickle.UnpicklingError("it has a tensor that is none")
     last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
-    if math.prod(shape) > storage.count or (math.prod(shape) and last >= storage.count):
+    if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
         raise pickle.UnpicklingError(f"it declares {shape} values and does not hold them")
     return Tensor(storage, offset, shape, strides)
 
@@ -110,7 +110,7 @@ def read(path: str | Path) -> Any:
         storages = {tensor.storage.key: tensor.storage for tensor in tensors}
         if any(storages[tensor.storage.key] != tensor.storage for tensor in tensors):
             raise ValueError("it has two storages of one key")
-        if sum(math.prod(tensor.shape) for tensor in tensors) > SHARED * sum(x.count for x in storages.values()):
+        if sum(math.prod(tensor.shape) for tensor in tensors) > SHARED * sum(x.size for x in storages.values()):
             raise ValueError("it declares more values than it holds")
         values = _values(file, keys, storages)
     return _filled(found, values)
@@ -130,7 +130,7 @@ def _values(file: BinaryIO, keys: Any, storages: dict[str, Storage]) -> dict[str
         raise ValueError("it holds more than a state dict: its list of storages is another than its tensors have")
     found, size = {}, os.fstat(file.fileno()).st_size
     for key in keys:
-        count, kind = storages[key].count, np.dtype(STORAGES[storages[key].kind])
+        count, kind = storages[key].size, np.dtype(STORAGES[storages[key].kind])
         if int.from_bytes(file.read(8), "little") != count or count * kind.itemsize > size - file.tell():
             raise ValueError("it is cut short, or damaged")
         found[key] = np.frombuffer(file.read(count * kind.itemsize), kind)
