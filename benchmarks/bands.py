@@ -32,8 +32,8 @@ from mrcnn.cli import arguments
 BANDS = Path(__file__).with_suffix(".json")
 DATA = Path(os.environ.get("MRCNN_DATA") or ROOT.parent / "shared" / "data")
 
-# How far a number may fall below or rise above what was measured, and at most which share of it: about what seeds differ
-# by after so short a training.
+# How far a number may fall below or rise above what was measured, and at most which share of it: about what seeds
+# differ by after so short a training.
 WIDTH, SHARE = 0.1, 0.5
 
 # The sample, its folder of data, what `train` takes, and what `evaluate` takes.

@@ -97,7 +97,7 @@ def together(views: Sequence[dict[str, Any]], threshold: float, most: int) -> di
     """
     whole = {name: np.concatenate([view[name] for view in views]) for name in views[0] if name != "masks"}
     codes = [code for view in views for code in view.get("masks", [])]
-    left, groups = list(np.argsort(-whole["scores"], kind="stable")), []
+    left, groups = np.argsort(-whole["scores"], kind="stable").tolist(), list[list[int]]()
     while left and len(groups) < most:
         best = left[0]
         iou = overlaps(whole["rois"][[best]].astype(float), whole["rois"][left].astype(float))[0]
@@ -106,7 +106,8 @@ def together(views: Sequence[dict[str, Any]], threshold: float, most: int) -> di
         groups.append([i for i, own in zip(left, same, strict=True) if own])
         left = [i for i, own in zip(left, same, strict=True) if not own]
     weights = [whole["scores"][group] / whole["scores"][group].sum() for group in groups]
-    found = {name: value[[group[0] for group in groups]] for name, value in whole.items()}
+    best_ones = [group[0] for group in groups]
+    found: dict[str, Any] = {name: value[best_ones] for name, value in whole.items()}
     for name in ("rois", "keypoints"):
         if name in whole and groups:
             pairs = zip(weights, groups, strict=True)
