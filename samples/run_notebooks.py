@@ -32,8 +32,11 @@ FOLDER = Path(__file__).resolve().parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
 
-def run(name, folder):
+def run(name, folder, kernel=None):
     """The notebook `name`, executed in `folder`, with its outputs and nothing else that changes from run to run.
+
+    Args:
+        kernel: manager of the kernel that runs it; None for one of its own.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed; the message holds the cell and its traceback.
@@ -42,6 +45,7 @@ def run(name, folder):
     place = {"metadata": {"path": str(folder)}}
     NotebookClient(
         notebook,
+        km=kernel,
         resources=place,
         record_timing=False,
         coalesce_streams=True,  # shows a progress bar as it was last

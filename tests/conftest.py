@@ -1,5 +1,6 @@
 """What all tests share: a quiet TensorFlow and the original's numbers ("golden" data) in tests/golden."""
 
+import contextlib
 import functools
 import json
 import os
@@ -26,6 +27,9 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parent / "golden"
+
+# Of a process that imports the package and trains nothing: JAX is imported in half of TensorFlow's time.
+LIGHT = {**os.environ, "KERAS_BACKEND": "jax"}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background; programs that tests stop would not listen
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,36 +71,48 @@ def golden():
     return golden_data
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    """Each test has the same random numbers, whatever ran before. TensorFlow runs functions as they are: a few steps
-    take less time than compiling them. The marker `compiled` is for tests of what is compiled, and of many steps."""
+@contextlib.contextmanager
+def eagerly():
+    """Within, TensorFlow runs functions as they are: a few steps take less time than compiling them."""
     import keras  # not at the top: the process that hands out tests to others runs none
 
-    keras.utils.set_random_seed(0)
-    if keras.backend.backend() != "tensorflow" or item.get_closest_marker("compiled"):
-        return (yield)
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
     try:
-        return (yield)
+        yield
     finally:
         tf.config.run_functions_eagerly(False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Each test has the same random numbers, whatever ran before, and runs `eagerly`, but with the marker `compiled`,
+    which is for tests of what is compiled, and of many steps."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    with contextlib.nullcontext() if item.get_closest_marker("compiled") else eagerly():
+        return (yield)
 
 
 # What runs on every Keras backend (`pytest -m graph`): what can differ between them, which is operations, layers,
 # losses, graphs, devices, and one whole run with one case of the original's losses, gradients and steps. Not the files
 # that look at what NumPy does, or that run the same operations in other models, on other cases or once more, nor the
-# tests that look at a graph's names and shapes alone.
+# tests that look at a graph's names and shapes alone, or at what is done to images before it.
 GRAPH = {"ops", "layers", "losses", "models", "train"}
 ONCE = """images masks meta opencv refine run schedules training callbacks memory precision speed torchvision
 torchvision_dense torchvision_semantic modern network processes detectors faster_rcnn fast_rcnn cascade_rcnn four_step
-golden_losses golden_gradients golden_steps rcnn linear_models""".split()
+golden_losses golden_gradients golden_steps rcnn linear_models tiled""".split()
 SHAPES = """resnet50_layers resnet18_layers resnext_layers stages_can_be_left_out epsilon_and_statistics vgg maps_of_ssd
 blocks_have_the_stride_in_their_first_convolution maps_of_applications applications_compute_what_keras_does
 a_batch_has_what_the_graph_wants levels_follow_the_strides the_head_is_among_the_layers_called_heads
-layers_from_a_block_of_vgg_on build_takes_everything_from_its_argument""".split()
+layers_from_a_block_of_vgg_on build_takes_everything_from_its_argument ssd_stretches_images
+maps backbones vgg_has_the_papers_pools holes_in_the_place_of_strides
+detect_any_number_of_images_of_any_size detect_pads_images_of_different_sizes""".split()
 
 # Why a test may be skipped: it needs what is not in the repository, nor in `pip install -e .[test]`, or a backend does
 # not do it. A test that is skipped for another reason fails.
@@ -132,9 +148,9 @@ def pytest_make_collect_report(collector):
 
 
 # The files that take longest, in this order, so that of two processes none waits for the other in the end.
-LONGEST = """notebooks torchvision_dense torchvision old_scripts speed samples detectors docs pose golden_steps
-golden_gradients whole_run parallel_model four_step modern dense fuzz_coco precision graph backbone training
-network""".split()
+LONGEST = """detectors notebooks samples pose torchvision old_scripts golden_steps golden_gradients model docs
+whole_run parallel_model dense imagenet training precision weights torchvision_dense keras2 balloon modern four_step
+fuzz_coco bad_values graph nucleus network""".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import read_golden
+from conftest import LIGHT, read_golden
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mrcnn"
@@ -126,7 +126,7 @@ for room in ("model", "evaluate", "visualize", "data.coco", "draw.video"):
     importlib.import_module("mrcnn." + room)
 print("loaded", sorted({{"cv2", "imgaug"}} & (set(sys.modules) - before)))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=LIGHT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["light []", "loaded []"]
 

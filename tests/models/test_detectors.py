@@ -6,10 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conftest import eagerly
 from kites import Kites
 from quick import QuickConfig
 
-from mrcnn import weights
 from mrcnn.evaluate import evaluate
 from mrcnn.models.detectors import DETECTORS, build_detector, load_detector
 from mrcnn.settings import SETTINGS, checks
@@ -42,36 +42,6 @@ def test_what_they_find():
     assert QuickConfig().update(NUM_KEYPOINTS=4, DETECTOR="faster_rcnn").finds == ("bbox",)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
-def test_a_run(name, tmp_path):
-    # Functions are not stored with a config.
-    by_name = {"BACKBONE": "resnet18", "COMPUTE_BACKBONE_SHAPE": None}
-    config = config_of(name).update(APPEND_GT_ROIS=True, STEPS_PER_EPOCH=1, **by_name)
-    model = build_detector("training", config, tmp_path)
-    kept = keras.callbacks.History()
-    model.train(Kites(), None, 0.001, 1, "all", custom_callbacks=[kept])
-    losses = {key: values[0] for key, values in kept.history.items() if key.endswith("_loss")}
-    nothing = {"dense_class_loss"} if name == "yolo_v2" else set()  # a softmax of one class has nothing to learn
-    assert losses and all(np.isfinite(value) and (value > 0) != (key in nothing) for key, value in losses.items())
-    assert set(losses) == set(model.keras_model.loss_weights)
-    last = model.find_last()
-    stored = json.loads((Path(last).parent / "config.json").read_text())
-    assert stored["DETECTOR"] == name and stored["CLASS_NAMES"] == Kites().class_names
-
-    resumed = load_detector(last, tmp_path, "training")
-    assert type(resumed) is DETECTORS[name] and resumed.epoch == 1
-    resumed.train(Kites(), None, 0.001, 2, "heads")
-    assert resumed.epoch == 2
-
-    detector = load_detector(resumed.find_last(), tmp_path)
-    assert type(detector) is DETECTORS[name] and not detector.load_report.left and not detector.load_report.unused
-    (result,) = detector.detect([Kites().load_image(1)])
-    count = len(result["rois"])
-    assert result["rois"].shape == (count, 4) and result["scores"].shape == result["class_ids"].shape == (count,)
-    assert ("masks" in result) == ("segm" in config.finds)
-    assert tuple(evaluate(detector, Kites(2), verbose=0)) == config.finds
-
-
 # Steps in which a detector learns kites from random weights, the rate, and the least box AP50 on others. What a change
 # brings below that is no surprise of chance. benchmarks/lineage.py has longer trainings.
 LEARNS = {
@@ -83,16 +53,40 @@ LEARNS = {
 
 @pytest.mark.compiled
 @pytest.mark.parametrize("name", DETECTORS)
-def test_it_learns(name, tmp_path):
+def test_it_learns_and_goes_on(name, tmp_path):
     steps, rate, least = LEARNS[name]
     config = config_of(name).update(APPEND_GT_ROIS=True, IMAGES_PER_GPU=4, STEPS_PER_EPOCH=steps)
+    functions = {key: value for key, value in config.to_dict().items() if callable(value)}  # which are not stored
     model = build_detector("training", config, tmp_path)
-    model.train(Kites(60), None, keras.optimizers.schedules.CosineDecay(rate, steps), 1, "all", workers=1)
-    detector = build_detector("inference", config, tmp_path)
-    weights.copy(model.keras_model, detector.keras_model)
+    kept = keras.callbacks.History()
+    rates = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.train(Kites(60), None, rates, 1, "all", custom_callbacks=[kept], workers=1)
+    losses = {key: values[0] for key, values in kept.history.items() if key.endswith("_loss")}
+    nothing = {"dense_class_loss"} if name == "yolo_v2" else set()  # a softmax of one class has nothing to learn
+    assert losses and all(np.isfinite(value) and (value > 0) != (key in nothing) for key, value in losses.items())
+    assert set(losses) == set(model.keras_model.loss_weights)
+    last = model.find_last()
+    stored = json.loads((Path(last).parent / "config.json").read_text())
+    assert stored["DETECTOR"] == name and stored["CLASS_NAMES"] == Kites().class_names
+
+    detector = load_detector(last, tmp_path, **functions)
+    assert type(detector) is DETECTORS[name] and not detector.load_report.left and not detector.load_report.unused
     found = evaluate(detector, Kites(80), image_ids=range(60, 80), verbose=0)
+    assert tuple(found) == config.finds
     assert found["bbox"]["AP50"] > least
     assert "semantic" not in found or found["semantic"]["mIoU"] > least
+    result, *_ = detector.detect([Kites().load_image(1)] * 4)  # as many as were compiled for
+    count = len(result["rois"])
+    assert result["rois"].shape == (count, 4) and result["scores"].shape == result["class_ids"].shape == (count,)
+    assert ("masks" in result) == ("segm" in config.finds)
+
+    resumed = load_detector(last, tmp_path, "training", STEPS_PER_EPOCH=1, **functions)
+    assert type(resumed) is DETECTORS[name] and resumed.epoch == 1
+    with eagerly():
+        resumed.train(Kites(), None, 0.001, 2, "heads")
+    assert resumed.epoch == 2
+    detector.load_weights(resumed.find_last())
+    assert not detector.load_report.left and not detector.load_report.unused
 
 
 @pytest.mark.parametrize("name", DETECTORS)

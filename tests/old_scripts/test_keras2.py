@@ -69,20 +69,21 @@ class OldTrainer(modellib.MaskRCNN):
         self.epoch = max(self.epoch, epochs)
 
 
-def built(kind, mode, folder):
-    model = kind(mode=mode, config=OldConfig(), model_dir=str(folder))
-    model.load_weights(str(WEIGHTS), by_name=True)
-    return model
+class NarrowConfig(OldConfig):
+    TOP_DOWN_PYRAMID_SIZE = RPN_CHANNELS = MASK_CHANNELS = FPN_CLASSIF_FC_LAYERS_SIZE = 16
 
 
 @pytest.fixture
 def trainer(tmp_path):
-    return built(OldTrainer, "training", tmp_path)
+    return OldTrainer(mode="training", config=NarrowConfig(), model_dir=str(tmp_path))
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    return built(modellib.MaskRCNN, "inference", tmp_path_factory.mktemp("logs"))
+    folder = tmp_path_factory.mktemp("logs")
+    model = modellib.MaskRCNN(mode="inference", config=OldConfig(), model_dir=str(folder))
+    model.load_weights(str(WEIGHTS), by_name=True)
+    return model
 
 
 def test_a_train_method_of_ones_own(trainer, tmp_path):

@@ -9,6 +9,7 @@ import matplotlib
 import nbformat
 import numpy as np
 import pytest
+from conftest import LIGHT
 from nbclient import NotebookClient
 from PIL import Image
 from scenes import NAMES, scene
@@ -100,7 +101,7 @@ visualize.display_instances(image, np.array([[5, 5, 20, 30]]), mask, np.array([1
 plt.savefig("cat.png", dpi=20)
 print(plt.get_fignums())
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=LIGHT, capture_output=True, text=True)
     assert done.stdout == "[1]\n", done.stderr
     assert len(np.unique(np.asarray(Image.open(tmp_path / "cat.png")))) > 10
 
@@ -129,8 +130,9 @@ def show():
 ]
 
 
-def test_a_notebook_shows_each_picture_once(tmp_path):
+def test_a_notebook_shows_each_picture_once(tmp_path, monkeypatch):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    monkeypatch.setenv("KERAS_BACKEND", LIGHT["KERAS_BACKEND"])
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [
         ["picture" if "image/png" in output.get("data", {}) else output.get("text", "") for output in cell.outputs]
