@@ -50,6 +50,7 @@ from mrcnn.config import Config
 from mrcnn.data.clusters import yolo_anchors
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.tiles import TiledDataset
+from mrcnn.draw.examples import Examples
 from mrcnn.models.multi_scale import MultiScale
 from mrcnn.models.tiled import Tiled
 from mrcnn.settings import CONFIG
@@ -191,6 +192,8 @@ def make_config(args, num_classes):
         # A short epoch is not followed by a long validation.
         changes = {"VALIDATION_STEPS": min(args.steps, config.VALIDATION_STEPS), **changes}
         changes["STEPS_PER_EPOCH"] = args.steps
+    if args.log:
+        changes["TRACKERS"] = args.log
     if args.command == "evaluate":
         # COCO's AP counts every detection, however unsure.
         changes = {"DETECTION_MIN_CONFIDENCE": min(0.05, config.DETECTION_MIN_CONFIDENCE), **changes}
@@ -261,7 +264,8 @@ def train(args, model, train_set, val_set):
         stages = []
     callbacks = []
     if args.eval_every:
-        callbacks = [coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)]
+        evaluation = coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)
+        callbacks = [evaluation, Examples(evaluation)]
     with program.resumable(model, "Go on with --model last."):
         for rate, epochs, layers in left(stages, model.record):
             model.train(train_set, val_set, rate, epochs, layers, custom_callbacks=callbacks, **options_of_all)

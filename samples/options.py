@@ -15,7 +15,7 @@ from mrcnn.data.problems import Problem, format_problems
 from mrcnn.data.remarks import emptiness
 from mrcnn.evaluate.coco import ENGINES
 from mrcnn.settings import SETTINGS
-from mrcnn.settings.checks import DETECTORS
+from mrcnn.settings.checks import DETECTORS, TRACKERS
 
 
 def parse(argv, sample, logs):
@@ -135,6 +135,8 @@ def add_training(parser):
         help=f"of {', '.join(RECIPES)} (default: flip)",
     )
     parser.add_count("--eval-every", only="train", help="COCO's AP after every N epochs, best kept")
+    log = f"where numbers go, of {', '.join(TRACKERS)} (default: TRACKERS of the config, tensorboard)"
+    parser.add_argument("--log", only="train", type=arguments.names(TRACKERS), metavar="A,B,...", help=log)
     parser.add_count("--patience", only="train", help="stop after N evaluations of --eval-every without a better AP")
     parser.add_argument(
         "--layers",

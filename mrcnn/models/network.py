@@ -26,13 +26,14 @@ from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.models.graph import Compiled, precision
 from mrcnn.models.processes import stay_home
 from mrcnn.settings import CONFIG, Config
-from mrcnn.train.callbacks import SampleSeed, StopOnNonFiniteLoss, tensorboard
+from mrcnn.train.callbacks import Pace, SampleSeed, StopOnNonFiniteLoss
 from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
 from mrcnn.train.devices import check_width, machine, strategy
 from mrcnn.train.memory import keep_freed_memory
 from mrcnn.train.optimizers import jit_compile, make_optimizer
 from mrcnn.train.run import Run, claimed, find_last, run_of
 from mrcnn.train.schedules import schedule_for
+from mrcnn.train.trackers import trackers
 from mrcnn.weights.convert import h5_file
 
 # Which layers the presets of train(layers=...) train, as in the original.
@@ -343,7 +344,7 @@ class Network:
         callbacks = [*(SampleSeed(sampler, seed) for sampler in samplers), StopOnNonFiniteLoss(generator)]
         callbacks += [x for x in custom if getattr(x, "adds_logs", False)]
         if machine()[0] == 0:
-            callbacks += [Checkpoints(self), *tensorboard(self.log_dir)]
+            callbacks += [Pace(self.config.BATCH_SIZE), Checkpoints(self), *trackers(self.log_dir, self.config)]
         return callbacks + [x for x in custom if x not in callbacks]
 
     def _need(self, mode):

@@ -139,6 +139,9 @@ _name = Kind(
 )
 _flag = Kind("True or False", is_flag_or_bit, convert=bool)
 _function = Kind("a function", is_function)
+# Where the numbers of a training may go: see `mrcnn.train.trackers`.
+TRACKERS = "tensorboard", "csv", "mlflow", "wandb"
+
 _texts = Kind("a sequence of texts", is_sequence_of(is_text))
 _pairs = Kind("a sequence of pairs of indices", is_sequence_of(is_sequence_of(is_whole, 2)))
 _ids = Kind("a sequence of class ids", is_sequence_of(is_whole))
@@ -153,6 +156,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "IMAGES_PER_GPU": _whole(1, MOST_WIDE),
     "STEPS_PER_EPOCH": _whole(1),
     "VALIDATION_STEPS": _or_none(_whole()),
+    "TRACKERS": Kind(f"some of {', '.join(TRACKERS)}", is_sequence_of(lambda x: is_text(x) and x in TRACKERS)),
     "BACKBONE": Kind(
         "the name of a backbone or a function", lambda x: (is_text(x) and x.isidentifier()) or is_function(x)
     ),

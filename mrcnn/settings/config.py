@@ -48,6 +48,9 @@ class Config(LineageSettings):
     # validation set.
     VALIDATION_STEPS: int | None = 50
 
+    # Where the numbers of a training go, any of "tensorboard", "csv" (log.csv in the run's folder), "mlflow", "wandb".
+    TRACKERS: Sequence[str] = ("tensorboard",)
+
     # "resnet50", "resnet101"; "resnet18", "resnet34" (basic blocks, light enough for a CPU); "resnext50_32x4d",
     # "resnext101_32x8d"; "vgg16"; "dla34"; "darknet19", "darknet53", and "darknet_tiny" for a CPU; the name of a
     # network in keras.applications, as "MobileNetV2"; "efficientnet_lite0", "efficientnet_lite1" and

@@ -1,4 +1,4 @@
-"""What goes on beside the gradient steps: seeds, records, stopping on a broken loss.
+"""What goes on beside the gradient steps: seeds, the progress bar's numbers, stopping on a broken loss.
 
 Keras dispatches callbacks asynchronously (on JAX and PyTorch; on TensorFlow never): the next step is under way while
 the losses of the last one come. One callback that reads batches and does not say `async_safe` ends that for all of
@@ -8,9 +8,10 @@ has `on_train_batch_end` should say it too, if it may run in a thread.
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -21,28 +22,6 @@ class Batches(Protocol):
     """What knows the images of a batch: a `DataGenerator`."""
 
     def image_ids(self, index: int) -> Sequence[int]: ...
-
-
-def tensorboard(log_dir: Path | str) -> list[keras.callbacks.Callback]:
-    """The callback that writes TensorBoard records to `log_dir`, in a list; empty where its packages are missing."""
-    try:
-        import tensorboard  # noqa: F401
-        import tensorflow  # noqa: F401
-    except ImportError:
-        print("No TensorBoard records: pip install tensorflow tensorboard.")
-        return []
-    callback = _Records(log_dir, write_graph=False)
-    callback.async_safe = True  # it records epochs; of a batch it would only trace what is not asked for
-    return [callback]
-
-
-class _Records(keras.callbacks.TensorBoard):
-    """With those of every epoch in the file at its end, and not two minutes later."""
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_end(epoch, logs)
-        for writer in self._writers.values():
-            writer.flush()
 
 
 class SampleSeed(keras.callbacks.Callback):
@@ -60,6 +39,44 @@ class SampleSeed(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         step = int(self.model.optimizer.iterations.numpy())
         self.generator.state.assign(np.array([self.seed, step], self.generator.state.dtype))
+
+
+class Pace(keras.callbacks.Callback):
+    """Puts how fast a training is into the progress bar: images a second in this epoch, minutes to the end of the
+    training, the process's memory in GB.
+
+    Args:
+        images: of a step.
+    """
+
+    async_safe = True
+    adds_logs = True
+
+    def __init__(self, images: int) -> None:
+        super().__init__()
+        self.images = images
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch, self.start = epoch, None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.start is None:  # the first step compiles
+            self.start = batch, time.time()
+            return
+        seconds = (time.time() - self.start[1]) / (batch - self.start[0])
+        if logs is None or seconds <= 0:
+            return
+        left = (self.params["epochs"] - self.epoch) * self.params["steps"] - batch - 1
+        logs.update(images_s=self.images / seconds, minutes_left=left * seconds / 60, memory_GB=memory() / 1e9)
+
+
+def memory() -> int:
+    """Bytes of main memory that this process holds; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):

@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.train.callbacks import StopOnNonFiniteLoss, tensorboard
+from mrcnn.config import Config
+from mrcnn.train.callbacks import Pace, StopOnNonFiniteLoss
 from mrcnn.train.checkpoints import Checkpoints
+from mrcnn.train.trackers import trackers
 
 pytestmark = pytest.mark.graph
 
@@ -38,6 +40,10 @@ class Later:
         return self.value
 
 
+class Tracked(Config):
+    TRACKERS = "tensorboard", "csv"
+
+
 def model_of(weight=1.0):
     return SimpleNamespace(weights=[keras.Variable([weight], name="scale")], stop_training=False)
 
@@ -48,11 +54,11 @@ def callbacks(tmp_path, monkeypatch):
     monkeypatch.setattr("keras.src.callbacks.callback_list.backend.IS_THREAD_SAFE", True)
     model = model_of()
     trained = SimpleNamespace(checkpoint_path=str(tmp_path / "{epoch}"))
-    parts = [StopOnNonFiniteLoss(Generator()), *tensorboard(tmp_path)[:1], Checkpoints(trained)]
+    parts = [StopOnNonFiniteLoss(Generator()), Pace(2), *trackers(tmp_path, Tracked()), Checkpoints(trained)]
     parts[-1].on_epoch_end = lambda epoch, logs: pytest.fail("a checkpoint was written")
-    assert len(parts) == 3
-    calls = keras.callbacks.CallbackList(parts[::2])  # TensorBoard wants a whole model
-    monkeypatch.setattr(parts[1], "set_model", lambda model: None)
+    assert len(parts) == 5
+    calls = keras.callbacks.CallbackList([parts[0], parts[-1]])  # TensorBoard wants a whole model
+    monkeypatch.setattr(parts[2], "set_model", lambda model: None)
     assert keras.callbacks.CallbackList(parts)._async_train and calls._async_train
     calls.set_model(model)
     calls.on_train_begin()
