@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from keras import ops
 from tiny import value_and_gradients
 
 from mrcnn import losses
@@ -50,7 +51,7 @@ def test_without_points_the_rest_is_learnt():
 def test_point_loss():
     said = np.arange(12, dtype="float32").reshape(1, 2, 3, 2)
     cells = np.array([[4, 0, 2]], "int32")  # (8, 9), (0, 1), (4, 5)
-    target = np.array([[[9, 9.5], [3, 5], [4, 0]]], "float32")
+    target = ops.convert_to_tensor(np.array([[[9, 9.5], [3, 5], [4, 0]]], "float32"))
     value, (gradient,) = value_and_gradients(
         lambda x: losses.point_loss(target, x, cells, np.array([[True, True, False]])), said
     )
