@@ -61,10 +61,21 @@ def page_sizes(path: Path | str) -> list[tuple[int, int]]:
     if not str(path).lower().endswith(TIFF_ENDINGS):
         return []
     try:
-        sizes = [size for _, size in _pages(path)]
+        sizes = [size for _, size, _ in _pages(path)]
     except Exception:  # whatever is wrong with it, the reader of pictures says so
         return []
     return sizes if len(sizes) > 1 else []
+
+
+def page_size(path: Path | str, page: int) -> tuple[int, int]:
+    """(height, width) of a page of a TIFF file, counted from 0.
+
+    Raises:
+        OSError: its values are none that an image can have.
+    """
+    _, size, dtype = _pages(path)[page]
+    _check_dtype(dtype, f"{path}, page {page}")
+    return size
 
 
 def read_page(path: Path | str, page: int, labels: bool = False) -> np.ndarray:
@@ -75,7 +86,7 @@ def read_page(path: Path | str, page: int, labels: bool = False) -> np.ndarray:
     """
     try:
         with tifffile.TiffFile(path) as file:
-            number, (height, width) = _pages(path)[page]
+            number, (height, width), _ = _pages(path)[page]
             if height * width > MOST_PIXELS:
                 raise OSError("it has too many pixels to be read at once; cut it into pieces.")
             found = file.pages[number]
@@ -90,8 +101,8 @@ def read_page(path: Path | str, page: int, labels: bool = False) -> np.ndarray:
 
 
 def _pages(path):
-    """Place in the file and (height, width) of pages that are images of their own: bit 0 of the tag NewSubfileType says
-    of a smaller copy, bit 2 of a mask."""
+    """Place in the file, (height, width) and type of values of pages that are images of their own: bit 0 of the tag
+    NewSubfileType says of a smaller copy, bit 2 of a mask."""
     status = os.stat(path)
     return _listed(str(path), status.st_mtime_ns, status.st_size)
 
@@ -100,7 +111,7 @@ def _pages(path):
 def _listed(path, *_):
     with tifffile.TiffFile(path) as file:
         pages: Any = enumerate(file.pages)
-        return [(k, (x.imagelength, x.imagewidth)) for k, x in pages if not getattr(x, "subfiletype", 0) & 5]
+        return [(k, (x.imagelength, x.imagewidth), x.dtype) for k, x in pages if not getattr(x, "subfiletype", 0) & 5]
 
 
 def _mapped(path):
@@ -126,8 +137,10 @@ def _checked(values: ArrayLike, name: object, labels: bool = False) -> np.ndarra
         raise OSError(f"{name} is an array of {shape}; an image is height x width x channels.")
     if labels and values.dtype.kind in "biu":
         return values
-    if values.dtype == bool:
-        return values.astype("uint8") * 255
-    if values.dtype not in (np.uint8, np.uint16):
-        raise OSError(f"{name} has values of {values.dtype}, of which nothing says what is white; save uint8, uint16.")
-    return values
+    _check_dtype(values.dtype, name)
+    return values.astype("uint8") * 255 if values.dtype == bool else values
+
+
+def _check_dtype(dtype, name):
+    if dtype not in (np.uint8, np.uint16, np.bool_):
+        raise OSError(f"{name} has values of {dtype}, of which nothing says what is white; save uint8, uint16.")

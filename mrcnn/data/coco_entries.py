@@ -52,7 +52,7 @@ def read_image(entry: Any, note: Note) -> tuple[int | str, str, tuple[int, int] 
         ValueError: it is no entry with an id and a file name.
     """
     number, name = _read_link(entry, "id"), entry.get("file_name")
-    if not isinstance(name, str) or not name or "\0" in name or not _encodes(name):
+    if not isinstance(name, str) or not name or "\0" in name or not encodes(name):
         raise ValueError(f"its file_name is {short(name)}")
     try:
         return number, name, _read_size((entry.get("height"), entry.get("width")))
@@ -84,7 +84,7 @@ def read_class(entry: Any, note: Note) -> tuple[int | str, str]:
     number, name = _read_link(entry, "id"), entry.get("name")
     if isinstance(name, (int, float)) and not isinstance(name, bool):
         name = str(name)
-    if not isinstance(name, str) or not name.strip() or not _encodes(name):
+    if not isinstance(name, str) or not name.strip() or not encodes(name):
         note("class without a name", short(name))
         name = f"class {number}"
     return number, name
@@ -259,10 +259,11 @@ def _read_link(entry, name):
         raise ValueError(f"its {name} is missing" if entry.get(name) is None else f"its {name} {error}") from None
 
 
-def _encodes(name):
+def encodes(name: str) -> bool:
+    """Whether text can be written; that of JSON can hold one half of a character."""
     try:
         return os.fsencode(name) is not None
-    except UnicodeEncodeError:  # JSON can hold one half of a character
+    except UnicodeEncodeError:
         return False
 
 

@@ -194,3 +194,59 @@ def test_an_argument_may_begin_with_a_negative_number():
     parser.add_argument("--transform", type=affine)
     assert parser.parse_args(["--transform", "-1,0,0,0,-.5,2"]).transform == [-1, 0, 0, 0, -0.5, 2]
     assert parser.parse_args(["--transform", "-.5,0,0,0,1,2"]).transform[0] == -0.5
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_that_no_line_holds_go_through_every_format(tmp_path, name):
+    """Of a name of two lines the second was another class; XML with a control character was not XML."""
+    picture(tmp_path / "a.png")
+    label = "Sonne\n\x01Mond"
+    coco(tmp_path / "a.json", "a.png", segmentation=[np.ravel(SQUARE).tolist()])
+    content = json.loads((tmp_path / "a.json").read_text())
+    content["categories"] = [{"id": 1, "name": label}, {"id": 2, "name": "Stern"}]
+    content["annotations"][0]["category_id"] = 2
+    content["annotations"].append({**content["annotations"][0], "id": 2, "category_id": 1, "bbox": [20, 3, 10, 10]})
+    content["annotations"][1]["segmentation"] = [[20, 3, 30, 3, 30, 13, 20, 13]]
+    text(tmp_path / "a.json", json.dumps(content))
+    write(read(tmp_path / "a.json"), tmp_path / "2", name)
+    (file,) = read(tmp_path / "2", name).values()
+    found = {file.classes[a.category_id]: a.extent(H, W)[0] for a in file.objects[1]}
+    assert found.pop("Stern") == 4 and list(found.values()) == [20]
+    assert next(iter(found)) in (label, "Sonne Mond", "Sonne__Mond")
+
+
+def test_names_of_files_that_are_no_text(tmp_path):
+    folder = labelme(tmp_path / "set", shape(SQUARE))
+    for ending in (".png", ".json"):
+        (folder / f"a{ending}").rename(folder / f"\udce9a{ending}")
+    for label, what in (("\ud800", "class without a name"), ([1], "class without a name")):
+        content = {"shapes": [shape(SQUARE), shape(SQUARE, label=label)], "imagePath": "\udce9a.png"}
+        text(folder / "\udce9a.json", json.dumps(content))
+        assert [found[0] for found in problems(read(folder))] == [what]
+    files = read(folder)
+    for target in ("x.json", "x.csv", "x.geojson"):
+        write(files, folder / target)
+    assert [image.path for image in read(folder / "x.json")[""].images.values()] == [str(folder / "\udce9a.png")]
+    for name in FORMATS:
+        write(files, tmp_path / name, name)
+        assert len(objects(read(tmp_path / name, name), "train" if name == "yolo" else "")) == 1
+
+
+def test_brackets_of_data_yaml_are_counted_before_they_are_read(tmp_path):
+    with pytest.raises(ValueError, match="data.yaml is no YAML: its brackets are nested too deep"):
+        read(yolo(tmp_path, "x: " + "[" * 20_000))
+
+
+def test_pages_whose_values_are_no_images_are_left_out(tmp_path):
+    """They stopped a conversion half way."""
+    for sub in ("images", "labels"):
+        (tmp_path / sub).mkdir()
+    pages = np.zeros((2, H, W), "uint8")
+    pages[:, 3:13, 4:14] = 1
+    for name, kind in (("a", "uint8"), ("b", "float32")):
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", pages.astype(kind), photometric="minisblack")
+        tifffile.imwrite(tmp_path / "labels" / f"{name}.tif", pages, photometric="minisblack")
+    files = read(tmp_path)
+    assert [image.path[-5:] for image in files[""].images.values()] == ["a.tif", "a.tif"]
+    assert [found[0] for found in problems(files)] == ["image cannot be read"] * 2
+    write(files, tmp_path / "2", "labelme")

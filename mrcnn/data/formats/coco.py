@@ -145,7 +145,7 @@ def write_file(files: dict[str, CocoFile], path: Path, names: dict[Any, str] | N
                 entry = {**annotation, "id": next(own_ids), "image_id": number, "category_id": category}
                 content["annotations"].append({**entry, "bbox": [x, y, w, h], "area": area})
     with whole(path) as new:
-        new.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+        new.write_text(json.dumps(content, ensure_ascii=False), "utf-8", "backslashreplace")  # as JSON has it
 
 
 def _numbered(ids):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mrcnn.data.arrays import page_sizes
-from mrcnn.data.coco_entries import check, read_annotation, short
+from mrcnn.data.arrays import page_size, page_sizes
+from mrcnn.data.coco_entries import check, encodes, read_annotation, short
 from mrcnn.data.coco_file import CocoFile, Id, Image
 from mrcnn.data.problems import Problem
 from mrcnn.data.reading import image_files, image_size, leads_out
@@ -69,7 +69,7 @@ class Door:
             self.note(path, "image outside the set's folder")
             return None
         try:
-            size = image_size(path) if page is None else page_sizes(path)[page]
+            size = image_size(path) if page is None else page_size(path, page)
         except FileNotFoundError:
             self.note(path, "file missing")
             return None
@@ -108,7 +108,7 @@ class Door:
         def note(what, details=""):
             self.note(path, what, f"{where}: {details}" if details else where)
 
-        if isinstance(name, str) and name.strip():
+        if isinstance(name, str) and name.strip() and encodes(name):
             self.classes.setdefault(name, name)
         if not isinstance(name, (int, str)) or name not in self.classes:
             note("class not in the file" if isinstance(name, int) else "class without a name", short(name))

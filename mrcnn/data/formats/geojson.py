@@ -62,7 +62,7 @@ def write_file(
                 features.append({"type": "Feature", "properties": kept, "geometry": geometry})
     with whole(path) as new:
         content = {"type": "FeatureCollection", "features": features}
-        new.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+        new.write_text(json.dumps(content, ensure_ascii=False), "utf-8", "backslashreplace")  # as JSON has it
     return lost
 
 

@@ -17,7 +17,7 @@ from mrcnn.data.arrays import is_array, page_sizes, read_array, read_page
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.formats.door import Door, lines_of, part_folders
 from mrcnn.data.formats.outlines import count_lost
-from mrcnn.data.formats.placing import Placer
+from mrcnn.data.formats.placing import Placer, plain
 from mrcnn.data.label_images import MASK_BYTES
 from mrcnn.data.mask_files import check_specks, read_labels
 from mrcnn.data.reading import image_files, write_image
@@ -101,7 +101,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
     names = list(dict.fromkeys(name for file in files.values() for name in file.classes.values()))
     folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / "classes.txt") as new:
-        new.write_text("".join(f"{name}\n" for name in names), "utf-8")
+        new.write_text("".join(f"{plain(name, lost)}\n" for name in names), "utf-8")
     for part, file in files.items():
         for image_id, image in file.images.items():
             picture = placer.place(image, folder / part / "images")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,13 @@ from mrcnn.data.arrays import read_page
 from mrcnn.data.coco_file import Image
 from mrcnn.data.reading import write_image
 from mrcnn.ops.files import whole
+
+
+def plain(name: str, lost: Counter[str]) -> str:
+    """A class's name on one line, without the characters that files of lines and XML cannot hold, which are counted."""
+    clean = " ".join("".join(x if x.isprintable() else " " for x in name).split()) or "_"
+    lost["spaces and control characters in names of classes"] += clean != name
+    return clean
 
 
 class Placer:
@@ -26,7 +34,9 @@ class Placer:
     def place(self, image: Image, folder: Path) -> Path:
         """The path in `folder` where the image is now."""
         source = Path(image.path)
-        stem, ending = source.stem, source.suffix
+        # Without what no text holds, as bytes of a name that are no UTF-8, and no list of lines.
+        stem = "".join(x if x.isprintable() else "_" for x in source.stem).strip() or "_"
+        ending = source.suffix
         pixels = None
         if image.page is not None:
             pixels = read_page(source, image.page)

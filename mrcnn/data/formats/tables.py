@@ -15,7 +15,7 @@ COLUMNS = "image page part id class score x y width height area crowd".split()
 def write_file(files: dict[str, CocoFile], path: Path) -> Counter[str]:
     """Writes the objects of all parts, boxes and areas in pixels; what this format cannot hold, counted."""
     lost: Counter[str] = Counter()
-    with whole(path) as new, open(new, "w", encoding="utf-8", newline="") as text:
+    with whole(path) as new, open(new, "w", encoding="utf-8", errors="backslashreplace", newline="") as text:
         rows = csv.writer(text)
         rows.writerow(COLUMNS)
         for part, file in files.items():

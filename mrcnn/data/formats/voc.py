@@ -18,7 +18,7 @@ from PIL import Image as Picture
 
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.formats.door import Door, find_image, lines_of, part_folders
-from mrcnn.data.formats.placing import Placer
+from mrcnn.data.formats.placing import Placer, plain
 from mrcnn.data.formats.xml_files import number_of, read_xml, text_of
 from mrcnn.data.mask_files import read_labels
 from mrcnn.ops.files import whole
@@ -198,7 +198,8 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
     for sub in ("Annotations", "ImageSets/Main"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
     masked = any(a.has_mask() for file in files.values() for found in file.objects.values() for a in found)
-    classes = list(dict.fromkeys(name for file in files.values() for name in file.classes.values()))
+    called = {name: plain(name, lost) for name in {x for file in files.values() for x in file.classes.values()}}
+    classes = list(dict.fromkeys(called[name] for file in files.values() for name in file.classes.values()))
     if masked:
         _write_classes(folder, classes)
     for part, file in files.items():
@@ -207,7 +208,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
             picture = placer.place(image, folder / "JPEGImages")
             stems.append(picture.stem)
             objects = file.objects.get(image_id, [])
-            names = [file.classes[annotation.category_id] for annotation in objects]
+            names = [called[file.classes[annotation.category_id]] for annotation in objects]
             root = _tree(picture.name, image, objects, names)
             with whole(folder / "Annotations" / f"{picture.stem}.xml") as new:
                 ElementTree.ElementTree(root).write(new, "utf-8")

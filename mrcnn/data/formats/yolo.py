@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from mrcnn.data.coco_entries import short
+from mrcnn.data.coco_entries import encodes, short
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.formats.door import PARTS, Door, lines_of, part_folders, pictures_of
 from mrcnn.data.formats.outlines import count_lost, one_ring
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.reading import image_files
 from mrcnn.ops.files import whole
+
+# Brackets within each other in data.yaml.
+DEEPEST = 50
 
 NAMES = ("classes.txt", "obj.names", "labels/classes.txt")
 
@@ -58,9 +62,10 @@ def read(door: Door) -> None:
     pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else []
     for number, name in pairs:
         # Nothing nested: a few lines of YAML can stand for a list that fills the memory once it is written out.
-        if not isinstance(number, int) or not isinstance(name, (str, int, float)) or not str(name).strip():
+        text = str(name) if isinstance(name, (str, int, float)) else ""
+        if not isinstance(number, int) or not text.strip() or not encodes(text):
             raise ValueError(f"{folder}: the names of classes have {short(number)}: {short(name)}, no number and name.")
-        door.classes[number] = str(name)
+        door.classes[number] = text
     if not door.classes:
         raise ValueError(f"{folder}: no names of classes; list them in classes.txt, or under names in data.yaml.")
     shape = _keypoint_shape(folder, settings.get("kpt_shape"))
@@ -80,7 +85,10 @@ def _settings(path):
     if "names" not in _head(path):
         return None
     try:
-        content = yaml.safe_load(path.read_text("utf-8-sig"))
+        text = path.read_text("utf-8-sig")
+        if max(accumulate((x in "[{") - (x in "]}") for x in text)) > DEEPEST:  # it would take hours
+            raise ValueError("its brackets are nested too deep")
+        content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last of what is no text, or no date
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
     return content if isinstance(content, dict) and "names" in content else None
