@@ -180,6 +180,18 @@ def test_vocs_pictures_of_gray_colours_have_the_numbers_of_its_palette(tmp_path)
     assert objects(read(tmp_path)) == [("car", [4, 3, 10, 10], 100, False)]
 
 
+def test_a_first_image_that_cannot_be_read_says_nothing_of_channels(tmp_path):
+    for name in ("a", "b"):
+        for sub in ("images", "labels"):
+            (tmp_path / sub).mkdir(exist_ok=True)
+            np.save(tmp_path / sub / f"{name}.npy", np.ones((H, W, 5) if sub == "images" else (H, W), "uint8"))
+    dataset = FolderDataset()
+    dataset.load_folder(tmp_path)
+    dataset.prepare()
+    (tmp_path / "images" / "a.npy").write_bytes(b"")
+    assert dataset.channels == 5
+
+
 def test_parts_of_a_folder_of_masks_are_recognised(tmp_path):
     picture(tmp_path / "Valid" / "a" / "images" / "a.png")
     path = picture(tmp_path / "Valid" / "a" / "masks" / "1.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from mrcnn.data.coco import CocoDataset, categories
 from mrcnn.data.formats.known import read
+
+# Images that are tried for their channels.
+LOOKED_AT = 10
 
 
 class FolderDataset(CocoDataset):
@@ -48,8 +52,11 @@ class FolderDataset(CocoDataset):
 
     @property
     def channels(self) -> int:
-        """How many channels the first image has."""
-        return np.shape(self.load_image(0))[-1] if self.image_info else 3
+        """How many channels the first image has that can be read; 3 where none of the first few can."""
+        for image_id in range(min(len(self.image_info), LOOKED_AT)):
+            with contextlib.suppress(OSError, ValueError):
+                return np.shape(self.load_image(image_id))[-1]
+        return 3
 
     def image_reference(self, image_id: int) -> str:
         """The image's file."""
