@@ -64,6 +64,17 @@ def test_folders_that_data_yaml_names_and_that_are_not_there(tmp_path):
         read(tmp_path)
 
 
+def test_nothing_outside_the_folder_is_gone_through(tmp_path):
+    """`train: /` was a walk through the whole disk; and ../images may be there and not be meant."""
+    picture(tmp_path / "others" / "z.png")
+    folder = yolo(tmp_path / "set", "train: ../images/train\nval: /\n")
+    assert objects(read(folder), "train") == [FOUND]
+    assert problems(read(folder), "train") == [("image outside the set's folder", "", "")]
+    yolo(tmp_path / "set", "train: images/train\nval: ../others\n")
+    assert [found[:2] for found in problems(read(folder), "train")] == [("image outside the set's folder", "others")]
+    assert len(read(folder, outside=True)["val"].images) == 1
+
+
 def test_an_image_that_is_there_twice_has_its_objects_once(tmp_path):
     yolo(tmp_path, "train: train.txt\n", sub="obj_train_data")
     text(tmp_path / "train.txt", "obj_train_data/a.png\n.\\obj_train_data\\a.png\n")

@@ -20,11 +20,11 @@ from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.formats.door import PARTS, Door, lines_of, part_folders, pictures_of
 from mrcnn.data.formats.outlines import count_lost, one_ring
 from mrcnn.data.formats.placing import Placer
-from mrcnn.data.reading import image_files
+from mrcnn.data.reading import image_files, leads_out
 from mrcnn.ops.files import whole
 
-# Brackets within each other in data.yaml.
-DEEPEST = 50
+# Brackets within each other in data.yaml, and keypoints of an object, at most.
+DEEPEST, MOST_POINTS = 50, 1000
 
 NAMES = ("classes.txt", "obj.names", "labels/classes.txt")
 
@@ -105,13 +105,10 @@ def _keypoint_shape(folder, shape):
     Raises:
         ValueError: neither that nor None.
     """
-    if shape is None:
-        return None
-    if not (isinstance(shape, list) and len(shape) == 2 and all(type(x) is int for x in shape)):
-        raise ValueError(f"{folder}: kpt_shape in data.yaml is {short(shape)}, not [keypoints, 2 or 3].")
-    if not 1 <= shape[0] <= 1000 or shape[1] not in (2, 3):
-        raise ValueError(f"{folder}: kpt_shape in data.yaml is {shape}, not [keypoints, 2 or 3].")
-    return shape
+    pair = isinstance(shape, list) and len(shape) == 2 and all(type(x) is int for x in shape)
+    if shape is None or (pair and 1 <= shape[0] <= MOST_POINTS and shape[1] in (2, 3)):
+        return shape
+    raise ValueError(f"{folder}: kpt_shape in data.yaml is {short(shape)}, not [keypoints, 2 or 3].")
 
 
 def _parts(door, settings):
@@ -122,7 +119,7 @@ def _parts(door, settings):
         given = settings.get(name)
         for entry in given if isinstance(given, list) else [given]:
             if isinstance(entry, str) and entry.strip():
-                paths = _listed(folder, settings.get("path"), entry)
+                paths = _listed(door, settings.get("path"), entry)
                 if paths is None:
                     door.begin(part)
                     door.note(folder, "file missing", f"data.yaml has {name} in {short(entry)}")
@@ -145,21 +142,24 @@ def _pictures(home):
     return sorted({path for sub in (home, *home.glob("**/")) for path in image_files(sub)})
 
 
-def _listed(folder, base, entry):
+def _listed(door, base, entry):
     """Image files of an entry of data.yaml: a folder, or a text file of names; None if it is not there. It counts from
     `path`, which may have been that of another computer, or from the folder; some exports begin it with ../ that is not
-    meant, or are of Windows."""
+    meant, or are of Windows. Nothing outside the set's folder is gone through, unless that was asked for."""
+    folder, outside = door.folder, []
     base, entry = (x.replace("\\", "/") if isinstance(x, str) else None for x in (base, entry))
     within = entry
     while within.startswith("../"):
         within = within[3:]
     bases = [folder / base] if base else []
     for path in [x / entry for x in (*bases, folder)] + [x / within for x in (*bases, folder)]:
-        if os.path.isdir(path):
+        if not door.outside and leads_out(path, folder):
+            outside += [path] * os.path.exists(path)
+        elif os.path.isdir(path):
             return _pictures(path)
-        if os.path.isfile(path):
+        elif os.path.isfile(path):
             return [path.parent / line.replace("\\", "/") for line in lines_of(path) if line]
-    return None
+    return outside[:1] or None  # which the door says of it
 
 
 def _labels_of(path):
