@@ -236,8 +236,10 @@ def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> An
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not JSON; the message names the file.
+        ValueError: not JSON, or no file; the message names it.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe never ends
+        raise ValueError(f"{path} is no file.")
     try:
         return json.loads(Path(path).read_bytes(), object_hook=hook)  # which knows UTF-8 from UTF-16
     except FileNotFoundError:

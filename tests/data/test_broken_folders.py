@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import zlib
 
 import numpy as np
@@ -134,6 +135,20 @@ def test_a_mask_of_labelme_may_not_be_larger_than_memory(tmp_path):
     files = read(labelme(tmp_path, shape(SQUARE), shape([[2, 2], [4, 4]], "mask", mask=bomb)))
     assert len(objects(files)) == 1
     assert problems(files)[0][0] == "region that cannot be used" and "too many pixels" in problems(files)[0][2]
+
+
+def test_pipes_and_folders_in_the_place_of_files_are_named(tmp_path):
+    """A pipe was read for ever."""
+    labelme(tmp_path / "1", shape(SQUARE))
+    picture(tmp_path / "2" / "a.png")
+    voc(tmp_path / "2" / "a.xml", (4, 3, 14, 13, 0))
+    for folder, ending in (("1", ".json"), ("2", ".xml")):
+        os.mkfifo(tmp_path / folder / f"b{ending}")
+        (tmp_path / folder / f"c{ending}").mkdir()
+        files = read(tmp_path / folder, "labelme" if folder == "1" else "voc")
+        assert [found[:2] for found in problems(files)][-2:] == [
+            ("annotation file that cannot be used", f"{name}{ending}") for name in "bc"
+        ]
 
 
 def test_an_encoding_that_xml_does_not_know_is_named(tmp_path):

@@ -24,6 +24,8 @@ def read_xml(path: Path) -> ElementTree.Element:
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
+    if path.exists() and not path.is_file():  # a pipe never ends
+        raise ValueError(f"{path} is no file.")
     try:
         parser.Parse(path.read_bytes(), True)
         return builder.close()
