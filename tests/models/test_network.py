@@ -13,6 +13,7 @@ from tiny import WEIGHTS, TinyConfig, tiny_model
 from mrcnn.config import Config
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.model import MaskRCNN
+from mrcnn.models.inspection import step_memory
 
 
 def test_wrong_mode(model, gold, tmp_path):
@@ -161,3 +162,15 @@ def test_batch_norm_folds_into_the_convolutions(tmp_path, gold, inputs):
     check_same(model.detect([gold["image_0"]])[0], detected[0])
     with pytest.raises(ValueError, match="built for training"):
         tiny_model("training", tmp_path).fold_batch_norm()
+
+
+def test_memory_of_a_step_by_hand():
+    """Two images of 4 numbers, a layer of 3 and, called twice, a model of 5; AdamW has two numbers for each weight."""
+    inner_input = keras.Input((3,))
+    inner = keras.Model(inner_input, keras.layers.Dense(5)(inner_input), name="inner")
+    image = keras.Input((4,), batch_size=2)
+    x = keras.layers.Dense(3)(image)
+    graph = keras.Model(image, keras.layers.Add()([inner(x), inner(x)]))
+    weights, outputs = (4 + 1) * 3 + (3 + 1) * 5, 2 * (3 + 5 + 5 + 5)
+    assert step_memory(graph) == 4 * (1 + 1 + 2) * weights + 2 * 4 * outputs
+    assert step_memory(graph, slots=1) == 4 * (1 + 1 + 1) * weights + 2 * 4 * outputs

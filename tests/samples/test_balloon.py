@@ -68,6 +68,14 @@ def test_other_detectors(capsys, folder, tmp_path, detector):
     assert code == 2 and f"splash colours masks; a {detector} finds boxes alone." in err
 
 
+def test_advice(capsys, folder):
+    """One balloon of 30 pixels in a photo of 60, which the network sees at 448: 224 pixels, for which there are anchors;
+    what is advised goes back through --config."""
+    code, out, _ = run(capsys, "validate", "--dataset", folder, "--advise")
+    assert code == 0 and "1 objects in 1 images; at IMAGE_MAX_DIM = 448" in out
+    assert "0.0% of the objects are matched by no anchor" in out and " GB, and libraries" in out
+
+
 def test_color_splash():
     image = np.zeros((4, 6, 3), "uint8")
     image[:] = 200, 100, 0
