@@ -40,7 +40,6 @@ WIDTH, SHARE = 0.1, 0.5
 TRAININGS = {
     "shapes": ("coco", None, "--epochs 1 --steps 80", "--limit 60"),
     "figures": ("pose", None, "--epochs 1 --steps 60", "--limit 60"),
-    "balloon": ("balloon", "balloon", "--epochs 2 --config WARMUP_STEPS=10", ""),
     "nuclei": ("nucleus", "nuclei", "--epochs 1 --config STEPS_PER_EPOCH=90 VALIDATION_STEPS=1", "--limit 20"),
 }
 

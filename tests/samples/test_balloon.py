@@ -69,10 +69,9 @@ def test_other_detectors(capsys, folder, tmp_path, detector):
 
 
 def test_advice(capsys, folder):
-    """One balloon of 30 pixels in a photo of 60, which the network sees at 448: 224 pixels, for which there are anchors;
-    what is advised goes back through --config."""
+    """One balloon of 30 pixels in a photo of 60, which the network sees at 384: 192 pixels."""
     code, out, _ = run(capsys, "validate", "--dataset", folder, "--advise")
-    assert code == 0 and "1 objects in 1 images; at IMAGE_MAX_DIM = 448" in out
+    assert code == 0 and "1 objects in 1 images; at IMAGE_MAX_DIM = 384" in out
     assert "0.0% of the objects are matched by no anchor" in out and " GB, and libraries" in out
 
 
