@@ -120,7 +120,7 @@ def see(
         square=True,  # one shape for a batch
         rng=random.Random(rng.random()),
         rounding=config.IMAGE_ROUNDING,
-        jitter=rng.uniform(*span) if span else None,
+        jitter=rng.uniform(span[0], span[1]) if span else None,
     )
     mask = masks.resize_mask(mask, scale, padding, crop)
     points, corners = (keypoints.resize(x, original_shape, scale, padding, crop) for x in (points, corners))
