@@ -67,8 +67,7 @@ class Examples(keras.callbacks.Callback):
         (found,) = self.evaluation.detector.detect([image])
         sure = found["scores"] >= SCORE_THRESHOLD
         found = {key: found[key][..., sure] if key == "masks" else found[key][sure] for key in DRAWN if key in found}
-        truth, found = (draw_instances(image, shown, names) for shown in (truth, found))
-        return np.concatenate([_square(truth), _square(found)], axis=1)
+        return np.concatenate([_square(draw_instances(image, shown, names)) for shown in (truth, found)], axis=1)
 
 
 def _square(picture):

@@ -57,7 +57,8 @@ class Pace(keras.callbacks.Callback):
         self.images = images
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.epoch, self.start = epoch, None
+        self.epoch = epoch
+        self.start: tuple[int, float] | None = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self.start is None:  # the first step compiles
