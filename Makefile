@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes, each with whole files, so that a file's models are built once; the longest files first (conftest.py).
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-torch lint notebooks bands lineage docs
+.PHONY: setup demo test test-torch lint notebooks lineage docs
 
 setup: .venv/installed
 
@@ -43,10 +43,6 @@ lint: setup
 # The notebooks of samples/, run from top to bottom and saved with what they show.
 notebooks: setup
 	$(BIN)/python samples/run_notebooks.py
-
-# A short training of each sample, against the AP that is expected of it: benchmarks/bands.json, some ten minutes.
-bands: setup
-	$(BIN)/python benchmarks/bands.py
 
 # Every detector from R-CNN on, trained for the same minutes and measured: benchmarks/lineage.md, within 90 minutes.
 lineage: setup
