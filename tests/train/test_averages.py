@@ -52,11 +52,8 @@ def test_without_averages_nothing_changes():
         assert weight(model) == -1
 
 
-@pytest.mark.parametrize("scaled", [False, True])
-def test_a_checkpoint_has_averages_and_goes_on_with_the_weights(tmp_path, scaled):
-    model, saved = one_weight(ema_momentum=0.5, scale_loss=scaled), []
-    if scaled:
-        model.optimizer.dynamic_scale.assign(1.0)
+def test_a_checkpoint_has_averages_and_goes_on_with_the_weights(tmp_path):
+    model, saved = one_weight(ema_momentum=0.5), []
     for _ in range(3):
         step(model, 1.0)
     path = str(tmp_path / "mrcnn_{epoch:04d}.h5")
@@ -67,7 +64,7 @@ def test_a_checkpoint_has_averages_and_goes_on_with_the_weights(tmp_path, scaled
     callback.on_epoch_end(0)
     assert saved == [-2.25] and weight(model) == -3
 
-    other = one_weight(ema_momentum=0.5, scale_loss=scaled)
+    other = one_weight(ema_momentum=0.5)
     other.get_layer("w").set_weights([np.array([[-2.25]])])
     restore_optimizer(other, tmp_path / "mrcnn_0001.h5")
     assert weight(other) == -3 and step(other, 1.0) == -4
