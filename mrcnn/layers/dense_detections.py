@@ -10,6 +10,7 @@ from keras import layers, ops
 from mrcnn.layers.detections import image_window
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.gather import gather
 from mrcnn.ops.nms import nms_indices
 
 # CODING -> function(anchors, numbers) that gives boxes: deltas of anchors; the same of any size and in units of 1, as
@@ -98,19 +99,19 @@ class DenseDetectionLayer(layers.Layer):
             start = start + ops.shape(level_scores)[1]
         ranks, class_ids, decoded = (ops.concatenate(values, axis=1) for values in zip(*found, strict=True))
         ranks, order = ops.top_k(ranks, min(self.pairs, ranks.shape[1]))
-        class_ids = ops.take_along_axis(class_ids, order, axis=1)
-        decoded = ops.take_along_axis(decoded, order[..., None], axis=1)
+        class_ids = gather(class_ids, order)
+        decoded = gather(decoded, order)
         decoded = boxes.clip(decoded, image_window(image_meta, self.normalization)[:, None])
         valid = ops.logical_and(ranks >= self.min_confidence, boxes.area(decoded) > 0)
         keep, valid = nms_indices(decoded, valid, self.nms_threshold, self.max_instances, class_ids)
         rows = ops.concatenate([decoded, ops.cast(class_ids, "float32")[..., None], ranks[..., None]], axis=-1)
-        return ops.take_along_axis(rows, keep[..., None], axis=1) * ops.cast(valid, "float32")[..., None]
+        return gather(rows, keep) * ops.cast(valid, "float32")[..., None]
 
     def _best(self, scores, numbers, anchors, start):
         """Scores [B, n], class ids [B, n] and boxes [B, n, 4] of a level's best candidates."""
         ranks, places, classes = LIMITS[self.limit](scores, self.candidates)
-        numbers = ops.take_along_axis(numbers, places[..., None], axis=1)
-        anchors = ops.take_along_axis(anchors, (start + places)[..., None], axis=1)
+        numbers = gather(numbers, places)
+        anchors = gather(anchors, start + places)
         if self.coding == "deltas":
             numbers = numbers * ops.convert_to_tensor(self.std_dev, dtype="float32")
         return ranks, classes + 1, CODINGS[self.coding](anchors, numbers)

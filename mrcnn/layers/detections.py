@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mrcnn.ops import boxes, meta
 from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.gather import gather
 from mrcnn.ops.nms import nms_indices
 
 # With DETECTION_CLASSES "all", pairs of an RoI and a class that enter the suppression, at most.
@@ -17,8 +18,10 @@ PAIRS = 5000
 
 def _best_class(probs):
     """For each RoI its best class: RoIs [B, N], class ids, scores, those of background being no candidates (-1)."""
-    class_ids = ops.cast(ops.argmax(probs, axis=-1), "int32")
-    scores = ops.where(class_ids > 0, ops.max(probs, axis=-1), -1.0)
+    # Not argmax: Keras looks at the bits of its floats, for which ONNX has nothing.
+    scores, class_ids = (x[..., 0] for x in ops.top_k(probs, 1))
+    class_ids = ops.cast(class_ids, "int32")
+    scores = ops.where(class_ids > 0, scores, -1.0)
     rois = ops.broadcast_to(ops.arange(probs.shape[1], dtype="int32"), ops.shape(class_ids))
     return rois, class_ids, scores
 
@@ -54,12 +57,12 @@ def refine_detections(
     probs = ops.where(ops.any(ops.not_equal(rois, 0), axis=-1, keepdims=True), probs, -1.0)
     index, class_ids, scores = CANDIDATES[classes](probs)
     ranks, order = ops.top_k(ops.where(scores >= min_confidence, scores, -1.0), scores.shape[1])
-    index, class_ids = (ops.take_along_axis(x, order, axis=1) for x in (index, class_ids))
+    index, class_ids = (gather(x, order) for x in (index, class_ids))
 
-    rois = ops.take_along_axis(rois, index[..., None], axis=1)
+    rois = gather(rois, index)
     flat = ops.reshape(deltas, (-1, deltas.shape[1] * deltas.shape[2], 4))
     own = class_ids if deltas.shape[2] > 1 else 0  # one box for all classes
-    deltas = ops.take_along_axis(flat, (index * deltas.shape[2] + own)[..., None], axis=1)
+    deltas = gather(flat, index * deltas.shape[2] + own)
     refined = boxes.decode(rois, deltas * ops.convert_to_tensor(std_dev, dtype="float32"))
     refined = boxes.clip(refined, window[:, None, :])
 
@@ -68,7 +71,7 @@ def refine_detections(
     threshold = nms_threshold if suppression != "none" else 1.0  # no IoU is above that
     keep, valid = nms_indices(refined, valid, threshold, max_instances, groups)
     rows = ops.concatenate([refined, ops.cast(class_ids, "float32")[..., None], ranks[..., None]], axis=-1)
-    return ops.take_along_axis(rows, keep[..., None], axis=1) * ops.cast(valid, "float32")[..., None]
+    return gather(rows, keep) * ops.cast(valid, "float32")[..., None]
 
 
 @keras.saving.register_keras_serializable("mrcnn")

@@ -13,6 +13,7 @@ from mrcnn.layers.dense_detections import best_pairs
 from mrcnn.layers.detections import image_window, normalize_by_meta
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.gather import gather
 from mrcnn.ops.heatmaps import cells_of
 
 
@@ -40,11 +41,6 @@ def _best_of_each(rows, limit):
     spare = limit if count is None else max(0, limit - count)
     values, places = ops.top_k(ops.transpose(ops.pad(rows, [[0, 0], [0, spare], [0, 0]]), (0, 2, 1)), limit)
     return values, ops.where(values > 0, ops.cast(places, "int32"), 0)
-
-
-def _take(rows, places):
-    """Rows [B, A, n] of places [B, m]."""
-    return ops.take_along_axis(rows, places[..., None], axis=1)
 
 
 def _corners(places, columns):
@@ -95,7 +91,7 @@ class PeakDetectionLayer(layers.Layer):
         _, columns = _shape(logits)
         scores, places, classes = best_pairs(_rows(peaks(ops.sigmoid(logits))), self.max_instances)
         corners = _corners(places, columns)
-        centres, half = corners + _take(_rows(offsets), places), _take(_rows(sizes), places) / 2
+        centres, half = corners + gather(_rows(offsets), places), gather(_rows(sizes), places) / 2
         pixels = ops.concatenate([centres - half, centres + half], axis=-1) * self.stride
         found = normalize_by_meta(pixels, image_meta, self.normalization)
         found = boxes.clip(found, image_window(image_meta, self.normalization)[:, None])
@@ -103,11 +99,11 @@ class PeakDetectionLayer(layers.Layer):
         detections = ops.concatenate([found, ops.cast(classes + 1, "float32")[..., None], scores[..., None]], axis=-1)
         # Those that are none go behind the others.
         _, order = ops.top_k(ops.where(valid, scores, -1.0), scores.shape[1])
-        detections = self._padded(_take(detections * ops.cast(valid, "float32")[..., None], order))
+        detections = self._padded(gather(detections * ops.cast(valid, "float32")[..., None], order))
         if not joints:
             return detections
         points = self._joints(pixels / self.stride, corners, places, *joints)
-        points = _take(ops.reshape(points, (-1, points.shape[1], 3 * points.shape[2])), order)
+        points = gather(ops.reshape(points, (-1, points.shape[1], 3 * points.shape[2])), order)
         return detections, ops.reshape(self._padded(points), (-1, self.max_instances, joints[0].shape[3], 3))
 
     def _padded(self, x):
@@ -118,11 +114,11 @@ class PeakDetectionLayer(layers.Layer):
         """[B, D, J, 3] of the boxes [B, D, 4] in cells: where the centre says, or the nearest peak about there."""
         count, shape = logits.shape[3], _shape(logits)
         heat = ops.sigmoid(logits)
-        said = ops.reshape(_take(_rows(vectors), places), (-1, places.shape[1], count, 2)) + corners[:, :, None]
+        said = ops.reshape(gather(_rows(vectors), places), (-1, places.shape[1], count, 2)) + corners[:, :, None]
         said = ops.transpose(said, (0, 2, 1, 3))  # [B, J, D, 2]
         best, at = _best_of_each(_rows(peaks(heat)), self.max_instances)  # [B, J, k]
         limit = best.shape[2]
-        offset = _take(_rows(offsets), ops.reshape(at, (-1, count * limit)))
+        offset = gather(_rows(offsets), ops.reshape(at, (-1, count * limit)))
         peak = _corners(at, shape[1]) + ops.reshape(offset, (-1, count, limit, 2))
         distance = ops.sqrt(ops.sum(ops.square(said[:, :, :, None] - peak[:, :, None]), axis=-1))  # [B, J, D, k]
         y1, x1, y2, x2 = (found[:, None, :, None, i] for i in range(4))

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from mrcnn.ops import boxes
 from mrcnn.ops.anchors import generate_pyramid_anchors
 from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.gather import gather
 from mrcnn.ops.nms import nms_indices
 
 
@@ -118,14 +119,14 @@ class ProposalLayer(layers.Layer):
         scores, anchors, refined, groups = (ops.concatenate(values, axis=1) for values in zip(*found, strict=True))
         if len(found) > 1:
             scores, order = ops.top_k(scores, scores.shape[1])
-            anchors, refined = (ops.take_along_axis(x, order[..., None], axis=1) for x in (anchors, refined))
-            groups = ops.take_along_axis(groups, order, axis=1)
+            anchors, refined = (gather(x, order) for x in (anchors, refined))
+            groups = gather(groups, order)
         clipped = boxes.clip(refined, window[0][:, None] if window else [0.0, 0.0, 1.0, 1.0])
         valid = scores >= 0
         if window:
             valid = ops.logical_and(valid, boxes.area(clipped) > 0)
         keep, valid = nms_indices(clipped, valid, self.nms_threshold, self.proposal_count, groups)
-        proposals = ops.take_along_axis(clipped, keep[..., None], axis=1)
+        proposals = gather(clipped, keep)
         last = ops.sum(ops.cast(valid[0], "int32")) - 1
         return {
             "pre_nms_anchors": anchors,
@@ -146,7 +147,7 @@ class ProposalLayer(layers.Layer):
         else:
             limit = min(limit, deltas.shape[1])
         scores, best = ops.top_k(scores, limit)
-        deltas, anchors = (ops.take_along_axis(x, best[..., None], axis=1) for x in (deltas, anchors))
+        deltas, anchors = (gather(x, best) for x in (deltas, anchors))
         return scores, anchors, boxes.decode(anchors, deltas * ops.convert_to_tensor(self.std_dev, dtype=deltas.dtype))
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:

@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from mrcnn.ops import boxes, keypoints, matching, sampling
 from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.gather import gather
 from mrcnn.ops.roi_align import crop_and_resize
 
 
@@ -103,13 +104,13 @@ class DetectionTargetLayer(layers.Layer):
             self.rois_per_image,
             self.positive_slots,
         )
-        rois = ops.take_along_axis(proposals, chosen[..., None], axis=1)
+        rois = gather(proposals, chosen)
         rois = ops.where(filled[..., None], rois, 0.0)
 
-        match = ops.take_along_axis(best, chosen, axis=1)
-        class_ids = ops.take_along_axis(ops.cast(gt_class_ids, "int32"), match, axis=1)
+        match = gather(best, chosen)
+        class_ids = gather(ops.cast(gt_class_ids, "int32"), match)
         class_ids = ops.where(positive, class_ids, ops.where(filled, 0, -1))
-        matched_boxes = ops.take_along_axis(gt_boxes, match[..., None], axis=1)
+        matched_boxes = gather(gt_boxes, match)
         deltas = boxes.encode(rois, matched_boxes) / ops.convert_to_tensor(self.std_dev, dtype="float32")
         deltas = ops.where(positive[..., None], deltas, 0.0)
 
@@ -150,7 +151,7 @@ class DetectionTargetLayer(layers.Layer):
 
     def _keypoints(self, rois, match, gt_keypoints):
         """Cells [B, P, J] of the heatmaps in which the instances' points lie, or -1."""
-        points = ops.take_along_axis(ops.cast(gt_keypoints, "float32"), match[..., None, None], axis=1)
+        points = gather(ops.cast(gt_keypoints, "float32"), match)
         rois = boxes.to_pixels(boxes.expand(rois, self.roi_expand), self.image_shape, self.normalization)
         return keypoints.encode(points, rois, self.keypoint_shape)
 

@@ -5,6 +5,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from mrcnn.ops.boxes import Tensor, overlaps
+from mrcnn.ops.gather import gather
 
 
 def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> np.ndarray:
@@ -60,10 +61,10 @@ def nms_indices(
 
     def rivals(here, there):
         """Which boxes of the second indices overlap those of the first too much, [B, n, m]."""
-        overlap = overlaps(*(ops.take_along_axis(boxes, rows[..., None], axis=1) for rows in (here, there))) > threshold
+        overlap = overlaps(*(gather(boxes, rows) for rows in (here, there))) > threshold
         if groups is None:
             return overlap
-        first, second = (ops.take_along_axis(groups, rows, axis=1) for rows in (here, there))
+        first, second = (gather(groups, rows) for rows in (here, there))
         return ops.logical_and(overlap, ops.equal(first[:, :, None], second[:, None, :]))
 
     def enter_tile(i, kept, kept_count):

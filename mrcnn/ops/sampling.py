@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.gather import gather
 
 
 def thin_out(labels: np.ndarray, count: int, positive_share: float, rng: Any) -> np.ndarray:
@@ -59,5 +60,5 @@ def choose(
     # Distinct keys, because not every backend sorts equal ones in order.
     total = positive_count + count
     _, place = ops.top_k(rank * total - ops.arange(total, dtype="int32"), count)
-    rank = ops.take_along_axis(rank, place, axis=1)
-    return ops.take_along_axis(index, place, axis=1), rank > 1, rank > 0
+    rank = gather(rank, place)
+    return gather(index, place), rank > 1, rank > 0

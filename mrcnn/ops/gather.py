@@ -1,0 +1,16 @@
+"""Rows of a batch by their indices."""
+
+from keras import ops
+
+from mrcnn.ops.boxes import Tensor
+
+
+def gather(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of each of a batch: [B, N, ...] and indices [B, n] into its N, all in 0..N-1, to [B, n, ...].
+
+    As `ops.take_along_axis` with the indices repeated over the last axes, which on TensorFlow is ten times as many
+    operations.
+    """
+    batch, count = ops.shape(x)[:2]
+    starts = ops.arange(batch, dtype="int32") * count
+    return ops.take(ops.reshape(x, (-1, *x.shape[2:])), ops.cast(index, "int32") + starts[:, None], axis=0)
