@@ -15,10 +15,9 @@ from mrcnn.models import parts
 from mrcnn.models.detector import Detector, Found
 from mrcnn.models.graph import InferenceGraph, TrainingGraph
 from mrcnn.ops.boxes import Tensor
-from mrcnn.ops.masks import encode_rle
 from mrcnn.ops.meta import parse_image_meta
 from mrcnn.ops.results import Place
-from mrcnn.ops.semantic import components, label_boxes, resize_nearest
+from mrcnn.ops.semantic import place_components
 from mrcnn.settings import Config
 
 
@@ -49,8 +48,8 @@ class SemanticNetwork(Detector):
         if mode == "training":
             return (self._training(config, image, meta, said),)
         probabilities = ops.softmax(said["semantic_logits"], axis=-1)
-        classes = ops.argmax(probabilities, axis=-1)
-        pick = keras.Model([image], {"classes": classes, "scores": ops.max(probabilities, axis=-1)})
+        scores, classes = (x[..., 0] for x in ops.top_k(probabilities, 1))  # not argmax, see `_best_class`
+        pick = keras.Model([image], {"classes": ops.cast(classes, "int32"), "scores": scores})
         return InferenceGraph([image], list(said.values()), name=self.name), pick
 
     def _training(self, config, image, meta, said):
@@ -81,24 +80,11 @@ class SemanticNetwork(Detector):
         return {name: ops.convert_to_numpy(x) for name, x in pick(self.inputs(molded, metas)).items()}
 
     def result(self, found: Found, place: Place, rle: bool = False) -> dict[str, Any]:
-        """What `detect` gives for one image: its pixels' classes, and connected pixels of a class as an instance, as
-        sure as they are on average.
-
-        What is connected is so in what the network saw: where that is larger, thin lines between objects may go."""
+        """See `place_components`."""
         config, (y1, x1, y2, x2) = self.config, place.window
         classes, scores = (found[name][y1:y2, x1:x2] for name in ("classes", "scores"))
-        objects = components(classes, scores, config.COMPONENT_AREA, config.DETECTION_MAX_INSTANCES)
-        window, shape = (0, 0, *classes.shape), place.original[:2]
-        labels = resize_nearest(objects.labels, window, shape)
-        rois = label_boxes(labels, len(objects.scores))
-        kept = np.flatnonzero((objects.scores >= config.DETECTION_MIN_CONFIDENCE) & rois.any(axis=1))
-        return {
-            "rois": rois[kept],
-            "class_ids": objects.class_ids[kept],
-            "scores": objects.scores[kept],
-            "masks": [encode_rle(labels == k + 1) for k in kept] if rle else labels[..., None] == kept + 1,
-            "semantic": resize_nearest(classes, window, shape).astype("int32"),
-        }
+        limits = config.COMPONENT_AREA, config.DETECTION_MAX_INSTANCES, config.DETECTION_MIN_CONFIDENCE
+        return place_components(classes, scores, place.original, *limits, rle)
 
 
 @keras.saving.register_keras_serializable("mrcnn")

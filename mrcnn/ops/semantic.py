@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
 from skimage.measure import label
+
+from mrcnn.ops.masks import encode_rle
 
 # The class of pixels of which nothing is known, such as those of a crowd.
 IGNORED = -1
@@ -121,3 +123,41 @@ def resize_nearest(image: np.ndarray, window: Sequence[int] | np.ndarray, shape:
     rows = y1 + ((np.arange(shape[0]) + 0.5) * (y2 - y1) / shape[0]).astype(int)
     columns = x1 + ((np.arange(shape[1]) + 0.5) * (x2 - x1) / shape[1]).astype(int)
     return image[rows[:, None], columns]
+
+
+def place_components(
+    classes: np.ndarray,
+    scores: np.ndarray,
+    shape: Sequence[int],
+    least_area: int = 1,
+    most: int | None = None,
+    lowest: float = 0.0,
+    rle: bool = False,
+) -> dict[str, Any]:
+    """What `detect` gives for an image: its pixels' classes, and connected pixels of a class as an instance, as sure as
+    they are on average.
+
+    What is connected is so in what the network saw: where that is larger, thin lines between objects may go.
+
+    Args:
+        classes, scores, least_area, most: as of `components`, of the part that is image.
+        shape: (h, w, ...) of the image.
+        lowest: score of an instance.
+        rle: True gives masks as run lengths.
+
+    Returns:
+        rois [n, 4] int32, class_ids [n] int32, scores [n] float32, masks [h, w, n] bool or a list of n run lengths,
+        and semantic [h, w] int32.
+    """
+    objects = components(classes, scores, least_area, most)
+    window, shape = (0, 0, *classes.shape), shape[:2]
+    labels = resize_nearest(objects.labels, window, shape)
+    rois = label_boxes(labels, len(objects.scores))
+    kept = np.flatnonzero((objects.scores >= lowest) & rois.any(axis=1))
+    return {
+        "rois": rois[kept],
+        "class_ids": objects.class_ids[kept],
+        "scores": objects.scores[kept],
+        "masks": [encode_rle(labels == k + 1) for k in kept] if rle else labels[..., None] == kept + 1,
+        "semantic": resize_nearest(classes, window, shape).astype("int32"),
+    }
