@@ -12,7 +12,7 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 10) else 0'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[tensorflow,test]'
+	$(BIN)/python -m pip install --quiet -e '.[tensorflow,test,export,ray]'
 	@touch $@
 
 # Train on the generated set, evaluate on images the training never saw, draw what is found.

@@ -11,6 +11,8 @@ import shapes
 from mrcnn import weights
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
+from mrcnn.export import Exported
+from mrcnn.export.runtime import is_exported
 from mrcnn.settings import CONFIG
 from mrcnn.weights import convert
 
@@ -63,13 +65,16 @@ def load_detector(path, names=None, logs=coco.DEFAULT_LOGS_DIR):
     The settings are those of the config.json beside the file, else of the sample whose heads have the file's sizes.
 
     Args:
-        path: an .h5 file, one of torchvision or Detectron2, a folder of `mrcnn.weights.convert`, or "coco" for the
-            original's release.
+        path: an .h5 file, one of torchvision or Detectron2, a folder of `mrcnn.weights.convert`, what `coco.py export`
+            wrote, or "coco" for the original's release.
         names: {id: name} of the classes, where the file knows as many; default: those of the sample.
 
     Raises:
         FileNotFoundError, ValueError: no such file, unknown of which detector, or it does not fit its settings.
     """
+    if is_exported(path):
+        model = Exported(path)
+        return Detector(model, class_set(class_names(model.config, names)))
     path = str(weights.download("coco") if path == "coco" else convert.h5_file(path, logs))
     sample, count, generated = kind_of(path)
     args = coco.parse_arguments(["evaluate", "--model", path, "--logs", str(logs)], sample)

@@ -16,6 +16,7 @@ and used.
     python samples/coco.py evaluate --dataset path/to/coco --model coco --limit 500
     python samples/coco.py detect --model coco --image street.jpg --output found.png
     python samples/coco.py detect --model coco --video street.mp4 --output found.mp4
+    python samples/coco.py export --format onnx --output found.onnx           # evaluate, detect: --model found.onnx
 
 Several devices of one machine: --config GPU_COUNT=2. Two machines with one device each, on the first and on the second:
 
@@ -37,7 +38,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import convert_annotations
+import exporting
 import folders
+import many
 import options
 import shapes
 from pictures import check_detect, detect
@@ -51,6 +54,7 @@ from mrcnn.data.clusters import yolo_anchors
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.tiles import TiledDataset
 from mrcnn.draw.examples import Examples
+from mrcnn.export.runtime import is_exported
 from mrcnn.models.multi_scale import MultiScale
 from mrcnn.models.tiled import Tiled
 from mrcnn.settings import CONFIG
@@ -194,8 +198,8 @@ def make_config(args, num_classes):
         changes["STEPS_PER_EPOCH"] = args.steps
     if args.log:
         changes["TRACKERS"] = args.log
-    if args.command == "evaluate":
-        # COCO's AP counts every detection, however unsure.
+    if args.command in ("evaluate", "export"):
+        # COCO's AP counts every detection, however unsure; of a file the unsure ones can be left out later.
         changes = {"DETECTION_MIN_CONFIDENCE": min(0.05, config.DETECTION_MIN_CONFIDENCE), **changes}
     if args.command == "detect":
         # Published weights come with the score from which AP counts, which is far too low for a picture.
@@ -220,6 +224,7 @@ def load_model(args, config):
         path = weights.download("coco")
     elif path == "imagenet":
         path = model.get_imagenet_weights()
+    args.weights = path
     model.load_weights(path, by_name=True)
     if args.command == "train" and not args.goes_on:
         model.set_log_dir()  # a run of its own
@@ -267,27 +272,11 @@ def train(args, model, train_set, val_set):
         evaluation = coco_evaluate.Evaluation(model, val_set, args.eval_every, args.limit or 0, args.patience)
         callbacks = [evaluation, Examples(evaluation)]
     with program.resumable(model, "Go on with --model last."):
-        for rate, epochs, layers in left(stages, model.record):
+        for rate, epochs, layers in options.left(stages, model.record):
             model.train(train_set, val_set, rate, epochs, layers, custom_callbacks=callbacks, **options_of_all)
     last = Path(model.checkpoint_path.format(epoch=model.epoch))
     if last.exists():  # the first of several machines writes it
         print(f"Weights are in {last}")
-
-
-def check_recipe(args):
-    """Raise ValueError where --recipe does not go with the rest; four-step names the detector that it trains."""
-    if args.recipe == "four-step":
-        if (args.detector or "faster_rcnn") != "faster_rcnn" or args.eval_every or args.machines or args.layers:
-            raise ValueError(
-                "--recipe four-step trains a faster_rcnn on one machine, without --eval-every and --layers."
-            )
-        args.detector = "faster_rcnn"
-
-
-def left(stages, record):
-    """The stages from the one on in which a resumed run was: those before may have ended early, at any epoch."""
-    ends = [epochs for _, epochs, _ in stages]
-    return stages[ends.index(record["until"]) :] if record.get("until") in ends else stages
 
 
 def evaluate(args, model, dataset):
@@ -321,7 +310,8 @@ def check(args):
         ValueError, OSError: one cannot be read or written.
     """
     parse_settings(args.config)
-    check_recipe(args)
+    options.check_recipe(args)
+    exporting.check(args)
     if args.model not in NAMED and not Path(args.model).exists():
         raise FileNotFoundError(f"Weights file not found: {args.model}")
     if args.command == "train":
@@ -330,6 +320,8 @@ def check(args):
         arguments.check_folder(args.report)
     if args.command == "evaluate" and args.output:
         arguments.check_output(args.output, [".json"])
+    elif many.wanted(args):
+        many.check(args)
     elif args.command == "detect":
         check_detect(args)
 
@@ -343,12 +335,16 @@ def work(args):
         return options.validate(args.dataset, partial(load_dataset, args), config=args.advise and plain_config(args))
     if args.command == "anchors":
         return anchors(args)
-    if args.model not in NAMED:
+    args.exported = is_exported(args.model)
+    if args.model not in NAMED and not args.exported:
         args.model = str(convert.h5_file(args.model, args.logs))
     # An image for released weights needs no data set.
     released = Path(args.model).name == convert.WEIGHTS or (args.model == "coco" and not args.sample.keypoints)
-    args.image_only = args.command == "detect" and released and not args.dataset
-    if args.image_only and not args.image and not args.video:
+    given = args.image or args.video
+    args.image_only = not args.dataset and (
+        (released and args.command in ("detect", "export")) or (args.exported and bool(given))
+    )
+    if args.image_only and args.command == "detect" and not args.image and not args.video:
         raise ValueError("Name a picture with --image, or a video with --video.")
     if args.machines:
         from mrcnn.train.devices import join
@@ -357,9 +353,13 @@ def work(args):
     if args.image_only:
         dataset, class_names = None, released_names(args)
     else:
-        dataset = load_dataset(args, "train" if args.command == "train" else "val")
+        learns = args.command == "train" or (args.command == "export" and args.precision == "int8")
+        dataset = load_dataset(args, "train" if learns else "val")
         class_names = dataset.class_names
     val_set = validation_set(args) if args.command == "train" else None
+    if args.exported:
+        model = exporting.load(args)
+        return use(args, model, dataset, model.config.CLASS_NAMES if args.image_only else class_names)
     config = make_config(args, len(class_names))
     if args.new_detector and config.DETECTOR in CELLS and "YOLO_ANCHORS" not in parse_settings(args.config):
         config.update(YOLO_ANCHORS=yolo_anchors(dataset, config))  # as its paper finds them
@@ -368,8 +368,18 @@ def work(args):
     model = load_model(args, config)
     if args.command == "train":
         return train(args, model, dataset, val_set)
+    if args.command == "export":
+        config.update(CLASS_NAMES=config.CLASS_NAMES or class_names)
+        return exporting.export(args, model, dataset)
+    return use(args, model, dataset, class_names)
+
+
+def use(args, model, dataset, class_names):
+    """Evaluate or detect with a model."""
     if args.command == "evaluate":
         return evaluate(args, model, dataset)
+    if many.wanted(args):
+        return many.detect(args, model, dataset)
     return detect(args, model, dataset, class_names)
 
 

@@ -4,6 +4,8 @@ command `validate` of all samples, `anchors` of theirs."""
 import argparse
 import re
 
+import exporting
+import many
 import numpy as np
 
 from mrcnn.cli import arguments
@@ -14,6 +16,7 @@ from mrcnn.data.formats import FORMATS
 from mrcnn.data.problems import Problem, format_problems
 from mrcnn.data.remarks import emptiness
 from mrcnn.evaluate.coco import ENGINES
+from mrcnn.export import runtime
 from mrcnn.settings import SETTINGS
 from mrcnn.settings.checks import DETECTORS, TRACKERS
 
@@ -21,11 +24,11 @@ from mrcnn.settings.checks import DETECTORS, TRACKERS
 def parse(argv, sample, logs):
     """The command line of a `coco.Sample`; `logs` is the folder of runs."""
     parser = arguments.Parser(sample.prog, sample.description)
-    path, work = arguments.path, "train evaluate detect"
+    path, work = arguments.path, "train evaluate detect export"
     parser.add_argument("command", choices=[*work.split(), "validate", "anchors"], help="what to do")
     parser.add_argument("--dataset", type=path, metavar="DIR", help="folder of a set; default: a generated one")
-    looks = "of the files in --dataset; default: found by what is there"
-    parser.add_argument("--format", choices=list(FORMATS), help=looks)
+    looks = "of the files in --dataset, default: found by what is there; of export the file's, default: savedmodel"
+    parser.add_argument("--format", choices=[*FORMATS, *runtime.FORMATS], help=looks)
     parser.add_argument("--year", type=arguments.year, default="2017", help="year in the file names (2014, 2017, ...)")
     parser.add_argument("--download", action="store_true", help="fetch COCO into --dataset if it is not there")
     add_outside(parser)
@@ -36,8 +39,9 @@ def parse(argv, sample, logs):
         type=path,
         metavar="WEIGHTS",
         help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
-        "Detectron2 (.pth, .pkl), or of Darknet (.weights, with its .cfg beside it), or a folder that "
-        "mrcnn.weights.convert wrote; default: to train, none for a generated set and coco for others; else last",
+        "Detectron2 (.pth, .pkl), or of Darknet (.weights, with its .cfg beside it), a folder that "
+        "mrcnn.weights.convert wrote, or what export wrote; default: to train, none for a generated set and coco for "
+        "others; else last",
     )
     parser.add_run(logs, f"{work} anchors validate")
     add_advise(parser)
@@ -45,23 +49,29 @@ def parse(argv, sample, logs):
     parser.add_argument("--count", only="anchors", type=arguments.whole(1, 1000), default=9, metavar="N", help=count)
     parser.add_count("--limit", only=work, help="only the first N images to evaluate or detect")
     add_training(parser)
-    image = "an image or a folder; default: validation images"
+    exporting.add_options(parser)
+    many.add_options(parser)
+    image = "an image, a folder, or for a .json a .txt that lists images; default: validation images"
     parser.add_argument("--image", only="detect", type=path, metavar="PATH", help=image)
     parser.add_argument("--video", only="detect", type=path, metavar="PATH", help="--output names the .mp4 to write")
     parser.add_argument(
         "--refine", only="detect", action="store_true", help="move edges of large masks to where colours change (slow)"
     )
     output = (
-        "the picture or the video to write, or what was found: .json (COCO's format), .geojson, .csv, or a new folder "
-        "for labelme; of evaluate the results, a .json"
+        "the picture or the video to write, or what was found: .json (COCO's format; of a folder or list of images "
+        "COCO's results, and the same command goes on after a break), .geojson, .csv, or a new folder for labelme; of "
+        "evaluate the results, a .json; of export the file or folder"
     )
-    parser.add_argument("--output", only="evaluate detect", type=path, metavar="PATH", help=output)
+    parser.add_argument("--output", only="evaluate detect export", type=path, metavar="PATH", help=output)
     report = "a folder for a page about the evaluation: curves, mistakes by kind, the worst images"
     parser.add_argument("--report", only="evaluate", type=path, metavar="DIR", help=report)
     add_outlines(parser, "detect")
     add_numbers(parser)
     add_tiles(parser, work)
     args = parser.parse_args(argv)
+    args.file_format = args.format or "savedmodel"
+    if args.command == "export":  # it reads sets of any format that is found by what is there
+        args.format = None
     args.sample = sample
     wrong = contradiction(args)
     if wrong:
@@ -168,6 +178,8 @@ def contradiction(args):
     posing = [name for name, finds in DETECTORS.items() if "keypoints" in finds]
     boxes_alone = args.sample.keypoints and detector and detector not in posing
     rules = [
+        (args.command == "export" and args.file_format not in runtime.FORMATS, "--format of export names the file's"),
+        (args.format in runtime.FORMATS, f"--format {args.format} goes with export, not with {args.command}"),
         (args.format and not args.dataset, "--format is of the files in --dataset; give both"),
         (args.download and args.format, "--download fetches COCO, whose --format need not be named"),
         (args.download and not args.dataset, "--download needs --dataset, the folder to put COCO in"),
@@ -259,3 +271,19 @@ def validate(folder, load, subsets=("train", "val"), config=None):
 def last_epoch(args):
     """The epoch to stop at."""
     return args.epochs or (args.sample.generated_epochs if args.dataset is None else 160)
+
+
+def check_recipe(args):
+    """Raise ValueError where --recipe does not go with the rest; four-step names the detector that it trains."""
+    if args.recipe == "four-step":
+        if (args.detector or "faster_rcnn") != "faster_rcnn" or args.eval_every or args.machines or args.layers:
+            raise ValueError(
+                "--recipe four-step trains a faster_rcnn on one machine, without --eval-every and --layers."
+            )
+        args.detector = "faster_rcnn"
+
+
+def left(stages, record):
+    """The stages from the one on in which a resumed run was: those before may have ended early, at any epoch."""
+    ends = [epochs for _, epochs, _ in stages]
+    return stages[ends.index(record["until"]) :] if record.get("until") in ends else stages

@@ -184,7 +184,7 @@ def test_commands_are_taken(page):
             continue
         args = PARSERS[sample](words)
         if sample in ("coco", "pose"):
-            coco.check_recipe(args)
+            coco.options.check_recipe(args)
             args.image_only = False
             if args.model in (None, "last"):
                 args.model = "none"  # there is no run

@@ -32,9 +32,10 @@ FLOORS = {
     "train": "ops settings weights data",
     "layers": "ops",
     "losses": "ops",
-    "models": "ops settings weights data evaluate train layers losses",
-    "draw": "ops settings weights data evaluate train layers losses models",
-    "compat": "ops settings weights data evaluate train layers losses models draw",
+    "export": "ops settings data",
+    "models": "ops settings weights data evaluate train layers losses export",
+    "draw": "ops settings weights data evaluate train layers losses export models",
+    "compat": "ops settings weights data evaluate train layers losses export models draw",
 }
 
 # In lines.

@@ -18,6 +18,7 @@ ABOUT = """usage: mrcnn COMMAND ...
   train, evaluate, detect, validate    on a folder of annotations or a generated set; see mrcnn train --help
   convert-annotations A B              a folder of annotations to another format
   anchors                              sizes for anchors of a set's objects
+  export                               a model as a file of ONNX, OpenVINO, LiteRT or TensorFlow, for other machines
   demo                                 train on the generated set, evaluate, draw what is found: a few minutes
   pose COMMAND                         the same commands for keypoints
   balloon, nucleus COMMAND             the two samples on real photos

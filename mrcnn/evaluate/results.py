@@ -113,6 +113,9 @@ def _fingerprint(model, dataset):
     images = [(info["source"], info["id"], info["path"]) for info in dataset.image_info]
     settings = json.dumps([FORMAT, model.config.to_dict(), images], default=lambda x: getattr(x, "__name__", str(x)))
     digest = hashlib.sha1(settings.encode())
-    for weight in model.keras_model.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()).data)
+    if hasattr(model, "fingerprint"):  # it was exported
+        digest.update(model.fingerprint())
+    else:
+        for weight in model.keras_model.weights:
+            digest.update(np.ascontiguousarray(weight.numpy()).data)
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
@@ -17,6 +18,7 @@ from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.proposals import checked, search
 from mrcnn.data.resizing import mold, plan, resize_image
+from mrcnn.export import writing
 from mrcnn.models import inspection
 from mrcnn.models.images import image_list
 from mrcnn.models.inspection import log
@@ -77,6 +79,13 @@ class Detector(Network):
     def result(self, found: Found, place: Place, rle: bool = False) -> dict[str, Any]:
         """What `detect` gives for one image, of the outputs of `predict` for it, without the batch's axis."""
         raise NotImplementedError
+
+    def steps(self) -> tuple[keras.Model, keras.Model | None]:
+        """The graph of `inputs` up to the detections [B, D, 6], with the maps behind them if heads look at these; and
+        that of further heads of any boxes [B, n, 4], meta and these maps, or None."""
+        detector, heads = [*self.compiled, None][:2]
+        assert detector
+        return detector.graph, heads.graph if heads else None
 
     # Detection
 
@@ -287,6 +296,39 @@ class Detector(Network):
         count = sum(layer.fold() for layer in self._batch_norms())
         self._forget_compiled()
         return count
+
+    def export(
+        self,
+        path: Path | str,
+        format: str = "savedmodel",
+        precision: str = "float32",
+        images: Sequence[np.ndarray] = (),
+        canvas: Sequence[int] | None = None,
+        image_size: Sequence[int] | None = None,
+    ) -> dict[str, Any]:
+        """Write the model as a file of another runtime, in which `mrcnn.export.Exported` or anything else runs it.
+
+        BatchNorm is folded first. The file takes images as they are and gives boxes in their pixels, see
+        `mrcnn.export.graph.exported_graph`; the JSON beside it says the rest. Both are checked before they are there.
+
+        Args:
+            path: the file, or for a SavedModel the folder.
+            format: "savedmodel", "onnx", "openvino" or "litert".
+            precision: "float32"; "float16" for weights of half the size; "int8" for what is quantised by `images`.
+            images: [h, w, C] uint8 each, of those that the model is for: to check it with, and for "int8" some dozens.
+            canvas: (H, W) of what the network sees, multiples of 64; None for IMAGE_MAX_DIM squared. Images are scaled
+                as IMAGE_RESIZE_MODE says, but so that they fit, and padded.
+            image_size: (h, w) of images for "litert", which takes one size; None for that of the canvas.
+
+        Returns:
+            what the JSON holds; "differences" are the largest ones from this model's own results.
+
+        Raises:
+            ImportError: a package is missing, which `pip install 'mrcnn[export]'` has.
+            ValueError: the model cannot be exported so, or its file in float32 gives other results.
+        """
+        self._need("inference")
+        return writing.export(self, path, format, precision, images, canvas, image_size)
 
     # Evaluation
 

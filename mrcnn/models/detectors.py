@@ -38,6 +38,14 @@ def build_detector(mode: str, config: Config, model_dir: Path | str) -> Detector
     return DETECTORS[config.DETECTOR](mode, config, model_dir)
 
 
+def detector_of(settings: dict[str, Any], path: Path | str, model_dir: Path | str = "logs") -> Detector:
+    """A detector by the values of `Config.to_dict` and its weights file, ready to detect: BatchNorm is folded."""
+    model = build_detector("inference", Config.from_dict(settings), model_dir)
+    model.load_weights(path, by_name=True)
+    model.fold_batch_norm()
+    return model
+
+
 def load_detector(
     path: Path | str, model_dir: Path | str = "logs", mode: str = "inference", **settings: Any
 ) -> Detector:

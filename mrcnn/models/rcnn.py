@@ -109,6 +109,10 @@ class RCNN(FastRCNN):
         _, detect = self.compiled
         return {"detections": ops.convert_to_numpy(detect([self.features(molded, rois), metas, rois]))}
 
+    def steps(self) -> tuple[keras.Model, keras.Model | None]:
+        """The whole graph up to the detections: it takes all regions at once."""
+        return keras.Model(self.keras_model.inputs, self.keras_model.outputs[0]), None
+
     def features(self, molded: np.ndarray, rois: np.ndarray) -> np.ndarray:
         """Features of regions, a piece of them at a time.
 

@@ -355,4 +355,4 @@ def test_only_last_goes_on_with_a_run(tmp_path):
 def test_a_resumed_run_goes_on_in_its_stage(record, names):
     """The heads' stage may have ended early, so that the epoch does not tell it."""
     stages = [(0.1, 40, "heads"), (0.1, 120, "4+"), (0.01, 160, "all")]
-    assert [layers for _, _, layers in coco.left(stages, record)] == names
+    assert [layers for _, _, layers in coco.options.left(stages, record)] == names

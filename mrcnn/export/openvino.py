@@ -1,0 +1,90 @@
+"""OpenVINO's IR: an .xml with its .bin beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrcnn.export import savedmodel
+
+ENDING = ".xml"
+NEEDS = ("openvino",)
+PRECISIONS = ("float32", "float16", "int8")
+
+# What is quantised: all that multiplies with weights.
+QUANTISED = {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul"}
+
+# Values of which sorting with order takes long.
+LONG = 8000
+
+
+def write(graph: Any, path: Path, precision: str, samples: Sequence[dict[str, np.ndarray]]) -> None:
+    """Write both files, by way of a SavedModel: OpenVINO does not read the loops of ONNX. "int8" is calibrated on the
+    samples, inputs by name."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        savedmodel.write(graph, Path(folder))
+        model = openvino.convert_model(folder)
+    _sort_faster(model, openvino)
+    if precision == "int8":
+        model = _quantised(model, samples)
+    openvino.save_model(model, str(path), compress_to_fp16=precision == "float16")
+
+
+def _sort_faster(model, openvino):
+    """TensorFlow's TopK keeps the order of equal values, for which OpenVINO goes through all values once for each that
+    it finds. Here the best are found without order first, then sorted among themselves, which gives the same."""
+    ops = openvino.opset15
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "TopK":
+            continue
+        values, count = node.input_value(0), node.input_value(1)
+        length = values.get_partial_shape()[-1]
+        if length.is_static and length.get_length() < LONG:
+            continue
+        axis, kind = node.get_attributes()["axis"], node.get_attributes()["index_element_type"]
+        best = ops.topk(values, count, axis, "max", "index", kind)
+        order = ops.topk(best.output(0), count, axis, "max", "value", kind, stable=True)
+        index = ops.gather_elements(best.output(1), order.output(1), axis)
+        node.output(0).replace(order.output(0))
+        node.output(1).replace(index.output(0))
+
+
+def _quantised(model, samples):
+    """The model with convolutions and the products with weights in int8. NNCF's own choice would quantise boxes too."""
+    import nncf
+
+    nodes = list(model.get_ordered_ops())
+    others = {node.get_type_name() for node in nodes} - QUANTISED
+    unlike = [n.get_friendly_name() for n in nodes if n.get_type_name() == "MatMul" and not _weighted(n)]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(list(samples)),
+        subset_size=len(samples),
+        ignored_scope=nncf.IgnoredScope(types=sorted(others), names=unlike, validate=False),
+    )
+
+
+def _weighted(node):
+    """Whether one of the factors is a constant."""
+    return any(node.input_value(i).get_node().get_type_name() in ("Constant", "Convert") for i in (0, 1))
+
+
+def load(path: Path) -> Any:
+    """A function of {input: array} that gives {output: array}; needs OpenVINO."""
+    import openvino
+
+    # Elsewhere it would choose a lower precision by itself, in which boxes are worth nothing.
+    model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = [output.get_any_name() for output in model.outputs]
+
+    def run(inputs):
+        found = model(inputs)
+        return {name: found[i].copy() for i, name in enumerate(names)}
+
+    return run

@@ -1,0 +1,67 @@
+"""A small model of masks and keypoints to export, and images in which it finds nothing, one thing and many."""
+
+import keras
+import numpy as np
+from quick import QuickConfig
+
+from mrcnn.models.detectors import build_detector
+from mrcnn.settings.detectors import practice
+
+SIDE = 64
+
+
+def small_model(name, folder, **changes):
+    """A detector with random weights that are not too sure: equal scores have no order."""
+    keras.utils.set_random_seed(1)
+    config = QuickConfig()
+    config.update(**practice(name, config.to_dict()))
+    settings = {"IMAGE_MIN_DIM": 48, "POST_NMS_ROIS_INFERENCE": 12, "CLASS_NAMES": ["BG", "kite"]}
+    model = build_detector("inference", config.update(**{**settings, **changes}), folder)
+    for layer in model.get_trainable_layers():
+        if layer.name.startswith("mrcnn") and layer.name.endswith("class_logits"):
+            layer.kernel.assign(layer.kernel * 0.2)
+            layer.bias.assign([-1, *[1] * (config.NUM_CLASSES - 1)])
+        if layer.name.endswith("bbox_fc"):  # boxes near the regions
+            layer.kernel.assign(layer.kernel * 0.1)
+        if layer.name == "dense_size_raw":  # of a centernet, in cells
+            layer.bias.assign([4, 5])
+        if hasattr(layer, "moving_mean"):  # as if it were trained
+            rng = np.random.default_rng(len(layer.name))
+            layer.moving_mean.assign(rng.normal(0, 0.1, layer.moving_mean.shape))
+            layer.moving_variance.assign(rng.uniform(0.8, 1.2, layer.moving_variance.shape))
+    return model
+
+
+def images(count=12, height=40, width=56):
+    """Images of different brightness."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (count, height, width, 3))
+    return [(x * (i + 1) / count).astype("uint8") for i, x in enumerate(noise)]
+
+
+def counted(model, images):
+    """A score above which there are images with nothing, one thing and more, and these: {0: .., 1: .., 2: ..}."""
+    scores = [[*found["scores"], 0.0, 0.0] for found in model.detect(images)]
+    for first, second, *_ in scores:
+        threshold = (first + second) / 2
+        counts = [min(2, sum(score > threshold for score in x)) for x in scores]
+        near = min(abs(score - threshold) for x in scores for score in x)
+        if set(counts) == {0, 1, 2} and near > 1e-4:
+            return float(threshold), {n: images[counts.index(n)] for n in (0, 1, 2)}
+    raise AssertionError(f"No score has images with nothing, one thing and many: {scores}")
+
+
+def assert_same(expected, found, masks=0.002):
+    """Results of `detect` that are the same but for rounding."""
+    assert expected.keys() == found.keys()
+    np.testing.assert_array_equal(expected["class_ids"], found["class_ids"])
+    np.testing.assert_allclose(expected["scores"], found["scores"], atol=1e-3)
+    np.testing.assert_allclose(expected["rois"], found["rois"], atol=1)
+    if "masks" in expected:
+        assert expected["masks"].shape == found["masks"].shape and found["masks"].dtype == bool
+        assert np.mean(expected["masks"] != found["masks"]) <= masks if expected["masks"].size else True
+    if "keypoints" in expected:
+        assert expected["keypoints"].shape == found["keypoints"].shape
+        np.testing.assert_allclose(expected["keypoints"][..., 2], found["keypoints"][..., 2], rtol=0.01)
+    for name, value in expected.items():
+        assert value.dtype == found[name].dtype

@@ -1,0 +1,40 @@
+"""The command line of exporting and of many images: what is refused before any work."""
+
+import sys
+
+import pytest
+from real_data import ROOT
+
+sys.path.insert(0, str(ROOT / "samples"))
+
+import coco
+
+
+@pytest.mark.parametrize(
+    "words, line",
+    [
+        ("train --format onnx", "--format onnx goes with export, not with train"),
+        ("export --canvas 704", "'704' is not HEIGHTxWIDTH"),
+        ("export --precision int4", "invalid choice: 'int4'"),
+        ("evaluate --ray local", "--ray goes with detect, not with evaluate"),
+        ("export", "Name the file to write with --output"),
+        ("export --format onnx --output found.bin", "its name must end in .onnx"),
+        ("export --model found.tflite --output found", "found.tflite is exported already"),
+        ("train --model found.tflite", "found.tflite is exported: it can evaluate and detect, no more"),
+        ("detect --ray local --output found.json", "--ray wants --image"),
+        ("detect --ray local --image found.tflite --output found.json", "neither a folder of images nor a .txt"),
+        ("detect --ray local --image found.tflite", "--ray wants --image"),
+        ("detect --image empty --output found.json", "There are no images in empty"),
+    ],
+)
+def test_refused(words, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("found.tflite", "found.tflite.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    try:
+        code = coco.main(words.split())
+    except SystemExit as error:
+        code = error.code
+    assert code == 2 and line in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "found.tflite", "found.tflite.json"]
