@@ -5,8 +5,9 @@
 
 ResNet-50 with random weights and COCO's classes; images are noise, and detections limited to 100, as in torchvision.
 The whole of `detect` counts, and a whole training step from a batch in memory. torchvision's maskrcnn_resnet50_fpn runs
-in turn with ours, where it is installed, under autocast to the same precision. The second line tries it all out on a
-CPU.
+in turn with ours, where it is installed, under autocast to the same precision. Before that, suppression of boxes on the
+card, where products may be of TF32, is compared with NumPy's; after it, benchmarks/export.py measures files of ONNX,
+where TensorFlow and ONNX Runtime are installed. The second line tries it all out on a CPU.
 """
 
 import os
@@ -21,7 +22,9 @@ from mrcnn.cli import program
 
 program.begin(__name__)
 
+import importlib.util
 import statistics
+import subprocess
 import tempfile
 import time
 
@@ -33,6 +36,7 @@ from mrcnn.config import Config
 from mrcnn.data.batches import DataGenerator
 from mrcnn.data.dataset import Dataset
 from mrcnn.model import MaskRCNN
+from mrcnn.ops.nms import nms, nms_indices
 
 
 class Squares(Dataset):
@@ -134,6 +138,30 @@ def torchvisions(args):
     return found
 
 
+def check_suppression(count=4000, kept=1000):
+    """Say whether the device keeps the boxes that NumPy keeps; of whole pixels, float32 has all areas exactly."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32")
+    corners = np.sort(np.random.default_rng(0).integers(0, 1000, (count, 2, 2)), axis=1).astype("float32")
+    boxes = corners.reshape(count, 4)
+    expected = nms(boxes, -np.arange(count), 0.5)[:kept]
+    index, valid = nms_indices(boxes[None], np.ones((1, count), bool), 0.5, kept)
+    found = keras.ops.convert_to_numpy(index)[0][keras.ops.convert_to_numpy(valid)[0]]
+    same = len(found) == len(expected) and (found == expected).all()
+    print(f"NMS of {count} boxes keeps {len(found)}, {'those' if same else 'NOT those'} of NumPy", flush=True)
+
+
+def exported(args):
+    """Speed of exported files, which TensorFlow writes, in a process of its own."""
+    if importlib.util.find_spec("tensorflow") and importlib.util.find_spec("onnxruntime"):
+        program = Path(__file__).with_name("export.py")
+        words = "speed --formats onnx --precisions float32 float16 int8 --repeats".split()
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        subprocess.run([sys.executable, program, *words, str(args.repeats)], env=environment, check=False)
+
+
 def main():
     """Print a row for each batch."""
     parser, count = arguments.Parser(description=__doc__), arguments.whole(1)
@@ -145,6 +173,7 @@ def main():
     args = parser.parse_args()
     print(f"Keras {keras.__version__} on {keras.backend.backend()}, {', '.join(keras.distribution.list_devices())}")
     print(f"images a second at {args.size} x {args.size}, {args.precision}, medians of {args.repeats}")
+    check_suppression()
     packages = {"this package": ours(args), "torchvision": torchvisions(args)}
     for what, batch in packages["this package"]:
         functions = {name: found[what, batch] for name, found in packages.items() if found}
@@ -157,6 +186,7 @@ def main():
                     times[name].append(time.perf_counter() - start)
         rates = ", ".join(f"{name} {batch / statistics.median(t):.2f}" for name, t in times.items())
         print(f"{what}, batch {batch}: {rates}", flush=True)
+    exported(args)
 
 
 if __name__ == "__main__":
