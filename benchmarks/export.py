@@ -21,7 +21,6 @@ program.begin(__name__)
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples"))
 
 import contextlib
-import statistics
 import tempfile
 import time
 
@@ -93,7 +92,7 @@ def speed(args):
         found = rounds(functions, args.repeats)
     print(f"ResNet-50, {CANVAS[0]}x{CANVAS[1]}, {args.detections} detections, medians of {args.repeats}")
     print(f"{'':28}{'seconds':>9}{'of detect':>11}{'of peer':>9}{'MiB':>8}")
-    last = statistics.median([found[version]]) if args.peer else float("nan")
+    last = found[version] if args.peer else float("nan")
     for name, seconds in found.items():
         print(
             f"{name:28}{seconds:>9.3f}{seconds / found['detect']:>11.2f}{seconds / last:>9.2f}"

@@ -358,7 +358,7 @@ def work(args):
         class_names = dataset.class_names
     val_set = validation_set(args) if args.command == "train" else None
     if args.exported:
-        model = exporting.load(args)
+        model = exporting.load(args, dataset)
         return use(args, model, dataset, model.config.CLASS_NAMES if args.image_only else class_names)
     config = make_config(args, len(class_names))
     if args.new_detector and config.DETECTOR in CELLS and "YOLO_ANCHORS" not in parse_settings(args.config):

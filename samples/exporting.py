@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mrcnn.cli import arguments
 from mrcnn.cli.arguments import parse_settings
+from mrcnn.data.agreement import check_set
 from mrcnn.export import Exported
 from mrcnn.export.runtime import files_of, format_module, is_exported, read_record
 
@@ -33,6 +34,8 @@ def check(args):
     if args.command != "export":
         if is_exported(args.model) and args.command not in COMMANDS:
             raise ValueError(f"{args.model} is exported: it can {' and '.join(COMMANDS.split())}, no more.")
+        if is_exported(args.model) and args.tiles:
+            raise ValueError("--tiles wants weights; an exported model takes images as a whole.")
         return
     if not args.output:
         raise ValueError("Name the file to write with --output.")
@@ -61,10 +64,17 @@ def export(args, model, dataset):
     print(f"Wrote {output.resolve()}, {megabytes:.1f} MiB, and {output.name}.json beside it")
 
 
-def load(args):
-    """The exported model that --model names, with --config."""
+def load(args, dataset=None):
+    """The exported model that --model names, with --config.
+
+    Raises:
+        ValueError: the data set has other classes.
+    """
     values = parse_settings(args.config)
     if args.command == "detect":
         stored = read_record(args.model)["settings"]["DETECTION_MIN_CONFIDENCE"]
         values = {"DETECTION_MIN_CONFIDENCE": max(0.5, stored), **values}
-    return Exported(args.model, **values)
+    model = Exported(args.model, **values)
+    if dataset is not None:
+        check_set(dataset, model.config)
+    return model
