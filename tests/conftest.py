@@ -149,9 +149,9 @@ def pytest_make_collect_report(collector):
 
 
 # The files that take longest, in this order, so that of two processes none waits for the other in the end.
-LONGEST = """detectors notebooks samples pose torchvision old_scripts golden_steps golden_gradients model docs
-whole_run parallel_model dense imagenet training precision weights torchvision_dense keras2 balloon modern four_step
-fuzz_coco bad_values graph nucleus network""".split()
+LONGEST = """detectors notebooks runtimes samples pose torchvision old_scripts golden_steps golden_gradients model
+docs whole_run parallel_model dense imagenet training precision weights torchvision_dense keras2 balloon modern
+four_step fuzz_coco bad_values graph nucleus network""".split()
 
 
 def pytest_collection_modifyitems(items):
