@@ -338,20 +338,13 @@ def work(args):
     args.exported = is_exported(args.model)
     if args.model not in NAMED and not args.exported:
         args.model = str(convert.h5_file(args.model, args.logs))
-    # An image for released weights needs no data set.
-    released = Path(args.model).name == convert.WEIGHTS or (args.model == "coco" and not args.sample.keypoints)
-    given = args.image or args.video
-    args.image_only = not args.dataset and (
-        (released and args.command in ("detect", "export")) or (args.exported and bool(given))
-    )
-    if args.image_only and args.command == "detect" and not args.image and not args.video:
-        raise ValueError("Name a picture with --image, or a video with --video.")
+    args.image_only = options.without_set(args)
     if args.machines:
         from mrcnn.train.devices import join
 
         join(*args.machines)
     if args.image_only:
-        dataset, class_names = None, released_names(args)
+        dataset, class_names = None, [] if args.exported else released_names(args)
     else:
         learns = args.command == "train" or (args.command == "export" and args.precision == "int8")
         dataset = load_dataset(args, "train" if learns else "val")

@@ -3,6 +3,7 @@ command `validate` of all samples, `anchors` of theirs."""
 
 import argparse
 import re
+from pathlib import Path
 
 import exporting
 import many
@@ -19,6 +20,7 @@ from mrcnn.evaluate.coco import ENGINES
 from mrcnn.export import runtime
 from mrcnn.settings import SETTINGS
 from mrcnn.settings.checks import DETECTORS, TRACKERS
+from mrcnn.weights import convert
 
 
 def parse(argv, sample, logs):
@@ -266,6 +268,21 @@ def validate(folder, load, subsets=("train", "val"), config=None):
             problems.append(Problem("annotation file that cannot be used", str(folder), str(error)))
             print(format_problems(problems[-1:], 0))
     return 1 if problems else 0
+
+
+def without_set(args):
+    """Whether no data set is needed: for an image and weights, or an exported model, that know their classes.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    released = Path(args.model).name == convert.WEIGHTS or (args.model == "coco" and not args.sample.keypoints)
+    given = bool(args.image or args.video)
+    if args.dataset or not (released or args.exported) or args.command not in ("detect", "export"):
+        return False
+    if released and args.command == "detect" and not given:
+        raise ValueError("Name a picture with --image, or a video with --video.")
+    return released or given
 
 
 def last_epoch(args):
