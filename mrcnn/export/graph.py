@@ -49,13 +49,15 @@ class Canvas(layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.shape, self.classes = tuple(int(side) for side in shape), classes
-        self.rules, self.rounding = {"mode": mode, "min_dim": min_dim, "min_scale": min_scale}, rounding
+        self.rules: dict[str, Any] = {"mode": mode, "min_dim": min_dim, "min_scale": min_scale}
+        self.rounding = rounding
         self.mean_pixel, self.pixel_std = (np.asarray(x, "float32") for x in (mean_pixel, pixel_std))
         self.padding, self.channel_order = padding, channel_order
 
     def call(self, images: Tensor) -> tuple[Tensor, Tensor]:
         batch, *sides = ops.shape(images)[:3]
-        size = size_on_canvas(*(ops.cast(side, "float32") for side in sides), self.shape, **self.rules, xp=ops)
+        height, width = (ops.cast(side, "float32") for side in sides)
+        size = size_on_canvas(height, width, self.shape, xp=ops, **self.rules)
         sides, size = ([ops.cast(side, "int32") for side in lengths] for lengths in (sides, size))
         starts = [(whole - part) // 2 for whole, part in zip(self.shape, size, strict=True)]
         pixels = ops.cast(images, "float32")
