@@ -34,8 +34,8 @@ def check(args):
     if args.command != "export":
         if is_exported(args.model) and args.command not in COMMANDS:
             raise ValueError(f"{args.model} is exported: it can {' and '.join(COMMANDS.split())}, no more.")
-        if is_exported(args.model) and args.tiles:
-            raise ValueError("--tiles wants weights; an exported model takes images as a whole.")
+        if is_exported(args.model) and (args.tiles or args.scales):
+            raise ValueError("--tiles and --scales want weights; an exported model takes images as they are.")
         return
     if not args.output:
         raise ValueError("Name the file to write with --output.")

@@ -36,12 +36,17 @@ pytestmark = pytest.mark.compiled
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     """A model; images by the number of things in them, and one of another size; and what the model finds in them."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)  # what the model itself finds needs no compiling
     keypoints = {"NUM_KEYPOINTS": 4, "KEYPOINT_FLIP_PAIRS": [], "KEYPOINT_CONVOLUTIONS": 1, "KEYPOINT_CHANNELS": 4}
     model = small_model("mask_rcnn", tmp_path_factory.mktemp("model"), DETECTION_MIN_CONFIDENCE=0.0, **keypoints)
     threshold, found = counted(model, images())
     model = small_model("mask_rcnn", model.model_dir, DETECTION_MIN_CONFIDENCE=threshold, **keypoints)
     pictures = [*found.values(), found[2][:33]]
-    return model, pictures, model.detect(pictures)
+    expected = model.detect(pictures)
+    tf.config.run_functions_eagerly(False)
+    return model, pictures, expected
 
 
 @pytest.fixture(scope="module", params=FILES)

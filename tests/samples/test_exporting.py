@@ -21,7 +21,7 @@ import coco
         ("export --format onnx --output found.bin", "its name must end in .onnx"),
         ("export --model found.tflite --output found", "found.tflite is exported already"),
         ("train --model found.tflite", "found.tflite is exported: it can evaluate and detect, no more"),
-        ("evaluate --tiles 64 --model found.tflite", "--tiles wants weights"),
+        ("evaluate --tiles 64 --model found.tflite", "--tiles and --scales want weights"),
         ("detect --ray local --output found.json", "--ray wants --image"),
         ("detect --ray local --image found.tflite --output found.json", "neither a folder of images nor a .txt"),
         ("detect --ray local --image found.tflite", "--ray wants --image"),
