@@ -40,7 +40,6 @@ from functools import partial
 import convert_annotations
 import exporting
 import folders
-import many
 import options
 import shapes
 from pictures import check_detect, detect
@@ -320,8 +319,6 @@ def check(args):
         arguments.check_folder(args.report)
     if args.command == "evaluate" and args.output:
         arguments.check_output(args.output, [".json"])
-    elif many.wanted(args):
-        many.check(args)
     elif args.command == "detect":
         check_detect(args)
 
@@ -371,8 +368,6 @@ def use(args, model, dataset, class_names):
     """Evaluate or detect with a model."""
     if args.command == "evaluate":
         return evaluate(args, model, dataset)
-    if many.wanted(args):
-        return many.detect(args, model, dataset)
     return detect(args, model, dataset, class_names)
 
 

@@ -17,10 +17,10 @@ def add_options(parser):
 
 
 def wanted(args):
-    """Whether the arguments ask for that, and not for a picture or a data set of what was found."""
-    if args.command != "detect" or args.tiles or not args.image:
-        return args.command == "detect" and bool(args.ray)
-    several = Path(args.image).is_dir() or Path(args.image).suffix == ".txt"
+    """Whether the arguments of detect ask for that, and not for a picture or a data set of what was found."""
+    if args.tiles:
+        return False
+    several = bool(args.image) and (Path(args.image).is_dir() or Path(args.image).suffix == ".txt")
     return bool(args.ray) or (several and Path(args.output or "").suffix == ".json")
 
 
@@ -30,7 +30,7 @@ def check(args):
     Raises:
         ValueError, OSError: it cannot be.
     """
-    if args.video or args.tiles or not (args.image and args.output):
+    if args.video or not (args.image and args.output):
         raise ValueError("--ray wants --image, a folder or a .txt that lists images, and --output, a .json.")
     if args.refine:
         raise ValueError("--refine is for pictures; it does not go with results of many images.")

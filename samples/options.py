@@ -198,6 +198,7 @@ def contradiction(args):
         (args.image and args.video, "--image does not go with --video"),
         (args.tiles and args.command == "detect" and not args.image, "--tiles needs --image, the large image"),
         (args.tiles and args.refine, "--refine does not go with --tiles"),
+        (args.tiles and args.ray, "--ray does not go with --tiles"),
         (args.tiles and args.sample.keypoints and training, "--tiles cuts no keypoints: train on whole images"),
         (args.tiles and training and every, "--eval-every does not go with --tiles; evaluate --tiles afterwards"),
         (args.scales and args.tiles, "--scales does not go with --tiles"),

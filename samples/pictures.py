@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import found
+import many
 import numpy as np
 from PIL import Image
 
@@ -32,6 +33,8 @@ def check_detect(args):
     Raises:
         ValueError, OSError: as `image_paths`, `video.check` and `check_output`.
     """
+    if many.wanted(args):
+        return many.check(args)
     if args.image:
         image_paths(args)
     if args.video:
@@ -93,6 +96,8 @@ def detect(args, model, dataset, class_names):
     Raises:
         ValueError, OSError: no image can be read.
     """
+    if many.wanted(args):
+        return many.detect(args, model, dataset)
     if args.video:
         return detect_video(args, model, class_names)
     output = output_of(args)
