@@ -63,7 +63,7 @@ class Finder:
         self.model = load()
 
     def __call__(self, work: dict[str, Any]) -> dict[str, Any]:
-        lines = []
+        lines: list[list[Any]] = []
         size = max(1, self.model.config.BATCH_SIZE)
         for start in range(0, len(work["index"]), size):
             images, errors = {}, {}

@@ -149,7 +149,8 @@ class Exported:
 
     def _batches(self, shapes):
         """Indices of images that go through together: those of one shape, or, where it is fixed, as many as that."""
-        fixed, groups = self.record["image"], {}
+        fixed = self.record["image"]
+        groups: dict[tuple[int, ...], list[int]] = {}
         for i, shape in enumerate(shapes):
             groups.setdefault(() if fixed else shape, []).append(i)
         size = fixed[0] if fixed else self.config.BATCH_SIZE
@@ -207,8 +208,12 @@ class Exported:
         """Where what the file takes of an image of a shape lies in what the network sees."""
         config, canvas = self.config, self.record["canvas"]
         size = self.record["image"][1:] if self.record["image"] else shape[:2]
-        rules = {"mode": config.IMAGE_RESIZE_MODE, "min_dim": config.IMAGE_MIN_DIM, "min_scale": config.IMAGE_MIN_SCALE}
-        return Place(size, canvas, window_on_canvas(*size, canvas, **rules), config.BOX_NORMALIZATION)
+        rules: dict[str, Any] = {
+            "mode": config.IMAGE_RESIZE_MODE,
+            "min_dim": config.IMAGE_MIN_DIM,
+            "min_scale": config.IMAGE_MIN_SCALE,
+        }
+        return Place(size, canvas, window_on_canvas(size[0], size[1], canvas, **rules), config.BOX_NORMALIZATION)
 
     def _regions(self, canvas, shape, rle):
         """`detect`'s dict of the classes of pixels [H, W, 2] of the canvas; needs SciPy and scikit-image."""

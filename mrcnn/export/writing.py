@@ -65,7 +65,8 @@ def export(
         "versions": _versions(),
         "settings": {name: x for name, x in model.config.to_dict().items() if not callable(x)},
     }
-    samples = [_inputs(model, image, fixed) for image in images or [picture(*shape, model.config.IMAGE_CHANNEL_COUNT)]]
+    shown = images or [picture(shape[0], shape[1], model.config.IMAGE_CHANNEL_COUNT)]
+    samples = [_inputs(model, image, fixed) for image in shown]
     path.parent.mkdir(parents=True, exist_ok=True)
     with named(path), tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         new = Path(folder) / path.name
