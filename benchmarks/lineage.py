@@ -64,8 +64,16 @@ class System:
     share: float = 1.0
 
 
-# It computes at the image's own size: with as many channels as the others it would see a fraction of their images.
-UNET = {"BACKBONE_WIDTH": 8}
+# It computes at the image's own size: with as many channels as the others it would see a fraction of their images. The
+# rest is what it learns these classes with: with 0.002, transposed convolutions and heavy borders it finds objects, and
+# not which.
+UNET = {
+    "BACKBONE_WIDTH": 12,
+    "LEARNING_RATE": 0.005,
+    "UNET_UNPOOL": "nearest",
+    "BORDER_WEIGHT": 0,
+    "CLASS_BALANCE": 0.5,
+}
 
 SYSTEMS = {
     "rcnn": System("rcnn", "a network on the crop of each proposal, SVMs", share=0.4),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mrcnn.data.samples import Sample
-from mrcnn.ops.semantic import border_weights, classes_of, separate, topmost
+from mrcnn.ops.semantic import balanced, border_weights, classes_of, separate, topmost
 
 
 class SemanticTargets:
@@ -15,17 +15,19 @@ class SemanticTargets:
     Args:
         border_weight, border_sigma: as of `border_weights`, for instances that touch each other, which then get a line
             of background between them; 0 for neither.
+        balance: as of `balanced`.
     """
 
-    def __init__(self, border_weight: float = 0.0, border_sigma: float = 5.0) -> None:
-        self.border_weight, self.border_sigma = border_weight, border_sigma
+    def __init__(self, border_weight: float = 0.0, border_sigma: float = 5.0, balance: float = 0.0) -> None:
+        self.border_weight, self.border_sigma, self.balance = border_weight, border_sigma, balance
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
         top = topmost(sample.masks, sample.class_ids)
         if self.border_weight:
             top = separate(top, sample.class_ids)
         classes = classes_of(top, sample.class_ids)
-        weights = (sample.inside & (classes >= 0)).astype("float32")
+        counts = sample.inside & (classes >= 0)
+        weights = balanced(np.where(counts, classes, -1), self.balance)
         if self.border_weight:
-            weights *= 1 + border_weights(top, self.border_weight, self.border_sigma)
-        return {"input_semantic": np.maximum(classes, 0), "input_semantic_weights": weights}
+            weights += counts * border_weights(top, self.border_weight, self.border_sigma)
+        return {"input_semantic": np.maximum(classes, 0), "input_semantic_weights": weights.astype("float32")}

@@ -69,7 +69,7 @@ class SemanticNetwork(Detector):
     # From images to results
 
     def encoders(self, config: Config) -> list[Encoder]:
-        return [SemanticTargets(config.BORDER_WEIGHT, config.BORDER_SIGMA)]
+        return [SemanticTargets(config.BORDER_WEIGHT, config.BORDER_SIGMA, config.CLASS_BALANCE)]
 
     def inputs(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> list[np.ndarray]:
         return [molded]

@@ -50,6 +50,20 @@ def separate(top: np.ndarray, class_ids: Sequence[int] | np.ndarray) -> np.ndarr
     return separated
 
 
+def balanced(classes: np.ndarray, power: float) -> np.ndarray:
+    """What each pixel weighs [H, W], so that rare classes are not drowned (the w_c of Ronneberger et al. 2015, equation
+    2): the inverse of how many pixels its class has, to a power; 1 on average.
+
+    Args:
+        classes: [H, W] int, below 0 for pixels that weigh nothing.
+        power: 0 for the same of all, 1 for classes that weigh the same as wholes.
+    """
+    known = classes >= 0
+    counts = np.bincount(classes[known], minlength=1)
+    weights = np.where(known, np.maximum(counts, 1.0)[classes] ** -power, 0.0)
+    return weights * (known.sum() / max(weights.sum(), 1e-12))
+
+
 def border_weights(top: np.ndarray, w0: float = 10.0, sigma: float = 5.0) -> np.ndarray:
     """What the background between instances weighs more than other pixels [H, W] float32 (Ronneberger et al. 2015,
     equation 2): w0 exp(-(d1 + d2)^2 / (2 sigma^2)), of the distances in pixels to the two nearest instances; 0 in

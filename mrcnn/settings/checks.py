@@ -257,6 +257,7 @@ SETTINGS: dict[str, Kind | Choice] = {
     "UNET_DROPOUT": _number(BELOW_1),
     "BORDER_WEIGHT": _number(at_least(0)),
     "BORDER_SIGMA": _number(ABOVE_0),
+    "CLASS_BALANCE": _number(SHARE),
     "COMPONENT_AREA": _whole(1),
     "YOLO_ANCHORS": Kind(
         "for each map of BACKBONE_STRIDES equally many pairs of numbers, (width, height)", _is_sizes, ABOVE_0

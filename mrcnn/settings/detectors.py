@@ -148,8 +148,9 @@ def _fcn(settings):
 
 
 def _unet(settings):
-    """The paper's weights of borders (Ronneberger et al. 2015, section 3); nothing of it comes from ImageNet."""
-    return {"BORDER_WEIGHT": 10.0, "BORDER_SIGMA": 5.0, "TRAIN_BN": True}
+    """The paper's weights of classes and borders (Ronneberger et al. 2015, section 3); nothing of it comes from
+    ImageNet."""
+    return {"BORDER_WEIGHT": 10.0, "BORDER_SIGMA": 5.0, "CLASS_BALANCE": 0.5, "TRAIN_BN": True}
 
 
 _DENSE = {

@@ -72,9 +72,11 @@ class LineageSettings(Settings):
 
     # Where each pixel has a class: what the background between two objects weighs more than other pixels, and how far
     # apart in pixels they may be for that; objects of one class that touch get a line of background between them. 0 for
-    # neither. And the least pixels that are connected which `detect` reports as an object.
+    # neither. How much more rare classes weigh than frequent ones: their pixels by 1 / number to this power, 0 for not
+    # at all. And the least pixels that are connected which `detect` reports as an object.
     BORDER_WEIGHT = 0.0
     BORDER_SIGMA = 5.0
+    CLASS_BALANCE = 0.0
     COMPONENT_AREA = 10
 
     # YOLO v2 and v3: (width, height) in pixels of the anchors of each map of BACKBONE_STRIDES; the sizes of a data set

@@ -13,7 +13,7 @@ from mrcnn.models.detectors import build_detector
 from mrcnn.models.fcn import FCN
 from mrcnn.models.semantic import semantic_losses
 from mrcnn.ops.results import Place
-from mrcnn.ops.semantic import border_weights, paint, topmost
+from mrcnn.ops.semantic import balanced, border_weights, paint, topmost
 from mrcnn.settings.detectors import practice
 
 
@@ -45,6 +45,9 @@ def test_what_pixels_should_be():
     np.testing.assert_array_equal(found["input_semantic"], (top == 0) | (top == 1))
     expected = (1 + border_weights(top, 10, 5)) * (classes != -1)
     np.testing.assert_allclose(found["input_semantic_weights"], expected, rtol=1e-6)
+    both = SemanticTargets(10, 5, 0.5)(sample, None)["input_semantic_weights"]
+    share = balanced(np.where(classes == -1, -1, found["input_semantic"]), 0.5)
+    np.testing.assert_allclose(both, share + border_weights(top, 10, 5) * (classes != -1), rtol=1e-6)
     assert found["input_semantic_weights"][20, 29] == pytest.approx(1 + 10 * np.exp(-((1 + 1) ** 2) / 50))
 
 

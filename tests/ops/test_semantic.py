@@ -1,9 +1,19 @@
 """Instances as a map of classes, borders, connected components: small cases by hand, distances beside SciPy's."""
 
 import numpy as np
+import pytest
 from scipy.ndimage import distance_transform_edt
 
-from mrcnn.ops.semantic import border_weights, components, label_boxes, paint, resize_nearest, separate, topmost
+from mrcnn.ops.semantic import (
+    balanced,
+    border_weights,
+    components,
+    label_boxes,
+    paint,
+    resize_nearest,
+    separate,
+    topmost,
+)
 
 
 def stacked(size, *boxes):
@@ -72,3 +82,13 @@ def test_boxes_of_labels():
     labels = np.array([[0, 3, 3], [0, 3, 0], [1, 0, 0]], "int32")
     np.testing.assert_array_equal(label_boxes(labels, 3), [[2, 0, 3, 1], [0, 0, 0, 0], [0, 1, 2, 3]])
     assert label_boxes(np.zeros((2, 2), "int32"), 0).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("power", "background", "object_"), [(0, 1, 1), (1, 2 / 3, 2), (0.5, 4 / (3 + 3**0.5), 4 / (1 + 3**0.5))]
+)
+def test_rare_classes_weigh_more(power, background, object_):
+    """Three pixels of background, one of an object, one of which nothing is known."""
+    weights = balanced(np.array([[0, 0, 0], [2, -1, -1]]), power)
+    np.testing.assert_allclose(weights, [[background] * 3, [object_, 0, 0]], rtol=1e-12)
+    assert not balanced(np.full((2, 2), -1), power).any()
