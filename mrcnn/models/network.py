@@ -344,8 +344,9 @@ class Network:
         callbacks = [*(SampleSeed(sampler, seed) for sampler in samplers), StopOnNonFiniteLoss(generator)]
         callbacks += [x for x in custom if getattr(x, "adds_logs", False)]
         if machine()[0] == 0:
-            callbacks += [Pace(self.config.BATCH_SIZE), Checkpoints(self), *trackers(self.log_dir, self.config)]
-        return callbacks + [x for x in custom if x not in callbacks]
+            callbacks += [Checkpoints(self), *trackers(self.log_dir, self.config)]
+        pace = Pace(self.config.BATCH_SIZE)  # the last, as what it adds is for the bar alone
+        return [*callbacks, *(x for x in custom if x not in callbacks), pace]
 
     def _need(self, mode):
         stay_home()

@@ -50,7 +50,6 @@ class Pace(keras.callbacks.Callback):
     """
 
     async_safe = True
-    adds_logs = True
 
     def __init__(self, images: int) -> None:
         super().__init__()
