@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from mrcnn.data.formats.door import lines_of
 from mrcnn.data.reading import image_files, read_image
 from mrcnn.evaluate.results import own_results
 from mrcnn.ops.files import named, whole
@@ -27,14 +28,13 @@ def listed(path: Path | str) -> list[Path]:
 
     Raises:
         FileNotFoundError: there are none.
-        ValueError: it is neither, or lists one twice.
+        ValueError: it is neither, no text in UTF-8, or lists one twice.
     """
     path = Path(path)
     if path.is_dir():
         found = image_files(path)
     elif path.suffix == ".txt":
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        found = [path.parent / line for line in lines if line]
+        found = [path.parent / line for line in lines_of(path) if line]
     else:
         raise ValueError(f"{path} is neither a folder of images nor a .txt that lists some.")
     if not found:

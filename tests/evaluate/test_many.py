@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 def test_names(tmp_path):
     pictures(tmp_path, 3)
-    (tmp_path / "list.txt").write_text("012.png\n\n010.png\n")
+    (tmp_path / "list.txt").write_text("\ufeff012.png\n\n010.png\n", encoding="utf-8")
     paths = many.listed(tmp_path / "list.txt")
     assert many.image_ids(paths) == [12, 10]
     assert many.image_ids([*paths, tmp_path / "a.png"]) == [1, 2, 3]
