@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from mrcnn.cli import arguments, program
-from mrcnn.evaluate.many import detect_files, head_of, here, listed, on_ray
+from mrcnn.evaluate.many import detect_files, here, listed, on_ray
+from mrcnn.evaluate.results import digest_of
 from mrcnn.export import Exported
 
 
@@ -44,7 +45,9 @@ def detect(args, model, dataset):
     categories = [info["id"] for info in dataset.class_info] if dataset is not None else None
     engine = on_ray(_loader(args, model), args.ray, args.workers) if args.ray else here(lambda: model)
     try:
-        count, bad = detect_files(paths, args.output, head_of(model, paths), engine, categories)
+        count, bad = detect_files(
+            paths, args.output, digest_of(model, [str(path) for path in paths]), engine, categories
+        )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
     for path, words in bad.items():

@@ -5,7 +5,6 @@ Memory does not grow with them, and what was found before a break is not looked 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -161,18 +160,6 @@ class Lines:
         return count
 
 
-def head_of(model: Any, paths: Sequence[Path]) -> str:
-    """A digest of a model's weights and settings, and of the images."""
-    digest = hashlib.sha1(json.dumps([str(path) for path in paths]).encode())
-    digest.update(json.dumps(model.config.to_dict(), default=lambda x: getattr(x, "__name__", str(x))).encode())
-    if hasattr(model, "fingerprint"):
-        digest.update(model.fingerprint())
-    else:
-        for weight in model.keras_model.weights:
-            digest.update(np.ascontiguousarray(weight.numpy()).data)
-    return digest.hexdigest()
-
-
 def pieces(paths: Sequence[Path], done: set[int]) -> Iterator[dict[str, Any]]:
     """The work that is left."""
     left = [i for i in range(len(paths)) if i not in done]
@@ -240,7 +227,7 @@ def detect_files(
     Args:
         paths: of the images.
         output: the .json to write; what is found is kept beside it (".part") as it comes.
-        head: see `head_of`.
+        head: tells it from the same of another model or of other images; see `mrcnn.evaluate.results.digest_of`.
         engine: what runs the work, `here` or `on_ray`.
         categories: see `Lines.finish`.
 

@@ -76,7 +76,8 @@ class Detections:
         if self.path is None:
             return
         self.part = self.path.with_name(self.path.name + ".part")
-        head = json.dumps(_fingerprint(model, dataset))
+        images = [(info["source"], info["id"], info["path"]) for info in dataset.image_info]
+        head = json.dumps(digest_of(model, [FORMAT, images]))
         lines = self.part.read_text().splitlines() if self.part.exists() else []
         if lines[:1] == [head]:
             for line in lines[1:]:
@@ -108,10 +109,10 @@ class Detections:
         return results
 
 
-def _fingerprint(model, dataset):
-    """What tells results of one model on one data set from others: a digest of weights, settings and images."""
-    images = [(info["source"], info["id"], info["path"]) for info in dataset.image_info]
-    settings = json.dumps([FORMAT, model.config.to_dict(), images], default=lambda x: getattr(x, "__name__", str(x)))
+def digest_of(model: Any, images: Any) -> str:
+    """What tells results of one model on some images from others: a digest of weights, settings and what JSON says of
+    the images."""
+    settings = json.dumps([model.config.to_dict(), images], default=lambda x: getattr(x, "__name__", str(x)))
     digest = hashlib.sha1(settings.encode())
     if hasattr(model, "fingerprint"):  # it was exported
         digest.update(model.fingerprint())

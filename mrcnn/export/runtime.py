@@ -63,7 +63,7 @@ def read_record(path: Path | str) -> dict[str, Any]:
         record = json.loads(beside.read_text(encoding="utf-8"))
         if not {"format", "settings", "image", "canvas"} <= record.keys() or record["format"] not in FORMATS:
             raise ValueError("what it should say is not there")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{beside} is not of an exported model: {error}.") from error
     return record
 

@@ -43,11 +43,21 @@ class _Table(keras.callbacks.Callback):
         super().__init__()
         self.path = Path(folder, "log.csv")
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        rows: list[dict[str, Any]] = []
-        if self.path.exists():
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._rows(0)  # a file that is no such table is found before the work
+
+    def _rows(self, epochs: int) -> list[dict[str, Any]]:
+        """Those of the first so many epochs."""
+        if not self.path.exists():
+            return []
+        try:
             with open(self.path, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
+                return [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ValueError(f"{self.path} is no table of a training: move it away.") from error
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        rows = self._rows(epoch)
         rows.append({"epoch": epoch + 1, **_numbers(logs)})
         with whole(self.path) as new, open(new, "w", newline="") as file:
             table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
@@ -74,8 +84,8 @@ class _Run(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         path = self.folder / f"{self.name}.json"
-        known = json.loads(path.read_text())["id"] if path.exists() else None
         try:
+            known = json.loads(path.read_text())["id"] if path.exists() else None
             found = self.start(known)
         except Exception as error:  # of a server, a login, a store: their kinds are the package's own
             raise OSError(f"{self.name} of TRACKERS begins no run: {_first_line(error)}") from error
@@ -117,7 +127,10 @@ class _MLflow(_Run):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # a data base needs all of mlflow, not its skin
             mlflow.set_tracking_uri((self.folder.resolve().parent / "mlflow").as_uri())
         mlflow.set_experiment(self.config.NAME)
-        run = mlflow.start_run(run_id=known) if known else mlflow.start_run(run_name=self.folder.name)
+        active = mlflow.active_run()  # a training that was stopped has not ended its own
+        if known and active and active.info.run_id == known:
+            return known
+        run = mlflow.start_run(run_id=known, run_name=self.folder.name, nested=active is not None)
         if not known:
             mlflow.log_params({name: str(x)[:LONGEST] for name, x in self.config.to_dict().items()})
         return str(run.info.run_id)

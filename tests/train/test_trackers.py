@@ -33,12 +33,23 @@ def test_a_table_takes_columns_that_come_later_and_drops_what_a_resumed_run_does
     assert rows == [["epoch", "loss", "box_AP"], ["1", "2.5", ""], ["2", "2.0", "0.25"], ["3", "1.75", "0.5"]]
 
 
+def test_a_file_that_is_no_table_is_named_before_the_work(tmp_path):
+    for content in ("a,b\n1,2\n", "epoch,loss\none,2\n", "epoch,loss\n\n,\n"):
+        (tmp_path / "log.csv").write_text(content)
+        (table,) = trackers.trackers(tmp_path, config_of("csv"))
+        with pytest.raises(ValueError, match=r"log.csv is no table of a training: move it away"):
+            table.on_train_begin()
+        assert (tmp_path / "log.csv").read_text() == content
+
+
 def test_mlflow_keeps_one_run_in_its_local_store(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "tracked20260101T0000"
     folder.mkdir()
     for epochs in ({0: {"loss": 2.5}}, {1: {"loss": 2.0, "box_AP": 0.25}}):
+        (stopped,) = trackers.trackers(folder, config_of("mlflow"))
+        stopped.on_train_begin()  # and Ctrl-C
         (tracker,) = trackers.trackers(folder, config_of("mlflow"))
         run(tracker, epochs)
     assert mlflow.get_tracking_uri() == (tmp_path / "mlflow").as_uri()
@@ -69,6 +80,10 @@ class Away(trackers._Run):
 def test_a_server_that_is_away(tmp_path, capsys):
     run(Away(tmp_path, Config()), {0: {"loss": 1.0}})
     assert capsys.readouterr().out == "\naway has not kept epoch 1: RuntimeError: timed out\n"
+    (tmp_path / "away.json").write_text("{")
+    with pytest.raises(OSError, match="away of TRACKERS begins no run: JSONDecodeError"):
+        run(Away(tmp_path, Config()), {})
+    (tmp_path / "away.json").unlink()
     (tmp_path / "closed").touch()
     with pytest.raises(OSError, match="away of TRACKERS begins no run: RuntimeError: no such server$"):
         run(Away(tmp_path, Config()), {})
