@@ -133,7 +133,9 @@ def show():
 def test_a_notebook_shows_each_picture_once(tmp_path, monkeypatch):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
     monkeypatch.setenv("KERAS_BACKEND", LIGHT["KERAS_BACKEND"])
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(
+        notebook, timeout=300, coalesce_streams=True, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
     outputs = [
         ["picture" if "image/png" in output.get("data", {}) else output.get("text", "") for output in cell.outputs]
         for cell in notebook.cells
