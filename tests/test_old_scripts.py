@@ -12,12 +12,16 @@ from mrcnn.data import augment
 
 HERE = Path(__file__).parent
 
-# A few steps take less time than compiling them, and narrow heads least.
+# A few steps take less time than compiling them, and a shallow ResNet-50, narrow heads and few proposals least.
 EAGERLY = """
 import os, runpy, sys
 from mrcnn.config import Config
+from mrcnn.layers.resnet import BACKBONES, ResNet
+BACKBONES["resnet50"] = ResNet((3, 1, 1, 1))
 for name in ("TOP_DOWN_PYRAMID_SIZE", "RPN_CHANNELS", "MASK_CHANNELS", "FPN_CLASSIF_FC_LAYERS_SIZE"):
     setattr(Config, name, 8)
+Config.PRE_NMS_LIMIT, Config.POST_NMS_ROIS_TRAINING, Config.POST_NMS_ROIS_INFERENCE = 500, 100, 50
+Config.DETECTION_MAX_INSTANCES = 10
 if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     import tensorflow as tf
     tf.config.run_functions_eagerly(True)
@@ -63,6 +67,6 @@ def test_boxes(tmp_path):
     assert "warned: ['images[0]: An image has negative values, as if mold_image had been applied" in out
     nodes = re.search(r"nodes: (.*)", out)[1]
     assert nodes == (
-        "{'rpn_class': (1, 4092, 2), 'proposals': (1, 1000, 4), 'res2c_out': (1, 32, 32, 256), "
-        "'roi_align_mask': (1, 100, 14, 14, 8)}"
+        "{'rpn_class': (1, 4092, 2), 'proposals': (1, 50, 4), 'res2c_out': (1, 32, 32, 256), "
+        "'roi_align_mask': (1, 10, 14, 14, 8)}"
     )
