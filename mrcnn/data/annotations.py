@@ -38,6 +38,7 @@ class Annotation(Mapping[str, Any]):
         keypoints: x1, y1, v1, x2 ..., or None.
         class_id: of the data set's classes; 0 before it is known.
         score: of a detection, 0..1; None for what somebody annotated.
+        track_id: which object of a video it is, from 1 on; None where nobody followed it.
     """
 
     id: Any
@@ -50,6 +51,7 @@ class Annotation(Mapping[str, Any]):
     keypoints: array[float] | None = None
     class_id: int = 0
     score: float | None = None
+    track_id: int | None = None
 
     def __getitem__(self, name: str) -> Any:
         value = FIELDS[name](self)
@@ -149,5 +151,6 @@ FIELDS: dict[str, Callable[[Annotation], Any]] = {
     "iscrowd": lambda a: int(a.crowd),
     "keypoints": lambda a: None if a.keypoints is None else a.keypoints.tolist(),
     "score": lambda a: a.score,
+    "track_id": lambda a: a.track_id,
     "num_keypoints": lambda a: None if a.keypoints is None else sum(v > 0 for v in a.keypoints[2::3]),
 }

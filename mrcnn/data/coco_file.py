@@ -22,7 +22,8 @@ Id = int | str
 
 
 class Image(NamedTuple):
-    """An image of a file: its path, its size in pixels, and which page of a TIFF file of several it is, from 0."""
+    """An image of a file: its path, its size in pixels, and which page of a TIFF file of several, or frame of a
+    video, it is, from 0."""
 
     path: str
     height: int

@@ -226,6 +226,11 @@ def part_colors(n: int) -> list[tuple[float, float, float]]:
     return [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 1.0) for i in range(n)]
 
 
+def track_colors(track_ids: Iterable[int]) -> list[tuple[float, float, float]]:
+    """A colour for each number of a tracker, the same in every frame; gray for 0, which is none."""
+    return [colorsys.hsv_to_rgb(i * 0.618 % 1, 1, 1.0) if i else (0.6, 0.6, 0.6) for i in track_ids]
+
+
 # Images
 
 
@@ -246,10 +251,10 @@ def draw_instances(
     Args:
         image: [H, W, c], values 0..255; not modified.
         result: what `detect` returns for the image: `rois` [n, 4], `class_ids` [n], and where present `scores` [n],
-            `masks` [H, W, n] and `keypoints` [n, J, 3] of (x, y, score); not modified.
+            `masks` [H, W, n], `keypoints` [n, J, 3] of (x, y, score) and `track_ids` [n]; not modified.
         class_names: names by class id; without them labels read "class 3".
         threshold: the score from which line widths count; it hides nothing.
-        colors: one colour for each instance instead of `random_colors`.
+        colors: one colour for each instance instead of `random_colors`, or, with track_ids, `track_colors`.
         alpha: opacity of masks.
         skeleton: [(i, j)] the two points of each limb, from 0, such as `keypoints.COCO_SKELETON`; () for dots
             alone; None as in `display_keypoints`.
@@ -266,7 +271,11 @@ def draw_instances(
     image, boxes, class_ids = rgb(image), np.asarray(result["rois"]), result["class_ids"]
     masks, scores = result.get("masks"), result.get("scores")
     check(image, boxes, masks, class_ids)
-    colors, labels = instance_colors(colors, len(class_ids)), label_texts(class_ids, class_names, scores)
+    labels, tracks = label_texts(class_ids, class_names, scores), result.get("track_ids")
+    if tracks is not None:
+        labels = [f"#{track} {label}" if track else label for track, label in zip(tracks, labels, strict=True)]
+        colors = track_colors(tracks) if colors is None else colors
+    colors = instance_colors(colors, len(class_ids))
     limits = np.tile(image.shape[:2], 2)
     boxes = np.clip(cover(boxes.reshape(-1, 4)), 0, limits)
     shown = [i for i, (y1, x1, y2, x2) in enumerate(boxes) if y2 > y1 and x2 > x1]

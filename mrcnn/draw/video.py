@@ -1,7 +1,7 @@
 """Videos in, videos out, frame by frame."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +31,15 @@ def convert(
         ImportError: OpenCV is missing.
         OSError: `source` is no video, `target` is the same file or cannot be written; the message names it.
     """
-    cv2 = import_cv2("Videos")
-    reader = _open(source)
-    total = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
-    rate = reader.get(cv2.CAP_PROP_FPS) or 25
-    target, start = Path(target), time.time()
-    shown = tqdm(total=total if total > 0 else None, desc=Path(source).name, unit="frame", disable=not verbose)
+    cv2, rate = import_cv2("Videos"), check(source)
+    target, start, every = Path(target), time.time(), frames(source, verbose)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and target.samefile(source):
             raise OSError(f"{target} is the video that is read; write to another file.")
-        with shown as bar, whole(target) as new:
-            count, whole_source = _write(cv2, _frames(reader, function, bar), new, rate)
+        with whole(target) as new:
+            changed = (np.ascontiguousarray(function(frame)[..., ::-1]) for frame in every)
+            count, whole_source = _write(cv2, changed, new, rate)
             if not count:
                 raise OSError(f"{source} has no frame that can be read.")
             if not _holds(cv2, new, count):
@@ -50,20 +47,27 @@ def convert(
                     f"{target} cannot be written; choose an .mp4 file on a disk with room, and frames of one size."
                 )
     finally:
-        reader.release()
+        every.close()
     if not whole_source:
         raise KeyboardInterrupt
     return count, count / max(time.time() - start, 1e-9)
 
 
-def _frames(reader, function, bar):
-    """The frames after the function, in OpenCV's order of colours."""
-    while True:
-        good, frame = reader.read()
-        if not good:
-            return
-        yield np.ascontiguousarray(function(frame[..., ::-1])[..., ::-1])
-        bar.update()
+def frames(source: Path | str, verbose: int = 1) -> Generator[np.ndarray, None, None]:
+    """The frames [H, W, 3] uint8, RGB, of a video file; see `convert`."""
+    reader = _open(source)
+    total = int(reader.get(import_cv2("Videos").CAP_PROP_FRAME_COUNT))
+    shown = tqdm(total=total if total > 0 else None, desc=Path(source).name, unit="frame", disable=not verbose)
+    try:
+        with shown as bar:
+            while True:
+                good, frame = reader.read()
+                if not good:
+                    return
+                yield frame[..., ::-1]
+                bar.update()
+    finally:
+        reader.release()
 
 
 def _write(cv2, frames, path, rate):
@@ -95,14 +99,18 @@ def _holds(cv2, path, count):
         reader.release()
 
 
-def check(source: Path | str) -> None:
-    """Open a video file.
+def check(source: Path | str) -> float:
+    """Open a video file. Returns its frames a second, 25 where it does not say.
 
     Raises:
         ImportError: OpenCV is missing.
         OSError: it is no video; the message names it.
     """
-    _open(source).release()
+    reader = _open(source)
+    try:
+        return reader.get(import_cv2("Videos").CAP_PROP_FPS) or 25
+    finally:
+        reader.release()
 
 
 def _open(source):

@@ -111,6 +111,7 @@ train --eval-every 1 --machines 0/2@a:1 | --eval-every does not go with --machin
 train --machines 0/2@a:1 --detector rcnn | --machines does not go with --detector rcnn
 train --eval-every 1 --detector rcnn    | --eval-every does not go with --detector rcnn
 detect --image a.png --video a.mp4      | --image does not go with --video
+detect --image a.png --track            | --track follows what is in a --video
 detect --video a.mp4 --limit 2          | --limit does not go with --video
 evaluate --download                     | --download needs --dataset
 evaluate --model imagenet               | --model imagenet is to train from

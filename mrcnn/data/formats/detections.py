@@ -29,13 +29,13 @@ def add_detections(
         path: of the image.
         size: its (height, width).
         result: as `detect` returns it: rois [n, 4] (y1, x1, y2, x2), class_ids [n], scores [n], and where there are any
-            masks ([H, W, n], or n run lengths) and keypoints [n, J, 3] of (x, y, score).
-        page: of a TIFF file.
+            masks ([H, W, n], or n run lengths), keypoints [n, J, 3] of (x, y, score) and track_ids [n], 0 for none.
+        page: of a TIFF file, or the frame of a video.
     """
     number = len(file.images) + 1
     file.images[number] = Image(str(path), *size, page)
     found = file.objects[number] = []
-    masks, points = result.get("masks"), result.get("keypoints")
+    masks, points, tracks = (result.get(name) for name in ("masks", "keypoints", "track_ids"))
     first = sum(map(len, file.objects.values())) + 1
     for k, (class_id, score) in enumerate(zip(result["class_ids"], result["scores"], strict=True)):
         y1, x1, y2, x2 = map(float, result["rois"][k])
@@ -43,6 +43,8 @@ def add_detections(
             first + k, number, int(class_id), (), array("d", [x1, y1, x2 - x1, y2 - y1]), score=float(score)
         )
         annotation.class_id = int(class_id)
+        if tracks is not None and tracks[k]:
+            annotation.track_id = int(tracks[k])
         if masks is not None:
             code = masks[k] if isinstance(masks, list) else encode_rle(masks[..., k])
             if isinstance(masks, list) or masks[..., k].any():

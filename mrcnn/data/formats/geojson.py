@@ -50,6 +50,7 @@ def write_file(
                     "id": annotation.id,
                     "class": file.classes[annotation.category_id],
                     "score": annotation.score,
+                    "track_id": annotation.track_id,
                     "crowd": annotation.crowd or None,
                     "keypoints": None if annotation.keypoints is None else annotation.keypoints.tolist(),
                     "mask": annotation.has_mask(),

@@ -9,7 +9,7 @@ from pathlib import Path
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.ops.files import whole
 
-COLUMNS = "image page part id class score x y width height area crowd".split()
+COLUMNS = "image page part id class score x y width height area crowd track_id".split()
 
 
 def write_file(files: dict[str, CocoFile], path: Path) -> Counter[str]:
@@ -30,5 +30,7 @@ def write_file(files: dict[str, CocoFile], path: Path) -> Counter[str]:
                         area = float(a.mask(image.height, image.width).sum())
                     numbers = ["" if value is None else f"{value:.10g}" for value in (a.score, area)]
                     names = Path(image.path).name, "" if image.page is None else image.page, part, a.id
-                    rows.writerow([*names, file.classes[a.category_id], numbers[0], *box, numbers[1], int(a.crowd)])
+                    track = "" if a.track_id is None else a.track_id
+                    rest = numbers[0], *box, numbers[1], int(a.crowd), track
+                    rows.writerow([*names, file.classes[a.category_id], *rest])
     return lost
