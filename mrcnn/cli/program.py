@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mrcnn.cli import quiet
+
 # Exit codes. FAILED: some of the work could not be done; MISTAKE: an argument or a file is wrong.
 FAILED, MISTAKE, STOPPED = 1, 2, 130
 
@@ -44,7 +46,7 @@ def begin(name: str) -> None:
     Args:
         name: `__name__` of the file. Where it is the program, Ctrl-C ends it at once until `run` begins, as libraries
             swallow the KeyboardInterrupt that they get while they are imported; and what they raise then, such as
-            for a KERAS_BACKEND that is none, is one line.
+            for a KERAS_BACKEND that is none, is one line; what TensorFlow says of itself meanwhile is left out.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "train" in sys.argv:  # TensorFlow leaves oneDNN off without AVX-512; it is faster for batches, not for one image
@@ -54,6 +56,7 @@ def begin(name: str) -> None:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, _leave)
         sys.excepthook = _report
+        sys.meta_path.insert(0, quiet.TensorFlow())  # type: ignore[arg-type]
 
 
 def _report(kind, error, trace):
