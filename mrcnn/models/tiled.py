@@ -1,10 +1,10 @@
 """Detection in images too large for the network: in overlapping tiles, the parts of cut objects put together.
 
 Two tiles that overlap both see what lies in the strip between them. Two detections of one class, one of each tile, are
-of one object where they agree there: their masks, cut to the strip, have an IoU of at least `AGREE`, or that share of a
-mask that a seam cuts lies inside the other. (Without masks, their boxes have that IoU.) Boxes of the whole would not
-tell the halves of one object from two neighbours; and as halves agree in the strip however large the object is, one
-over many tiles is a chain of such pairs.
+of one object where they agree there: their masks, cut to the strip, have an IoU of at least `AGREE`, or `MOST`
+of a mask that a seam cuts lies inside the other. (Without masks, their boxes have an IoU of `MOST`.) Boxes of
+the whole would not tell the halves of one object from two neighbours; and as halves agree in the strip however large
+the object is, one over many tiles is a chain of such pairs.
 
 Of the detections of one object that one counts which no seam cuts and whose nearest seam is farthest away; where all
 are cut, their masks are united.
@@ -25,7 +25,9 @@ from mrcnn.ops.tiles import tile_windows
 
 Box = tuple[int, int, int, int]
 
-AGREE = 0.5
+# Above this IoU suppression in one image, too, takes two detections for one by default. An object of five pixels that
+# two tiles see a pixel apart has less than 0.5. `MOST` is the share of a mask that a seam cuts.
+AGREE, MOST = 0.3, 0.5
 
 # An object is taken for cut where it comes as near to a seam as this many pixels, or this share of its side: the
 # network does not place the edge of half an object to the pixel.
@@ -148,16 +150,25 @@ def _joined(tiles, pieces):
             piece = parent[id(piece)]
         return piece
 
-    for i, one in enumerate(tiles):
-        for j in range(i):
-            strip = shared(one, tiles[j])
-            if strip:
-                for a, b in _pairs(pieces[i], pieces[j], strip):
-                    parent[id(root(a))] = root(b)
+    for i, j, strip in _strips(tiles):
+        for a, b in _pairs(pieces[i], pieces[j], strip):
+            parent[id(root(a))] = root(b)
     groups: dict[int, list[Piece]] = {}
     for piece in every:
         groups.setdefault(id(root(piece)), []).append(piece)
     return list(groups.values())
+
+
+def _strips(tiles):
+    """(i, j, what tiles i and j have in common) of all that have something; they are of one size, row by row."""
+    bottom = 0  # the first tile that reaches as far down as the row of tile i
+    for i, one in enumerate(tiles):
+        while tiles[bottom][2] <= one[0]:
+            bottom += 1
+        for j in range(bottom, i):
+            strip = shared(one, tiles[j])
+            if strip:
+                yield i, j, strip
 
 
 def _pairs(ones, twos, strip):
@@ -177,11 +188,11 @@ def _agree(one, two, strip):
     both = inside and shared(inside, strip)
     common = int((one.part(both) & two.part(both)).sum()) if both else 0
     areas = [piece.area(strip) for piece in (one, two)]
+    if one.code is None:  # the box of half an object has much of its neighbours inside
+        return 0 < common >= MOST * (sum(areas) - common)
     if common >= AGREE * (sum(areas) - common):
         return common > 0
-    if one.code is None:
-        return False  # the box of half an object has much of its neighbours inside
-    return any(piece.room < 0 and common >= AGREE * area for piece, area in zip((one, two), areas, strict=True))
+    return any(piece.room < 0 and common >= MOST * area for piece, area in zip((one, two), areas, strict=True))
 
 
 def _whole(group, shape):

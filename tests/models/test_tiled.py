@@ -117,6 +117,18 @@ def test_parts_that_do_not_fit_to_the_pixel():
     same(tiled(image, finder(shrink=shrink, score=lambda mask, k: 0.9)), whole(image, score=lambda mask, k: 0.9))
 
 
+def test_small_objects_seen_a_pixel_apart_are_one():
+    """Discs of five pixels, which have an IoU of 0.44 then; neighbours stay apart."""
+
+    def apart(mask):
+        """The second tile, in which they lie to the left, sees them a pixel to the right."""
+        return np.roll(mask, extract_bboxes(mask[..., None])[0][1] < 30, axis=1)
+
+    image = discs((64, 112), [(20, 52, 2), (40, 52, 2), (20, 58, 2)])
+    found = tiled(image, finder(shrink=apart))
+    assert len(found["scores"]) == 3 and sorted(found["class_ids"]) == [1, 2, 2]
+
+
 def test_scores_and_classes():
     """The score is that of the detection that counts; of parts of an object the best. Other classes stay apart."""
 
