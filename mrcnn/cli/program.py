@@ -56,7 +56,7 @@ def begin(name: str) -> None:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, _leave)
         sys.excepthook = _report
-        sys.meta_path.insert(0, quiet.TensorFlow())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, quiet.TensorFlow())
 
 
 def _report(kind, error, trace):

@@ -93,8 +93,9 @@ def load_sample(
         seen = paste(seen, pasted, rng)
     image, mask, class_ids, points, inside, corners, original_shape, scale = seen
     present = mask.any(axis=(0, 1))
-    mask, class_ids = mask[..., present], class_ids[present]
-    points = keypoints.drop_outside(points[present], image.shape)
+    if not present.all():
+        mask, class_ids, points = mask[..., present], class_ids[present], points[present]
+    points = keypoints.drop_outside(points, image.shape)
     boxes = masks.extract_bboxes(mask)
     if use_mini_mask:
         mask = masks.minimize_mask(boxes, mask, config.MINI_MASK_SHAPE)

@@ -20,7 +20,8 @@ def extract_bboxes(mask: np.ndarray) -> np.ndarray:
     Returns:
         [N, 4] int32 pixel boxes (y1, x1, y2, x2), all zero where a mask is empty.
     """
-    mask = np.asarray(mask) != 0
+    mask = np.asarray(mask)
+    mask = mask if mask.dtype == bool else mask != 0  # of thousands of objects a copy takes gigabytes
     if not mask.size:
         return np.zeros((mask.shape[-1], 4), dtype="int32")
 
