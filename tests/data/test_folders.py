@@ -100,7 +100,7 @@ def test_coco_keeps_what_it_has(tmp_path):
     files = read(tmp_path / "set.json")
     assert write(files, tmp_path / "labelme", "labelme") == {"keypoints": 2}
     assert [a.crowd for a in read(tmp_path / "labelme")[""].objects[1]] == [False, True]
-    assert write(files, tmp_path / "yolo", "yolo") == {"keypoints": 2, "crowds": 1}
+    assert write(files, tmp_path / "yolo", "yolo") == {"masks": 2, "crowds": 1}
     assert write(files, tmp_path / "voc", "voc") == {"keypoints": 2, "overlaps of masks": 1}
     assert [a.crowd for a in read(tmp_path / "voc")[""].objects[1]] == [False, True]
 
@@ -116,3 +116,26 @@ def test_boxes_go_from_one_format_to_another(tmp_path, first, second):
     assert not found.has_mask() and not files["train"].problems
     np.testing.assert_allclose(found.box, [3.5, 4.25, 10.5, 6.0], atol=1e-6)
     assert files["train"].classes[found.category_id] == "Kätzchen"
+
+
+def test_keypoints_go_to_yolo_and_back(tmp_path):
+    """Their names too; what is not annotated has zeros, and an object without any is a box."""
+    picture(tmp_path / "a.png")
+    classes = {5: "person", 2: "dog"}
+    file = CocoFile(tmp_path, {1: Image(str(tmp_path / "a.png"), H, W)}, classes)
+    file.keypoints[5] = {"keypoints": ["Nase", "tail"], "skeleton": [[1, 2]]}
+    box = array("d", [3.5, 4.25, 10.5, 6.0])
+    given = [[3, 4.5, 2, 0, 0, 0], [9.25, 7, 1, 3, 8, 2], [4, 4, 0, 8, 8, 1]]
+    file.objects[1] = [annotation(k, 1, 5, box=box, keypoints=array("d", v)) for k, v in enumerate(given)]
+    file.objects[1] += [annotation(3, 1, 2, box=box), annotation(4, 1, 2, box=box, keypoints=array("d", [1, 2, 2]))]
+    assert write({"": file}, tmp_path / "yolo", "yolo") == {"keypoints": 1}
+    there = read(tmp_path / "yolo")["train"]
+    assert (
+        not there.problems and [there.classes[a.category_id] for a in there.objects[1]] == ["person"] * 3 + ["dog"] * 2
+    )
+    found = [a.keypoints and a.keypoints.tolist() for a in there.objects[1]]
+    assert found == [*given[:2], [0, 0, 0, 8, 8, 1], None, None]
+    assert [a.box.tolist() for a in there.objects[1]] == [box.tolist()] * 5
+    assert [there.keypoints[k]["keypoints"] for k in (0, 1)] == [["Nase", "tail"], ["point 1", "point 2"]]
+    assert not write({"": there}, tmp_path / "2", "yolo")
+    assert (tmp_path / "2/labels/train/a.txt").read_text() == (tmp_path / "yolo/labels/train/a.txt").read_text()

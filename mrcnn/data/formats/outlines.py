@@ -32,10 +32,11 @@ def has_own_box(annotation: Annotation, image: Image) -> bool:
     return bool(np.abs(np.subtract(annotation.box, masks_own)).max() > 1)
 
 
-def count_lost(lost: Counter[str], annotation: Annotation, image: Image) -> None:
-    """Count what a format cannot hold that has one mask or one box for each object, all of which count."""
+def count_lost(lost: Counter[str], annotation: Annotation, image: Image, points: int = 0) -> None:
+    """Count what a format cannot hold that has one mask or one box for each object, all of which count, and so many
+    keypoints."""
     lost["crowds"] += annotation.crowd
-    lost["keypoints"] += annotation.keypoints is not None
+    lost["keypoints"] += annotation.keypoints is not None and len(annotation.keypoints) != 3 * points
     lost["boxes that are not their masks'"] += has_own_box(annotation, image)
 
 

@@ -1,13 +1,15 @@
 """YOLO's format (https://docs.ultralytics.com/datasets): a text file for each image, a line for each object. It holds
 the number of the class, from 0, and shares of the image's sides: the box's centre x, y, width, height; or a polygon
 x1 y1 x2 y2 ... Names of classes are in data.yaml, classes.txt (as LabelImg writes it) or obj.names (Darknet, CVAT).
-Where data.yaml has a kpt_shape, the keypoints of an object follow its box.
+Where data.yaml has a kpt_shape, the keypoints of an object follow its box, and no object is a polygon.
 """
 
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -72,8 +74,9 @@ def read(door: Door) -> None:
     for part, paths in _parts(door, settings).items():
         door.begin(part)
         if shape:
-            points = {"keypoints": [f"point {k}" for k in range(1, shape[0] + 1)], "skeleton": []}
-            door.file.keypoints.update(dict.fromkeys(door.classes, points))
+            for number in door.classes:
+                points = _point_names(settings.get("kpt_names"), number, shape[0])
+                door.file.keypoints[number] = {"keypoints": points, "skeleton": []}
         for path in paths:
             image_id = door.add_image(path)
             if image_id is not None:
@@ -109,6 +112,14 @@ def _keypoint_shape(folder, shape):
     if shape is None or (pair and 1 <= shape[0] <= MOST_POINTS and shape[1] in (2, 3)):
         return shape
     raise ValueError(f"{folder}: kpt_shape in data.yaml is {short(shape)}, not [keypoints, 2 or 3].")
+
+
+def _point_names(names, number, count):
+    """Those that data.yaml has for the keypoints of a class, or else numbers."""
+    found = names.get(number) if isinstance(names, dict) else None
+    if isinstance(found, list) and len(found) == count and all(isinstance(x, str) and encodes(x) for x in found):
+        return found
+    return [f"point {k}" for k in range(1, count + 1)]
 
 
 def _parts(door, settings):
@@ -214,7 +225,8 @@ def _fields(values, sides, shape):
             x, y, *seen = np.reshape(values[4 : 4 + points], shape).T
             known = seen[0] if seen else 2 * ((x > 0) | (y > 0))
             xyv = np.stack([x * sides[0], y * sides[1], known], axis=1) * (known != 0)[:, None]
-            fields["keypoints"] = np.round(xyv, 9).ravel().tolist()
+            if known.any():  # all 0 is an object of which no point is known
+                fields["keypoints"] = np.round(xyv, 9).ravel().tolist()
         return fields
     if shape or len(values) < 6 or len(values) % 2:
         raise ValueError
@@ -223,9 +235,11 @@ def _fields(values, sides, shape):
 
 def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[str]:
     """Writes data.yaml, text files and images; what this format cannot hold, counted. Several polygons and holes become
-    one polygon with lines of no width between them, which covers the same pixels."""
+    one polygon with lines of no width between them, which covers the same pixels. Where objects have keypoints all are
+    boxes, as this format has either polygons or keypoints."""
     lost: Counter[str] = Counter()
     names = list(dict.fromkeys(name for file in files.values() for name in file.classes.values()))
+    points = _most_points(files)
     content: dict[str, Any] = {"path": "."}
     for part, file in files.items():
         part = part or "train"
@@ -236,22 +250,48 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
             picture = placer.place(image, folder / "images" / part)
             lines = []
             for annotation in file.objects.get(image_id, []):
-                count_lost(lost, annotation, image)
+                if points:
+                    lost["masks"] += annotation.has_mask()
+                    box = array("d", annotation.extent(image.height, image.width))
+                    annotation = replace(annotation, segmentation=(), box=box)
+                count_lost(lost, annotation, image, points)
                 if not annotation.crowd:
                     number = names.index(file.classes[annotation.category_id])
-                    lines.append(" ".join([str(number), *(f"{x:.17g}" for x in _shares(annotation, image))]))
+                    lines.append(" ".join([str(number), *(f"{x:.17g}" for x in _shares(annotation, image, points))]))
             with whole(labels / f"{picture.stem}.txt") as new:
                 new.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    if points:
+        content |= {"kpt_shape": [points, 3], "kpt_names": _all_point_names(files, names, points)}
     with whole(folder / "data.yaml") as new:
         text = yaml.safe_dump({**content, "names": dict(enumerate(names))}, allow_unicode=True, sort_keys=False)
         new.write_text(text, "utf-8")
     return lost
 
 
-def _shares(annotation, image):
+def _most_points(files):
+    """How many keypoints most objects have that have some, which are those of all here; 0 where none has."""
+    every = (a for file in files.values() for objects in file.objects.values() for a in objects)
+    counts = Counter(len(a.keypoints) // 3 for a in every if a.keypoints is not None)
+    return counts.most_common(1)[0][0] if counts else 0
+
+
+def _all_point_names(files, names, count):
+    """{number of a class: the names of its keypoints}, of the classes that have such."""
+    found = {}
+    for file in files.values():
+        for own, more in file.keypoints.items():
+            if own in file.classes and len(more["keypoints"]) == count:
+                found[names.index(file.classes[own])] = list(map(str, more["keypoints"]))
+    return found
+
+
+def _shares(annotation, image, points=0):
     """The numbers of a line."""
     sides = np.array([image.width, image.height], float)
-    if not annotation.has_mask():
-        x, y, w, h = annotation.box
-        return [*((x + w / 2, y + h / 2) / sides), *((w, h) / sides)]
-    return (one_ring(annotation, image) / sides).ravel()
+    if annotation.has_mask():
+        return (one_ring(annotation, image) / sides).ravel()
+    x, y, w, h = annotation.box
+    known = annotation.keypoints or ()
+    xyv = np.reshape(known if len(known) == 3 * points else np.zeros(3 * points), (points, 3))
+    xyv = xyv * (xyv[:, 2:] > 0)
+    return [*((x + w / 2, y + h / 2) / sides), *((w, h) / sides), *(xyv / (*sides, 1)).ravel()]
