@@ -191,4 +191,4 @@ def one_line(error: BaseException) -> str:
 
 
 def _of_backend(error):
-    return type(error).__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "torch")
+    return type(error).__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "torch", "onnxruntime")

@@ -26,6 +26,10 @@ FORMATS = {
 }
 
 
+# What the JSON beside a model must have.
+FIELDS = {"format", "settings", "image", "canvas", "outputs"}
+
+
 def format_module(name: str) -> ModuleType:
     """The file of a format."""
     return importlib.import_module(f"mrcnn.export.{name}")
@@ -44,7 +48,7 @@ def is_exported(path: Path | str | None) -> bool:
 def files_of(path: Path | str) -> list[Path]:
     """The files of an exported model, without its JSON: one, those of a folder, or an .xml with its .bin."""
     path = Path(path)
-    files = path.rglob("*") if path.is_dir() else {path, path.with_suffix(".bin")}
+    files = path.rglob("*") if path.is_dir() else [path] + [path.with_suffix(".bin")] * (path.suffix == ".xml")
     return sorted(file for file in files if file.is_file())
 
 
@@ -53,19 +57,42 @@ def read_record(path: Path | str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: one of both is not there.
-        ValueError: it is another file.
+        ValueError: it is another file, or was changed so that no model can be as it says; or that of another model.
     """
     beside = record_path(path)
     for file in (Path(path), beside):
         if not file.exists():
             raise FileNotFoundError(f"There is no {file}; an exported model and its .json lie beside each other.")
     try:
-        record = json.loads(beside.read_text(encoding="utf-8"))
-        if not {"format", "settings", "image", "canvas"} <= record.keys() or record["format"] not in FORMATS:
+        record = json.loads(beside.read_text(encoding="utf-8-sig"))
+        if not record.keys() >= FIELDS or record["format"] not in FORMATS:
             raise ValueError("what it should say is not there")
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ValueError(f"{beside} is not of an exported model: {error}.") from error
+        if not _sides(record["canvas"], 2) or not (record["image"] is None or _sides(record["image"], 3)):
+            raise ValueError("its canvas or its image is no size")
+        Config.from_dict(record["settings"])
+        if not {"NUM_CLASSES", "DETECTION_MIN_CONFIDENCE", "IMAGE_CHANNEL_COUNT"} <= record["settings"].keys():
+            raise ValueError("its settings are not complete")
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"{beside} is not of an exported model: {str(error).rstrip('.')}.") from error
+    if record.get("sha1", own := fingerprint(path).hex()) != own:
+        raise ValueError(
+            f"{beside} is not of the {path} beside it, which was written another time: export it again, or delete sha1 "
+            "from the .json if you have changed the file yourself."
+        )
     return record
+
+
+def _sides(values, count):
+    """Whether values are a size: so many whole numbers from 1 on."""
+    return isinstance(values, list) and len(values) == count and all(type(x) is int and 0 < x < 2**16 for x in values)
+
+
+def fingerprint(path: Path | str) -> bytes:
+    """A digest of the files of an exported model, which tells it from others."""
+    digest = hashlib.sha1()
+    for file in files_of(path):
+        digest.update(file.read_bytes())
+    return digest.digest()
 
 
 class Exported:
@@ -98,17 +125,28 @@ class Exported:
             self._run = format_module(self.record["format"]).load(self.path)
         except ImportError as error:
             raise ImportError(f"{path} needs {package}: {error}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # each runtime has errors of its own
+            words = " ".join(str(error).split())[:200]
+            raise ValueError(f"{path} is broken, or no model of {self.record['format']}: {words}") from error
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What the file itself gives: inputs and outputs of `exported_graph` by name."""
-        return self._run(inputs)
+        """What the file itself gives: inputs and outputs of `exported_graph` by name.
+
+        Raises:
+            ValueError: it gives something else than its .json says.
+        """
+        found = self._run(inputs)
+        if missing := set(self.record["outputs"]) - found.keys():
+            raise ValueError(
+                f"{self.path} gives no {', '.join(sorted(missing))}, which its .json has: export it again."
+            )
+        return found
 
     def fingerprint(self) -> bytes:
         """A digest of the file, which tells it from others."""
-        digest = hashlib.sha1()
-        for file in files_of(self.path):
-            digest.update(file.read_bytes())
-        return digest.digest()
+        return fingerprint(self.path)
 
     def detect(
         self,

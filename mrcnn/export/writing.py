@@ -16,7 +16,7 @@ import numpy as np
 
 from mrcnn.export import check
 from mrcnn.export.graph import exported_graph
-from mrcnn.export.runtime import FORMATS, Exported, format_module, record_path
+from mrcnn.export.runtime import FORMATS, Exported, fingerprint, format_module, record_path
 from mrcnn.ops.files import named
 
 # Modes of resizing of which images of every size come to one canvas.
@@ -71,6 +71,7 @@ def export(
     with named(path), tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         new = Path(folder) / path.name
         format_module(format).write(graph, new, precision=precision, samples=samples)
+        record["sha1"] = fingerprint(new).hex()
         _save(record, new)
         # A batch of several, the same image once more upside down, and one in which nothing is.
         first = samples[0]

@@ -70,7 +70,7 @@ def read_as(monkeypatch):
     """`Exported` of a record, which is run by a function of {input: array}."""
 
     def call(run, settings, **changes):
-        record = {"format": "onnx", "canvas": (64, 64), "image": None, "settings": settings}
+        record = {"format": "onnx", "canvas": (64, 64), "image": None, "outputs": {}, "settings": settings}
         monkeypatch.setattr(runtime, "read_record", lambda path: record)
         monkeypatch.setattr(runtime, "format_module", lambda name: SimpleNamespace(load=lambda path: run))
         return runtime.Exported("model", **changes)
