@@ -65,5 +65,10 @@ EPOCHS = 8
 POSE = coco.Sample("pose.py", __doc__, PoseConfig, figures.ensure, FiguresConfig, EPOCHS, keypoints=True)
 
 
+def main(argv=None):
+    """Run a command; see `mrcnn.cli.program.run` for the exit code."""
+    return coco.main(argv, POSE)
+
+
 if __name__ == "__main__":
-    sys.exit(coco.main(sample=POSE))
+    sys.exit(main())

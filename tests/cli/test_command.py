@@ -32,6 +32,9 @@ def test_words_of_its_own(capsys):
         (["train", "--epochs", "0"], "mrcnn: error: argument --epochs"),
         (["look"], "mrcnn: error: argument command: invalid choice: 'look'"),
         (["balloon", "train", "--epochs", "0"], "balloon.py: error: argument --epochs"),
+        (["nucleus", "train", "--epochs", "0"], "nucleus.py: error: argument --epochs"),
+        (["pose", "train", "--epochs", "0"], "pose.py: error: argument --epochs"),
+        (["app", "--port", "0"], "app.py: error: argument --port"),
         (["convert", "no.pth"], "python -m mrcnn.weights.convert: error: the following arguments are required: out"),
     ],
 )
