@@ -33,7 +33,7 @@ from mrcnn.train.memory import keep_freed_memory
 from mrcnn.train.optimizers import jit_compile, make_optimizer
 from mrcnn.train.run import Run, claimed, find_last, run_of
 from mrcnn.train.schedules import schedule_for
-from mrcnn.train.trackers import trackers
+from mrcnn.train.trackers import missing, trackers
 from mrcnn.weights.convert import h5_file
 
 # Which layers the presets of train(layers=...) train, as in the original.
@@ -358,6 +358,7 @@ def _check_sets(config, train_dataset, val_dataset, callbacks):
     """Refuse sets that do not fit, and a network that must not be trained here; print what is wrong with the first set,
     and note its classes in the config."""
     check_width(config.BACKBONE_WIDTH)
+    missing(config)  # before there is a folder of the run
     held_out = [val_dataset, *(x.dataset for x in callbacks if isinstance(x, Evaluation))]
     check_training(config, train_dataset, [dataset for dataset in held_out if dataset is not None])
     problems = train_dataset.validate(quick=True, verbose=0)

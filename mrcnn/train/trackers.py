@@ -99,7 +99,10 @@ class _Run(keras.callbacks.Callback):
             print(f"\n{self.name} has not kept epoch {epoch + 1}: {_first_line(error)}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.end()
+        try:
+            self.end()
+        except Exception as error:  # nor is it lost by one that is away at its end
+            print(f"\n{self.name} has not ended its run: {_first_line(error)}")
 
     def start(self, known: str | None) -> str:
         """Go on with the run of that id, or begin one; its id."""
@@ -184,21 +187,32 @@ TRACKERS: dict[str, tuple[Callable[[Path | str, Config], keras.callbacks.Callbac
 }
 
 
-def trackers(folder: Path | str, config: Config) -> list[keras.callbacks.Callback]:
-    """The callbacks that keep what config.TRACKERS names, of a run in `folder`. Where the packages of TensorBoard are
-    missing there is none of it, and a line that says so: it is there unless asked for otherwise.
+def missing(config: Config) -> dict[str, list[str]]:
+    """The packages that are missing, by the names of config.TRACKERS.
 
     Raises:
-        ImportError: the package of another is missing.
+        ImportError: one of another than TensorBoard, which is there unless asked for otherwise.
+    """
+    found = {}
+    for name in config.TRACKERS:
+        _, packages = TRACKERS[name]
+        found[name] = [package for package in packages if importlib.util.find_spec(package) is None]
+        if found[name] and name != "tensorboard":
+            raise ImportError(f"TRACKERS {name!r} needs a package: pip install {' '.join(found[name])}")
+    return found
+
+
+def trackers(folder: Path | str, config: Config) -> list[keras.callbacks.Callback]:
+    """The callbacks that keep what config.TRACKERS names, of a run in `folder`. Where the packages of TensorBoard are
+    missing there is none of it, and a line that says so.
+
+    Raises:
+        ImportError: see `missing`.
     """
     found = []
-    for name in config.TRACKERS:
-        make, packages = TRACKERS[name]
-        missing = [package for package in packages if importlib.util.find_spec(package) is None]
-        if missing and name != "tensorboard":
-            raise ImportError(f"TRACKERS {name!r} needs a package: pip install {' '.join(missing)}")
-        if missing:
-            print(f"No TensorBoard records: pip install {' '.join(packages)}.")
+    for name, packages in missing(config).items():
+        if packages:
+            print(f"No TensorBoard records: pip install {' '.join(TRACKERS[name][1])}.")
         else:
-            found.append(make(folder, config))
+            found.append(TRACKERS[name][0](folder, config))
     return found

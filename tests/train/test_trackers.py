@@ -74,12 +74,13 @@ class Away(trackers._Run):
         raise RuntimeError("timed out")
 
     def end(self):
-        pass
+        raise RuntimeError("gone")
 
 
 def test_a_server_that_is_away(tmp_path, capsys):
     run(Away(tmp_path, Config()), {0: {"loss": 1.0}})
-    assert capsys.readouterr().out == "\naway has not kept epoch 1: RuntimeError: timed out\n"
+    lines = "away has not kept epoch 1: RuntimeError: timed out", "away has not ended its run: RuntimeError: gone"
+    assert capsys.readouterr().out.split("\n\n") == [f"\n{lines[0]}", f"{lines[1]}\n"]
     (tmp_path / "away.json").write_text("{")
     with pytest.raises(OSError, match="away of TRACKERS begins no run: JSONDecodeError"):
         run(Away(tmp_path, Config()), {})
