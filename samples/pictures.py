@@ -88,6 +88,8 @@ def image_paths(args):
     path = Path(args.image)
     if not path.exists():
         raise FileNotFoundError(f"There is no image or folder {path}.")
+    if path.suffix == ".txt":
+        raise ValueError(f"{path} is a list of images: name a .json to write with --output.")
     paths = image_files(path)[: args.limit] if path.is_dir() else [path]
     if not paths:
         raise FileNotFoundError(f"There are no images in {path}; known are {', '.join(IMAGE_ENDINGS)}.")

@@ -1,5 +1,6 @@
 """OpenCV, imported by what needs it alone: on a server without a screen it is often installed but does not import."""
 
+import os
 from types import ModuleType
 
 
@@ -12,6 +13,8 @@ def import_cv2(purpose: str) -> ModuleType:
     Raises:
         ImportError: OpenCV is missing or broken; one sentence says what to install.
     """
+    # What is wrong with a video is said here; its decoder would add lines of its own.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ImportError as error:

@@ -26,11 +26,13 @@ import coco
         ("detect --ray local --image found.tflite --output found.json", "neither a folder of images nor a .txt"),
         ("detect --ray local --image found.tflite", "--ray wants --image"),
         ("detect --image empty --output found.json", "There are no images in empty"),
+        ("detect --image found.txt", "found.txt is a list of images: name a .json to write with --output"),
     ],
 )
 def test_refused(words, line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for name in ("found.tflite", "found.tflite.json"):
+    names = ["found.tflite", "found.tflite.json", "found.txt"]
+    for name in names:
         (tmp_path / name).touch()
     (tmp_path / "empty").mkdir()
     try:
@@ -38,4 +40,4 @@ def test_refused(words, line, tmp_path, monkeypatch, capsys):
     except SystemExit as error:
         code = error.code
     assert code == 2 and line in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "found.tflite", "found.tflite.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", *names]
