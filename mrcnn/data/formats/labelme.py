@@ -98,7 +98,8 @@ def _read_shape(shape, image):
         return "bbox", [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
     if kind == "circle" and len(points) == 2:
         angle, radius = np.arange(48) * np.pi / 24, math.dist(*points)
-        ring = np.stack([xs[0] + radius * np.cos(angle), ys[0] + radius * np.sin(angle)], axis=1)
+        with np.errstate(over="ignore"):  # what is infinite is refused later
+            ring = np.stack([xs[0] + radius * np.cos(angle), ys[0] + radius * np.sin(angle)], axis=1)
         return "polygon", ring.ravel().tolist()
     if kind == "mask" and len(points) == 2:
         return "mask", _read_mask(shape.get("mask"), (min(xs), min(ys)), image)

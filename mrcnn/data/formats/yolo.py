@@ -203,7 +203,8 @@ def _read_labels(door, path, image_id, shape):
             number, *values = map(float, line.split())
             if number != int(number):
                 raise ValueError
-            fields = _fields(values, np.array([image.width, image.height]), shape)
+            with np.errstate(over="ignore"):  # what is infinite is refused later
+                fields = _fields(values, np.array([image.width, image.height]), shape)
         except (ValueError, OverflowError):
             door.note(path, "annotation that cannot be read", f"line {k}: {short(line)}")
             continue
