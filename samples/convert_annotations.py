@@ -13,7 +13,7 @@ from pathlib import Path
 from options import add_outlines
 
 from mrcnn.cli import arguments, program
-from mrcnn.data.formats import FILES, FORMATS, find, read, write
+from mrcnn.data.formats import FILES, FORMATS, find, leave_out, read, write
 from mrcnn.data.problems import format_problems
 
 
@@ -41,7 +41,7 @@ def work(argv, prog="coco.py"):
     """Convert; the exit code is 1 if something in A was left out.
 
     Raises:
-        ValueError, OSError: A cannot be read, or B not be written.
+        ValueError, OSError: A cannot be read, nor any image of it, or B not be written.
     """
     args = parse_arguments(argv, prog)
     target = Path(args.target)
@@ -53,10 +53,14 @@ def work(argv, prog="coco.py"):
         arguments.check_output(target, list(FILES), [args.source])
     name = args.format or find(args.source)
     files = read(args.source, name, args.outside)
+    if args.to:  # with images
+        leave_out(files)
     images = sum(len(file.images) for file in files.values())
     problems = [problem for file in files.values() for problem in file.problems]
     if problems:
         print(format_problems(problems, images), file=sys.stderr)
+    if not images:
+        raise OSError(f"{args.source} has no image that can be read.")
     options = {key: getattr(args, key) for key in ("tolerance", "transform") if getattr(args, key) is not None}
     lost = write(files, target, args.to, **options)
     objects = sum(len(found) for file in files.values() for found in file.objects.values())

@@ -47,7 +47,8 @@ def read_image(path: Path | str | IO[bytes], channels: int = 3) -> np.ndarray:
         ValueError: it has no way to `channels` channels. Every message is one line that names the path.
     """
     if isinstance(path, (str, Path)) and is_array(path):
-        deep, pixels = False, read_array(path)
+        pixels = read_array(path)
+        deep = pixels.dtype == np.uint16
     else:
         with opened(path) as file:
             deep = ";16" in str(file.tile)  # Pillow's name of what is in the file
@@ -148,8 +149,12 @@ def write_image(path: Path | str, image: ArrayLike) -> None:
         Image.fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image).save(new)
 
 
-def image_size(path: Path | str) -> tuple[int, int]:
+def image_size(path: Path | str, decode: bool = False) -> tuple[int, int]:
     """(height, width) of an image file as `read_image` gives it, from its header.
+
+    Args:
+        path: of the file.
+        decode: try all of its pixels, too, which a header says nothing of.
 
     Raises:
         FileNotFoundError: no such file.
@@ -159,6 +164,8 @@ def image_size(path: Path | str) -> tuple[int, int]:
         return array_size(path)
     with opened(path) as image:
         turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: lying on its side
+        if decode:
+            image.load()
         return image.size if turned else image.size[::-1]
 
 

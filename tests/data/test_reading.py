@@ -140,10 +140,11 @@ def test_twelve_bits(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channels=1)[..., 0], GRAY)
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy"])
 def test_sixteen_bits_of_which_twelve_are_used(tmp_path, name):
     for top, nearly_black in ((4095, True), (65535, False), (0, False)):
-        Image.fromarray(np.rint(top * RAMP).astype("uint16")).save(tmp_path / name)
+        values = np.rint(top * RAMP).astype("uint16")
+        np.save(tmp_path / name, values) if name == "a.npy" else Image.fromarray(values).save(tmp_path / name)
         with warnings.catch_warnings(record=True) as given:
             warnings.simplefilter("always")
             assert read_image(tmp_path / name).max() == round(top / 257)

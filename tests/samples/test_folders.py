@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "samples"))
 import coco
 import pictures
 
-from mrcnn.data.formats import read
+from mrcnn.data.formats import FORMATS, read
 from mrcnn.settings.config import Config
 
 SMALL = """BACKBONE=resnet18 BACKBONE_WIDTH=4 TOP_DOWN_PYRAMID_SIZE=8 RPN_CHANNELS=8 MASK_CHANNELS=8
@@ -89,6 +89,38 @@ def test_annotations_are_converted(capsys, tmp_path):
     assert code == 1 and "class not in the file: 1. " in err and len(read(tmp_path / "set.json")[""].images) == 4
     code, _, err = run(capsys, "convert-annotations", folder, tmp_path / "labelme", "--to", "voc")
     assert code == 2 and "is there already and not empty" in err and err.count("\n") == 1
+
+
+def test_all_that_can_be_converted_is_converted(capsys, tmp_path):
+    """A picture that is missing, cut off or of another size stopped it half way, or went on unnoticed."""
+    rng = np.random.default_rng(0)
+    names = [f"{x}.png" for x in "abcde"] + ["f.jpg"]
+    for name in names:
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), "uint8")).save(tmp_path / name)
+    for name in ("b.png", "f.jpg"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+    (tmp_path / "c.png").unlink()
+    Image.new("RGB", (32, 64)).save(tmp_path / "d.png")
+    box = {"category_id": 1, "bbox": [4, 4, 20, 20], "iscrowd": 0}
+    content = {
+        "images": [{"id": k, "file_name": name, "width": 64, "height": 64} for k, name in enumerate(names, 1)],
+        "annotations": [{**box, "id": k, "image_id": k} for k in range(1, 7)],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    for name in FORMATS:
+        code, out, err = run(capsys, "convert-annotations", tmp_path / "set.json", tmp_path / name, "--to", name)
+        assert code == 1 and f"2 images with 2 objects, coco to {name}" in out
+        for bad, words in (("b.png", "cut|truncated"), ("f.jpg", "truncated"), ("c.png", ""), ("d.png", "32x64, not")):
+            (line,) = [x for x in err.splitlines() if f"{tmp_path}/{bad} " in f"{x} "]
+            assert re.search(words, line)
+        placed = sorted(path.name for path in (tmp_path / name).rglob("[a-f].*") if path.suffix in (".png", ".jpg"))
+        assert {"a.png", "e.png"} <= set(placed) and not {"b.png", "c.png", "d.png", "f.jpg"} & set(placed)
+    for name in ("a.png", "e.png"):
+        (tmp_path / name).unlink()
+    code, _, err = run(capsys, "convert-annotations", tmp_path / "set.json", tmp_path / "x", "--to", "coco")
+    assert code == 2 and "set.json has no image that can be read." in err and not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(

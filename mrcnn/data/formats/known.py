@@ -96,7 +96,7 @@ def write(files: dict[str, CocoFile], target: Path | str, name: str | None = Non
         What the format cannot hold, counted.
 
     Raises:
-        OSError: an image cannot be read, or a file not be written.
+        OSError: an image cannot be read (`leave_out` takes such out of a set), or a file not be written.
     """
     target = Path(target)
     if target.suffix.lower() in FILES and name is None:
