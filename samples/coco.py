@@ -165,7 +165,7 @@ def released_names(args):
     stored = None if args.model in NAMED else stored_config(args.model, args.sample.config)
     if stored is None or (len(usual) == stored.NUM_CLASSES and not stored.CLASS_NAMES):
         return usual
-    return list(stored.CLASS_NAMES) or ["BG", *(f"class {i}" for i in range(1, stored.NUM_CLASSES))]
+    return options.names_of(stored)
 
 
 def make_config(args, num_classes):
@@ -351,7 +351,7 @@ def work(args):
     val_set = validation_set(args) if args.command == "train" else None
     if args.exported:
         model = exporting.load(args, dataset)
-        return use(args, model, dataset, model.config.CLASS_NAMES if args.image_only else class_names)
+        return use(args, model, dataset, options.names_of(model.config) if args.image_only else class_names)
     config = make_config(args, len(class_names))
     if args.new_detector and config.DETECTOR in CELLS and "YOLO_ANCHORS" not in parse_settings(args.config):
         config.update(YOLO_ANCHORS=yolo_anchors(dataset, config))  # as its paper finds them

@@ -289,6 +289,12 @@ def without_set(args):
     return released or given
 
 
+def names_of(config):
+    """Names of a config's classes; numbers where it has none, or those of another set."""
+    names = list(config.CLASS_NAMES)
+    return names if len(names) == config.NUM_CLASSES else ["BG", *(f"class {i}" for i in range(1, config.NUM_CLASSES))]
+
+
 def last_epoch(args):
     """The epoch to stop at."""
     return args.epochs or (args.sample.generated_epochs if args.dataset is None else 160)

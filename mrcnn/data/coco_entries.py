@@ -52,7 +52,7 @@ def read_image(entry: Any, note: Note) -> tuple[int | str, str, tuple[int, int] 
         ValueError: it is no entry with an id and a file name.
     """
     number, name = _read_link(entry, "id"), entry.get("file_name")
-    if not isinstance(name, str) or not name or "\0" in name or not encodes(name):
+    if not isinstance(name, str) or not name or min(name) < " " or not encodes(name):
         raise ValueError(f"its file_name is {short(name)}")
     try:
         return number, name, _read_size((entry.get("height"), entry.get("width")))

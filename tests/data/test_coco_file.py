@@ -90,6 +90,7 @@ OTHER = content()["images"][1]
         ([{**OTHER, "file_name": None}, GOOD], "image that cannot be used", [5]),
         ([{**OTHER, "file_name": "\ud800.png"}, GOOD], "image that cannot be used", [5]),
         ([{**OTHER, "file_name": "a\0.png"}, GOOD], "image that cannot be used", [5]),
+        ([{**OTHER, "file_name": "b\n.png"}, GOOD], "image that cannot be used", [5]),
         ([{**OTHER, "file_name": "../../b.png"}, GOOD], "image outside the set's folder", [5]),
         ([{**OTHER, "file_name": "/b.png"}, GOOD], "image outside the set's folder", [5]),
         ([{**OTHER, "file_name": "nowhere.png", "width": 0}, GOOD], "image that cannot be used", [5]),

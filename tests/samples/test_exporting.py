@@ -8,6 +8,9 @@ from real_data import ROOT
 sys.path.insert(0, str(ROOT / "samples"))
 
 import coco
+import options
+
+from mrcnn.config import Config
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,14 @@ def test_refused(words, line, tmp_path, monkeypatch, capsys):
         code = error.code
     assert code == 2 and line in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", *names]
+
+
+def test_names_that_are_not_the_models():
+    """Of a config without names, or with fewer than it has classes, an index was out of range in the middle of work."""
+    config = Config().update(NUM_CLASSES=3)
+    for names, found in (
+        ([], ["BG", "class 1", "class 2"]),
+        (["BG"], ["BG", "class 1", "class 2"]),
+        (list("abc"), None),
+    ):
+        assert options.names_of(config.update(CLASS_NAMES=names)) == (found or names)

@@ -148,6 +148,13 @@ def test_a_byte_order_mark_is_none_of_the_text(tmp_path):
     assert Toy.from_json(tmp_path / "x.json").LEARNING_RATE == 0.5
 
 
+def test_scales_that_no_memory_holds():
+    """Images are resized by them before they are cut."""
+    for name, value in (("SCALE_JITTER", [1, 1e9]), ("IMAGE_MIN_SCALE", 1e9)):
+        with pytest.raises(ValueError, match=f"{name} is .*; it must be at most"):
+            Toy().update(**{name: value})
+
+
 def test_what_is_the_name_of_an_argument():
     with pytest.raises(ValueError, match="self is not a setting of Config"):
         Toy().update(**{"self": 5})
