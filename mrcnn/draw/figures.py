@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from mrcnn.draw import instances as draw
 from mrcnn.draw.canvas import add_box, add_labels, add_outlines, add_poses, new_axes, new_figure, show_image
 from mrcnn.draw.fonts import families
-from mrcnn.draw.instances import Color, apply_mask, random_colors
+from mrcnn.draw.instances import Color, apply_mask
 from mrcnn.evaluate.metrics import compute_matches
 from mrcnn.ops.masks import unmold_mask
 
@@ -185,21 +185,33 @@ def display_images(
     norm: Any = None,
     interpolation: str | None = None,
     save: Path | str | None = None,
+    one_scale: bool = False,
+    bar: str | None = None,
 ) -> Figure:
     """Show a list of images [h, w] or [h, w, 3] in a grid of `cols` columns; returns the figure.
 
-    The last images have no title where these are fewer. `cmap`, `norm` and `interpolation` are those of Matplotlib's
-    `imshow`.
+    Args:
+        titles: of the images; the last have none where these are fewer.
+        cmap, norm, interpolation: those of Matplotlib's `imshow`.
+        one_scale: a pixel is as large in every image.
+        bar: what the values of the images [h, w] mean, beside a colour bar; `norm` gives them one scale.
     """
     titles = [*([] if titles is None else titles), *[""] * len(images)][: len(images)]
-    rows = max(1, math.ceil(len(images) / cols))
+    rows, scaled = max(1, math.ceil(len(images) / cols)), None
+    height, width = np.max([(0, 0), *(np.shape(image)[:2] for image in images)], axis=0)
     with new_figure((14, 14 * rows / cols + 0.3), save) as figure:
         for i, (image, title) in enumerate(zip(images, titles, strict=True)):
             ax = figure.add_subplot(rows, cols, i + 1)
             image = np.asarray(image)
-            ax.imshow(image if image.ndim == 2 else draw.rgb(image), cmap=cmap, norm=norm, interpolation=interpolation)
+            flat = image.ndim == 2
+            shown = ax.imshow(image if flat else draw.rgb(image), cmap=cmap, norm=norm, interpolation=interpolation)
+            scaled = shown if flat else scaled
+            if one_scale:
+                ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
             ax.set_title(title, fontsize=9, **families([title]))
             ax.axis("off")
+        if bar is not None and scaled is not None:
+            figure.colorbar(scaled, ax=figure.axes, label=bar, fraction=0.02)
     return figure
 
 
@@ -242,6 +254,7 @@ def draw_boxes(
     title: str = "",
     ax: Axes | None = None,
     save: Path | str | None = None,
+    colors: Sequence[Color] | None = None,
 ) -> Figure | SubFigure:
     """Show boxes before and after refinement, with a line from the one to the other; returns the figure.
 
@@ -252,9 +265,10 @@ def draw_boxes(
         masks: [h, w, n] or None.
         captions: n labels, at the refined box where there is one.
         visibilities: [n] of 0 (gray, dotted, faint), 1 (coloured, dotted) and 2 (coloured, solid); 1 where None.
+        colors: one colour for each box instead of `random_colors`.
 
     Raises:
-        ValueError: neither boxes nor refined boxes.
+        ValueError: neither boxes nor refined boxes, or too few colors.
     """
     given = refined_boxes if boxes is None else boxes
     if given is None:
@@ -263,7 +277,8 @@ def draw_boxes(
     before = np.zeros((n, 4)) if boxes is None else np.asarray(boxes)
     after = np.zeros((n, 4)) if refined_boxes is None else np.asarray(refined_boxes)
     visibilities = np.ones(n, int) if visibilities is None else visibilities
-    colors = [color if seen else (0.5, 0.5, 0.5) for color, seen in zip(random_colors(n), visibilities, strict=True)]
+    own = draw.instance_colors(colors, n)[:n]
+    colors = [color if seen else (0.5, 0.5, 0.5) for color, seen in zip(own, visibilities, strict=True)]
     image = draw.rgb(image)
     with new_axes((12, 12), ax, save) as ax:
         if masks is not None:
@@ -309,7 +324,9 @@ def draw_rois(
     chosen = np.sort(np.random.default_rng(0).permutation(len(rois))[:limit])
     positive = class_ids[chosen] > 0
     limits = (*image.shape[:2], *image.shape[:2])
-    rois, refined = (np.clip(np.asarray(boxes)[chosen].astype(int), 0, limits) for boxes in (rois, refined_rois))
+    rois, refined = (
+        np.clip(np.rint(np.asarray(boxes)[chosen]).astype(int), 0, limits) for boxes in (rois, refined_rois)
+    )
     masks = np.zeros((*image.shape[:2], len(chosen)), bool)
     for j in np.flatnonzero(positive & (rois[:, 2] > rois[:, 0]) & (rois[:, 3] > rois[:, 1])):
         masks[..., j] = unmold_mask(mask[chosen[j]], rois[j], image.shape)

@@ -105,13 +105,15 @@ def instance_colors(colors: Sequence[Color] | None, n: int) -> Sequence[Color]:
 def label_texts(
     class_ids: Sequence[int] | np.ndarray, class_names: Sequence[str] | None, scores: Iterable[float | None] | None
 ) -> list[str]:
-    """Texts such as "dog 0.987", "class 3 0.987" without class names or a font that has their letters, or "dog" without
-    a score."""
-    if class_names is not None and max(class_ids, default=0) >= len(class_names):
-        raise ValueError(f"Class id {max(class_ids)} has no name among the {len(class_names)} class_names.")
-    names = [f"class {i}" for i in class_ids]
+    """Texts such as "dog 0.987", "class 3 0.987" without class names or a font that has their letters, "dog" without a
+    score, or "crowd: dog" where the id is negative."""
+    kinds = [abs(int(i)) for i in class_ids]
+    if class_names is not None and max(kinds, default=0) >= len(class_names):
+        raise ValueError(f"Class id {max(kinds)} has no name among the {len(class_names)} class_names.")
+    names = [f"class {i}" for i in kinds]
     if class_names is not None:
-        names = [readable(str(class_names[i]), own) for i, own in zip(class_ids, names, strict=True)]
+        names = [readable(str(class_names[i]), own) for i, own in zip(kinds, names, strict=True)]
+    names = [f"crowd: {name}" if i < 0 else name for i, name in zip(class_ids, names, strict=True)]
     if scores is None:
         return names
     return [f"{name} {score_text(score)}".rstrip() for name, score in zip(names, scores, strict=True)]

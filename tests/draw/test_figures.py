@@ -130,3 +130,37 @@ def test_weight_stats_flags_dead_and_overflowing_weights(capsys):
     assert sum("overflow" in row[0] for row in visualize.weight_stats(model.keras_model)) == 2
     visualize.display_weight_stats(model)
     assert capsys.readouterr().out.count("\n") == 5
+
+
+def test_crowds_are_named():
+    image, r = scene(2)
+    ax = visualize.display_instances(image, r["rois"], r["masks"], np.array([1, -3]), NAMES).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["balloon", "crowd: dog"]
+    titles = [ax.get_title() for ax in visualize.display_top_masks(image, r["masks"], [-1, 1], NAMES).axes]
+    assert sorted(titles[1:3]) == ["balloon", "crowd: balloon"]
+    with pytest.raises(ValueError, match="Class id 4 has no name"):
+        visualize.display_instances(image, r["rois"], r["masks"], np.array([1, -4]), NAMES)
+
+
+def test_images_of_one_scale_with_a_colour_bar():
+    images = [np.zeros((4, 6)), np.zeros((8, 3, 3))]
+    figure = visualize.display_images(images, one_scale=True, bar="probability")
+    *axes, bar = figure.axes
+    assert [(ax.get_xlim(), ax.get_ylim()) for ax in axes] == [((-0.5, 5.5), (7.5, -0.5))] * 2
+    assert bar.get_ylabel() == "probability"
+    assert visualize.display_images([], one_scale=True, bar="none").axes == []
+
+
+def test_rois_of_one_object_end_in_one_box():
+    """Where refinement leaves them a rounding error apart, on both sides of a whole number."""
+    image, _ = scene(1)
+    rois = np.array([[10, 10, 30, 30], [12, 12, 34, 34]])
+    refined = np.array([[11.9999, 11.9999, 32.0001, 32.0001], [12, 12, 32, 32]])
+    ax = visualize.draw_rois(image, rois, refined, np.ones((2, 28, 28)), np.array([1, 1]), NAMES).axes[0]
+    assert rectangles(ax)[1].get_bbox().bounds == rectangles(ax)[3].get_bbox().bounds == (12, 12, 20, 20)
+
+
+def test_boxes_in_given_colours():
+    image, r = scene(2)
+    ax = visualize.draw_boxes(image, r["rois"], colors=[(1, 0, 0), (0, 0, 1)], visibilities=[2, 0]).axes[0]
+    assert [box.get_edgecolor()[:3] for box in rectangles(ax)] == [(1, 0, 0), (0.5, 0.5, 0.5)]

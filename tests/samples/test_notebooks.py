@@ -1,11 +1,14 @@
 """The notebooks: their code runs, on barely trained weights too, and what is saved with them is fit to be read."""
 
 import base64
+import inspect
 import io
 import re
 import sys
+import types
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbclient
 import nbformat
 import numpy as np
@@ -19,17 +22,44 @@ sys.path.insert(0, str(ROOT / "samples"))
 
 import coco
 import figures
+import lessons
 import run_notebooks
 import shapes
 import trained
 
+from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.rpn_targets import rpn_targets
 from mrcnn.model import MaskRCNN
+from mrcnn.ops import boxes
 from mrcnn.settings import CONFIG
 from mrcnn.weights import convert
 
 # Code that makes a figure: with Matplotlib, or with a function of visualize that is not for tables.
 DRAWS = re.compile(r"plt\.subplots|visualize\.(?:display_(?!table|weight_stats)|draw_|plot_)")
+
+# What texts of the notebooks that teach quote, and where it is from.
+QUOTED = {
+    ("inspect_data", "= 16368 anchors"): lambda: f"= {anchors(256)} anchors",
+    ("inspect_data", "(26, 34, 90, 66)"): lambda: whole(
+        boxes.decode(np.array([34.0, 34, 66, 66]), np.array([0.25, 0, np.log(2), 0]))
+    ),
+    ("inspect_data", "s from 0.71 a to 1.41 a"): lambda: f"s from {np.sqrt(0.5):.2f} a to {1 / np.sqrt(0.5):.2f} a",
+    ("inspect_data", "IoU of at least 0.7,"): lambda: f"IoU of at least {default('high')},",
+    ("inspect_data", "one with less than 0.3 is"): lambda: f"one with less than {default('low')} is",
+}
+
+
+def anchors(side):
+    return len(pyramid_anchors(shapes.ShapesConfig(), (side, side, 3)))
+
+
+def default(name):
+    return inspect.signature(rpn_targets).parameters[name].default
+
+
+def whole(box):
+    return str(tuple(int(x) for x in np.rint(box)))
 
 
 # What a kernel does before the first cell of a notebook: few steps of training and few images run as they are, as
@@ -188,6 +218,48 @@ def test_every_figure_has_two_sentences_beside_it(name):
             beside = cells[max(0, i - 1)], cells[min(i + 1, len(cells) - 1)]
             texts = [re.sub(r"^#.*$", "", x.source, flags=re.MULTILINE) for x in beside if x.cell_type == "markdown"]
             assert max(len(re.findall(r"[.:!?](?=\s|$)", text)) for text in texts) >= 2, cell.source
+
+
+@pytest.mark.parametrize(("name", "words"), QUOTED)
+def test_numbers_in_texts(name, words):
+    texts = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
+    assert words in texts and QUOTED[name, words]() == words
+
+
+@pytest.mark.parametrize("name", ["inspect_data"])
+def test_notebooks_that_teach(name):
+    """They name the files that compute what they show, and have two sliders and three exercises with hidden answers."""
+    cells = read(name).cells
+    texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\((?!http)([^)]+)\)", texts)
+    assert len(links) > 10 and not [link for link in links if not (ROOT / "samples" / link).is_file()]
+    assert texts.count("<details><summary>Answer</summary>") == texts.count("</details>") == 3
+    assert len([cell for cell in cells if cell.source.startswith("lessons.slider(")]) >= 2
+
+
+def test_slider(monkeypatch, capsys):
+    """With every value there is a new picture; without ipywidgets a line says what is missing."""
+    drawn, widgets = [], types.ModuleType("ipywidgets")
+    widgets.FloatSlider = dict
+    widgets.interact = lambda show, **sliders: show(**{name: slider["value"] for name, slider in sliders.items()})
+    monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
+    lessons.slider(lambda ax, x: drawn.append((type(ax).__name__, x)), (2, 2), x=(0, 1, 0.5, 0.5))
+    assert drawn == [("Axes", 0.5)] and not capsys.readouterr().out
+    plt.close("all")
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    lessons.slider(None, (2, 2), x=(0, 1, 0.5, 0.5))
+    assert "slider for x where ipywidgets is installed" in capsys.readouterr().out
+
+
+def test_colours_stay_when_a_picture_is_saved():
+    rng = np.random.default_rng(0)
+    picture, png = rng.integers(0, 256, (40, 40, 3), "uint8"), io.BytesIO()
+    picture[0] = (0, 255, 0)
+    Image.fromarray(picture).save(png, "PNG")
+    small = base64.b64decode(run_notebooks.shrink(base64.b64encode(png.getvalue()).decode()))
+    found = np.asarray(Image.open(io.BytesIO(small)))
+    assert np.abs(found.astype(int) - picture).max() <= 3 and (found[0] == (0, 255, 0)).all()
+    assert len(small) < len(png.getvalue())
 
 
 @pytest.mark.parametrize("name", run_notebooks.NAMES)
