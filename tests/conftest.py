@@ -111,7 +111,7 @@ SHAPES = """resnet50_layers resnet18_layers resnext_layers stages_can_be_left_ou
 blocks_have_the_stride_in_their_first_convolution maps_of_applications applications_compute_what_keras_does
 a_batch_has_what_the_graph_wants levels_follow_the_strides the_head_is_among_the_layers_called_heads
 layers_from_a_block_of_vgg_on build_takes_everything_from_its_argument ssd_stretches_images
-maps backbones vgg_has_the_papers_pools holes_in_the_place_of_strides
+maps backbones vgg_has_the_papers_pools holes_in_the_place_of_strides shapes_and_parameters
 detect_any_number_of_images_of_any_size detect_pads_images_of_different_sizes""".split()
 
 # Why a test may be skipped: it needs what is not in the repository, nor in `pip install -e .[test]`, or a backend does

@@ -4,11 +4,8 @@ import zlib
 
 import keras
 import numpy as np
-import pytest
 
 from mrcnn.layers.dla import dla_graph
-
-pytestmark = pytest.mark.graph
 
 
 def dla(shape, width, epsilon=1e-5, **options):

@@ -7,8 +7,6 @@ import pytest
 from mrcnn.layers.backbones import build_backbone
 from mrcnn.layers.efficientnet_lite import efficientnet_lite_graph
 
-pytestmark = pytest.mark.graph
-
 
 def network(shape=(64, 96, 3), **options):
     image = keras.Input(shape)
