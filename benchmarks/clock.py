@@ -8,6 +8,8 @@ import time
 import keras
 import numpy as np
 
+from mrcnn.models.detectors import build_detector
+
 MEMORY = 0.995  # of the running mean of the weights
 
 
@@ -61,3 +63,18 @@ class Clock(keras.callbacks.Callback):
     def loss(self, count=100):
         """The mean of the last losses."""
         return np.mean([x for _, x in self.losses[-count:]])
+
+
+def train_for(minutes, config, dataset, logs, seed=0, start=None):
+    """The trained `Detector`, every layer of it, and its `Clock`.
+
+    Args:
+        start: weights file to begin with; None for random weights.
+    """
+    keras.utils.set_random_seed(seed)
+    model = build_detector("training", config, logs)
+    if start:
+        model.load_weights(start, by_name=True)
+    clock = Clock(minutes, config.LEARNING_RATE)
+    model.train(dataset, None, config.LEARNING_RATE, 10**6, "all", custom_callbacks=[clock], augment=True, seed=seed)
+    return model, clock

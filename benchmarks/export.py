@@ -63,7 +63,7 @@ def accuracy(args):
     with tempfile.TemporaryDirectory() as folder:
         for kind in [None, *kinds(args)]:
             runs, far, size = (model, {}, 0.0) if kind is None else write(model, folder, kind, calibration)
-            runs.detect(images[:1])
+            runs.detect(images[:20])  # compiles for batches of both sizes
             start = time.perf_counter()
             runs.detect(images[:20])
             seconds = (time.perf_counter() - start) / len(images[:20])

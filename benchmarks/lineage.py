@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 import shapes
-from clock import Clock
+from clock import train_for
 from flops import flops
 from keras import ops
 
@@ -139,16 +139,13 @@ def seconds(model, images):
 
 def measure(system, folder, args, train, val):
     """Train, evaluate, and keep weights and config in `folder`; the values of the table by column."""
-    keras.utils.set_random_seed(args.seed)
     own = arguments.parse_settings(args.config)
     config = config_of(system, own)
     if config.DETECTOR in CELLS and "YOLO_ANCHORS" not in own:
         own["YOLO_ANCHORS"] = yolo_anchors(train, config)
         config.update(YOLO_ANCHORS=own["YOLO_ANCHORS"])
     start = time.time()
-    model = build_detector("training", config, args.logs)
-    clock = Clock(args.minutes * system.share, config.LEARNING_RATE)
-    model.train(train, None, config.LEARNING_RATE, 10**6, "all", custom_callbacks=[clock], augment=True, seed=args.seed)
+    model, clock = train_for(args.minutes * system.share, config, train, args.logs, args.seed)
     minutes = (time.time() - start) / 60
     detector = build_detector("inference", config_of(system, {**own, "IMAGES_PER_GPU": 1}), args.logs)
     weights.copy(model.keras_model, detector.keras_model)

@@ -19,9 +19,8 @@ from mrcnn.cli import program
 program.begin(__name__)
 
 import coco
-import keras
 import pose
-from clock import Clock
+from clock import train_for
 
 from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
@@ -33,16 +32,13 @@ SYSTEMS = {"mask_rcnn": {"USE_MASK": False}, "centernet": {}}
 
 def measure(name, args):
     """Metrics of the system, and the steps that it took."""
-    keras.utils.set_random_seed(args.seed)
     words = coco.parse_arguments(["train"], pose.POSE)
     train, val = (coco.load_dataset(words, subset) for subset in ("train", "val"))
     settings = {**practice(name, pose.FiguresConfig().to_dict()), **SYSTEMS[name], "VALIDATION_STEPS": 0}
     config = pose.FiguresConfig().update(**settings)
     config.update(DETECTION_MIN_CONFIDENCE=min(0.05, config.DETECTION_MIN_CONFIDENCE))
     config.update(**arguments.parse_settings(args.config))
-    model = build_detector("training", config, args.logs)
-    clock = Clock(args.minutes, config.LEARNING_RATE)
-    model.train(train, None, config.LEARNING_RATE, 10**6, "all", custom_callbacks=[clock], augment=True, seed=args.seed)
+    model, clock = train_for(args.minutes, config, train, args.logs, args.seed)
     detector = build_detector("inference", config, args.logs)
     weights.copy(model.keras_model, detector.keras_model)
     detector.save_weights(Path(model.log_dir) / "mean.h5")
