@@ -10,7 +10,7 @@ AWAY = 0.25  # share of figures that turn their backs
 
 SIDES = {"left": 1, "right": -1}
 PARTS = [
-    *["nothing", "torso", "neck", "head", "face", "eyes", "nose", "mouth"],
+    *["nothing", "torso", "tie", "neck", "head", "face", "eyes", "nose", "mouth"],
     *[f"{s}_{p}" for s in SIDES for p in ["ear", "upper_arm", "forearm", "hand", "thigh", "shin", "foot"]],
 ]
 SLOT = {part: i for i, part in enumerate(PARTS)}
@@ -129,8 +129,12 @@ def pose(rng):
         torso += [disk(shoulder, 0.034 * build), disk(hip, 0.045 * build)][::sign]
         joints = {"shoulder": shoulder, "elbow": elbow, "wrist": wrist, "hip": hip, "knee": knee, "ankle": ankle}
         points |= {f"{side}_{joint}": place for joint, place in joints.items()}
+    tie = []
+    if np.cos(np.radians(turn)) > 0:
+        aside = 0.05 * np.sin(np.radians(turn)) * toward(lean + 90)
+        tie.append([("tie", [disk(0.92 * chest + aside, 0.012), disk(0.3 * chest + aside, 0.022)])])
     neck = [("neck", [disk(chest, 0.035 * build), disk(chest - 0.1 * toward(lean), 0.03 * build)])]
-    return points, unseen, [*behind, *legs, neck, [("torso", torso + torso[:1])], *top, *front]
+    return points, unseen, [*behind, *legs, neck, [("torso", torso + torso[:1])], *tie, *top, *front]
 
 
 def capsule(a, b):

@@ -1,8 +1,7 @@
 """A small data set of articulated figures in COCO's person_keypoints format, drawn from a seed on first use.
 
 Nothing is downloaded. Figures face the viewer or turn their backs, bend, overlap and leave the picture. What tells
-left from right is in the picture, whatever the colours: left limbs are lighter than the shirt and the trousers they
-belong to, right limbs darker.
+left from right is in the picture, and stays true in a mirror: a face and a tie are seen from the front alone.
 
     python samples/figures.py [folder]
 """
@@ -29,12 +28,12 @@ from tqdm.auto import tqdm
 from mrcnn.ops.keypoints import COCO_NAMES, COCO_SKELETON
 
 # Part of the cache folder's name: raise it with every change that alters images or annotations.
-VERSION = 1
+VERSION = 2
 
 MIN_VISIBLE = 0.4  # share of a figure's full area that is inside the image and not covered
 MIN_POINTS = 5  # of a figure inside the image
 MAX_IOU = 0.4  # of the boxes of two figures
-TINT = 55  # grey levels from a figure's shirt and trousers to its left limbs, and the other way to its right limbs
+TINT = 55  # grey levels from a figure's shirt and trousers to the limbs in them, which are lighter or darker
 
 
 def palette(rng, behind):
@@ -43,10 +42,11 @@ def palette(rng, behind):
     shirt, trousers = (np.clip(contrasting_colour(rng, behind), TINT + 20, 235 - TINT) for _ in range(2))
     skin = rng.uniform(140, 245, 3)  # of any hue, light enough for dark marks
     colours = {"torso": shirt, "neck": skin * 0.9, "head": contrasting_colour(rng, skin[None]), "face": skin}
+    colours |= {"tie": contrasting_colour(rng, shirt[None])}
     colours |= {"eyes": 0.1 * skin, "nose": 0.6 * skin, "mouth": 0.4 * skin, "nothing": 0 * skin}
     shoes = rng.uniform(20, 235, 3)
-    for side, sign in SIDES.items():
-        sleeve, leg = shirt + sign * TINT, trousers + sign * TINT
+    sleeve, leg = shirt + rng.choice([-TINT, TINT]), trousers + rng.choice([-TINT, TINT])
+    for side in SIDES:
         colours |= {f"{side}_ear": skin, f"{side}_hand": skin, f"{side}_foot": shoes}
         colours |= {f"{side}_upper_arm": sleeve, f"{side}_forearm": sleeve, f"{side}_thigh": leg, f"{side}_shin": leg}
     fills = np.array([colours[part] for part in PARTS])
