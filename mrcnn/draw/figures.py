@@ -357,7 +357,8 @@ def display_differences(
 ) -> Figure | SubFigure:
     """Show ground truth (green) and predictions (red) in one picture; returns the figure.
 
-    A prediction's label is its score / its IoU: with the ground truth that it matched, or else the largest it has.
+    A prediction's label is its class and score / its IoU: with the ground truth that it matched, or else the largest it
+    has.
     """
     pred_box, pred_class_id, pred_score = np.asarray(pred_box), np.asarray(pred_class_id), np.asarray(pred_score)
     _, pred_match, overlaps = compute_matches(
@@ -370,7 +371,8 @@ def display_differences(
         row[int(match)] if match > -1 else max(row, default=0) for row, match in zip(overlaps, pred_match, strict=True)
     ]
     captions = [""] * len(gt_box) + [
-        f"{score:.2f} / {iou:.2f}" for score, iou in zip(pred_score[order], ious, strict=True)
+        f"{class_names[i]} {score:.2f} / {iou:.2f}"
+        for i, score, iou in zip(pred_class_id[order].astype(int), pred_score[order], ious, strict=True)
     ]
     return display_instances(
         image,

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 def plot_precision_recall(
     AP: float, precisions: ArrayLike, recalls: ArrayLike, ax: Axes | None = None, save: Path | str | None = None
 ) -> Figure | SubFigure:
-    """Plot precisions [m] over recalls [m], with the AP at IoU 0.5 in the title; returns the figure."""
+    """Plot precisions [m] over recalls [m], with the AP at IoU 0.5 in the title; returns the figure.
+
+    A precision holds for all recalls since the one before, so that AP is the area below the steps.
+    """
     with new_axes((6, 5), ax, save) as ax:
-        ax.plot(recalls, precisions)
+        ax.plot(recalls, precisions, drawstyle="steps-pre")
         ax.set(title=f"Precision-Recall Curve. AP@50 = {AP:.3f}", xlabel="Recall", ylabel="Precision")
         ax.set(xlim=(0, 1.1), ylim=(0, 1.1))
     return ax.figure

@@ -74,7 +74,7 @@ def test_display_differences_labels_score_and_iou():
         half[..., order], NAMES,
     )  # fmt: skip
     ax = figure.axes[0]
-    assert [text.get_text() for text in ax.texts] == ["0.90 / 0.75", "0.60 / 1.00"]
+    assert [text.get_text() for text in ax.texts] == [f"{NAMES[1]} 0.90 / 0.75", f"{NAMES[1]} 0.60 / 1.00"]
     assert [box.get_edgecolor()[:3] for box in rectangles(ax)] == [(0, 1, 0)] * 3 + [(1, 0, 0)] * 2
     nothing = np.zeros((0, 4), int), np.zeros(0, int), np.zeros(0), np.zeros((120, 160, 0), bool)
     visualize.display_differences(image, r["rois"], r["class_ids"], r["masks"], *nothing, NAMES)
