@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes, each with whole files, so that a file's models are built once; the longest files first (conftest.py).
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-torch test-export lint notebooks lineage docs
+.PHONY: setup demo test test-torch test-export lint notebooks lineage bands docs
 
 setup: .venv/installed
 
@@ -55,6 +55,10 @@ notebooks: setup
 # Every detector from R-CNN on, trained for the same minutes and measured: benchmarks/lineage.md, within 90 minutes.
 lineage: setup
 	$(BIN)/python benchmarks/lineage.py
+
+# A minute of training of each sample, held to what it found before; SETS="--balloon DIR --nuclei DIR" for those on photos.
+bands: setup
+	$(BIN)/python benchmarks/bands.py $(SETS)
 
 # The documentation, into site/; open site/index.html.
 docs: .venv/docs-installed

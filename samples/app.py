@@ -1,7 +1,7 @@
 """Try weights in the browser: drop an image on a page and see the boxes, masks and keypoints that are found in it.
 
     pip install -e ".[app]"                         # once: Gradio, which serves the page
-    python samples/app.py                           # with the last run under logs/
+    python samples/app.py                           # with the last run under logs/, else the shapes' weights
     python samples/app.py --model my.h5             # a path, or coco: the original's release, downloaded
     python samples/app.py --dataset my/folder       # runs on that set: class names from its annotations
 
@@ -294,7 +294,8 @@ def serve(args):
     load = lru_cache(maxsize=2)(partial(app_models.load_detector, names=names, logs=args.logs))
     if args.model:
         load(args.model)
-    choices = [args.model] * bool(args.model) + app_models.find_weights(args.logs, weights.default_folder())
+    shipped = [os.path.relpath(weights.download(name)) for name in coco.SHIPPED]
+    choices = [args.model] * bool(args.model) + app_models.find_weights(args.logs, weights.default_folder()) + shipped
     with folder_of_its_own():
         page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)
         print(f"The page is at {launch(page, args.port)} - Ctrl-C ends it.", flush=True)

@@ -40,10 +40,10 @@ def parse(argv, sample, logs):
         only=work,
         type=path,
         metavar="WEIGHTS",
-        help="coco, imagenet, last (this set's last checkpoint), none, or a path: an .h5 file, one of torchvision or "
-        "Detectron2 (.pth, .pkl), or of Darknet (.weights, with its .cfg beside it), a folder that "
-        "mrcnn.weights.convert wrote, or what export wrote; default: to train, none for a generated set and coco for "
-        "others; else last",
+        help="coco, imagenet, last (this set's last checkpoint), none, shapes or figures (which come with mrcnn), or a "
+        "path: an .h5 file, one of torchvision or Detectron2 (.pth, .pkl), or of Darknet (.weights, with its .cfg "
+        "beside it), a folder that mrcnn.weights.convert wrote, or what export wrote; default: to train, none for a "
+        "generated set and coco for others; else last",
     )
     parser.add_run(logs, f"{work} anchors validate")
     add_advise(parser)

@@ -1,4 +1,4 @@
-"""Models for the notebooks: their weights are trained once, in a few minutes, and kept in logs/notebooks.
+"""Models for the notebooks, with the weights that come with mrcnn.
 
     import trained
 
@@ -9,16 +9,12 @@ or with weights and images of your own: `trained.dataset(trained.SHAPES, "val", 
 Paths count from this folder, where Jupyter runs the notebooks. Import it before Keras.
 """
 
-import hashlib
-import json
 import logging
 import os
-import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as coco.py does to train
 # Without ipywidgets tqdm draws its bars as text, which is fine.
 warnings.filterwarnings("ignore", "IProgress not found")
 
@@ -26,34 +22,37 @@ import coco
 import pose
 import shapes
 
+import mrcnn.weights
 from mrcnn.models.detectors import build_detector
-from mrcnn.train.run import find_last
 from mrcnn.weights import convert
 
 # TensorFlow takes two models in one notebook for a loop that compiles too often.
 logging.getLogger("tensorflow").setLevel("ERROR")
 
 LOGS = Path("../logs")
-FOLDER = LOGS / "notebooks"
 
 
 class ShapesConfig(shapes.ShapesConfig):
-    """For weights of a shorter training, which are less sure of what they find."""
+    """The network of the weights `shapes`, small enough to come with mrcnn."""
 
-    DETECTION_MIN_CONFIDENCE = 0.5
+    BACKBONE_WIDTH = 16
+    TOP_DOWN_PYRAMID_SIZE = 48
+    FPN_CLASSIF_FC_LAYERS_SIZE = 128
 
 
 class FiguresConfig(pose.FiguresConfig):
-    """A smaller keypoint head, which learns enough to look at in half the time."""
+    """The network of the weights `figures`: the same with a keypoint head."""
 
+    BACKBONE_WIDTH = 16
+    TOP_DOWN_PYRAMID_SIZE = 48
+    FPN_CLASSIF_FC_LAYERS_SIZE = 128
     KEYPOINT_CONVOLUTIONS = 4
     KEYPOINT_CHANNELS = 48
-    DETECTION_MIN_CONFIDENCE = 0.5
 
 
-# What coco.py and pose.py train on their generated sets, for a shorter time; keypoints from the weights of the shapes.
-SHAPES = replace(coco.COCO, generated_config=ShapesConfig, generated_epochs=3)
-POSE = replace(pose.POSE, generated_config=FiguresConfig, generated_epochs=3)
+# coco.py and pose.py on their generated sets with these networks.
+SHAPES = replace(coco.COCO, generated_config=ShapesConfig)
+POSE = replace(pose.POSE, generated_config=FiguresConfig)
 
 
 def steps(wanted):
@@ -68,29 +67,8 @@ def dataset(sample, subset, folder=None):
 
 
 def weights(sample):
-    """Path of the sample's weights on its generated set. Where they are missing they are trained first.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C or Jupyter's stop button; nothing is kept.
-        RuntimeError: the training failed; it has said why.
-    """
-    config = sample.generated_config()
-    config.STEPS_PER_EPOCH = steps(config.STEPS_PER_EPOCH)
-    start = "none" if sample is SHAPES else weights(SHAPES)
-    settings = json.dumps([config.to_dict(), sample.generated_epochs, Path(start).name])
-    path = FOLDER / f"{config.NAME}-{hashlib.sha1(settings.encode()).hexdigest()[:8]}.h5"
-    if not path.exists():
-        print(f"Training the weights of {config.NAME} for all notebooks, once, for a few minutes.")
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        words = ["train", "--model", start, "--steps", str(config.STEPS_PER_EPOCH), "--config", "VALIDATION_STEPS=0"]
-        with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".") as logs:
-            code = coco.main([*words, "--logs", logs], sample)
-            if code == 130:
-                raise KeyboardInterrupt
-            if code:
-                raise RuntimeError(f"The training of {config.NAME} failed.")
-            os.replace(find_last(logs, config.NAME), path)  # in one step, so what is there is whole
-    return str(path)
+    """Path of the sample's weights on its generated set, which come with mrcnn; from here, as it is printed."""
+    return os.path.relpath(mrcnn.weights.download(sample.generated_config.NAME))
 
 
 def model(sample, path=None, dataset=None, **settings):
@@ -109,11 +87,8 @@ def model(sample, path=None, dataset=None, **settings):
         ValueError: weights and `dataset` differ in their number of classes.
         FileNotFoundError, ImportError, ValueError: as `convert.convert_file` and `MaskRCNN.load_weights`.
     """
-    if path is None:
-        path, config = weights(sample), sample.generated_config()
-    else:
-        path = convert.h5_file(path, LOGS)
-        config = coco.stored_config(path, sample.config)
+    path = weights(sample) if path is None else convert.h5_file(path, LOGS)
+    config = coco.stored_config(path, sample.config)
     if dataset is not None and dataset.num_classes != config.NUM_CLASSES:
         raise ValueError(
             f"{path} knows {config.NUM_CLASSES} classes with the background, the data set {dataset.num_classes}: "

@@ -1,4 +1,4 @@
-"""Published weights files: where they are, and fetching them."""
+"""Published weights files: where they are, and fetching them; those that come with the package."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mrcnn.weights.download import fetch
 
 @dataclass(frozen=True)
 class Release:
-    """A published weights file."""
+    """A published weights file; one without a `url` comes with the package."""
 
     file: str
-    url: str
+    url: str | None
     about: str
     classes: int  # without the background; 0 where there are no heads
     sha256: str | None = None
@@ -50,6 +50,12 @@ PRETRAINED = {
         "ResNet-101 on ImageNet without its classifier, by Keras",
         0,
     ),
+    "shapes": Release(
+        "shapes/mask_rcnn_shapes.h5", None, "a narrow ResNet-18 on the generated shapes, with its config", 5
+    ),
+    "figures": Release(
+        "figures/mask_rcnn_figures.h5", None, "the same with keypoints on the generated figures, with its config", 1
+    ),
 }
 
 
@@ -62,21 +68,34 @@ def default_folder() -> Path:
 
 
 def download(name: str, path: Path | str | None = None, verbose: int = 1) -> str:
-    """Path of a pretrained weights file, downloaded first if it is not there.
+    """Path of a pretrained weights file, downloaded first if it is not there and does not come with the package.
 
     Args:
         name: a key of `PRETRAINED`.
-        path: file to write; default is the name of the release in `default_folder()`.
+        path: file to write; default is the name of the release in `default_folder()`. Nothing is written of what
+            comes with the package.
         verbose: 0 for silence.
 
     Raises:
         ValueError: no such name.
         OSError: as `mrcnn.weights.download.fetch`; the message says where to put the file by hand.
+        FileNotFoundError: it comes with the package and is not there.
     """
     if name not in PRETRAINED:
         raise ValueError(f"There are no weights named {name!r}; known are {', '.join(PRETRAINED)}.")
     release = PRETRAINED[name]
+    if release.url is None:
+        return str(_shipped(release.file))
     return fetch(release.url, path or default_folder() / release.file, release.sha256, verbose)
+
+
+def _shipped(file):
+    """Path of a file that comes with the package: in `weights/` of a checkout, in `mrcnn_weights` of a wheel."""
+    root = Path(__file__).resolve().parent.parent.parent
+    for folder in (root / "weights", root / "mrcnn_weights"):
+        if (folder / file).exists():
+            return folder / file
+    raise FileNotFoundError(f"{root / 'weights' / file} should be there; install the package anew.")
 
 
 def table() -> str:
@@ -84,5 +103,6 @@ def table() -> str:
     rows = ["| name | file | what | classes | sha256 |", "|---|---|---|---|---|"]
     for name, x in PRETRAINED.items():
         checksum = f"`{x.sha256}`" if x.sha256 else "not known"
-        rows.append(f"| `{name}` | [{x.file}]({x.url}) | {x.about} | {x.classes or '-'} | {checksum} |")
+        link = f"[{x.file}]({x.url or x.file})"
+        rows.append(f"| `{name}` | {link} | {x.about} | {x.classes or '-'} | {checksum if x.url else '-'} |")
     return "\n".join(rows)

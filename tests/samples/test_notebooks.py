@@ -20,7 +20,6 @@ from real_data import ROOT
 
 sys.path.insert(0, str(ROOT / "samples"))
 
-import coco
 import figures
 import lessons
 import run_notebooks
@@ -35,8 +34,8 @@ from mrcnn.ops import boxes
 from mrcnn.settings import CONFIG
 from mrcnn.weights import convert
 
-# Code that makes a figure: with Matplotlib, or with a function of visualize that is not for tables.
-DRAWS = re.compile(r"plt\.subplots|visualize\.(?:display_(?!table|weight_stats)|draw_|plot_)")
+# Code that makes a figure: with Matplotlib, or with a function of visualize or draw.semantic that is not for tables.
+DRAWS = re.compile(r"plt\.subplots|(?:visualize|semantic)\.(?:display_(?!table|weight_stats)|draw_|plot_)")
 
 # What texts of the notebooks that teach quote, and where it is from.
 QUOTED = {
@@ -63,19 +62,14 @@ def whole(box):
 
 
 # What a kernel does before the first cell of a notebook: few steps of training and few images run as they are, as
-# compiling takes longer, and layers are narrow and sets small.
+# compiling takes longer, and sets are small.
 STARTUP = """
 import tensorflow as tf
 import trained
 from mrcnn.data.dataset import Dataset
 
 tf.config.run_functions_eagerly(True)
-for name in ("BACKBONE_WIDTH", "TOP_DOWN_PYRAMID_SIZE", "RPN_CHANNELS", "MASK_CHANNELS", "FPN_CLASSIF_FC_LAYERS_SIZE"):
-    setattr(trained.shapes.ShapesConfig, name, 12)
 trained.shapes.ShapesConfig.VALIDATION_STEPS = 1
-trained.FiguresConfig.KEYPOINT_CHANNELS = 12
-for config in (trained.ShapesConfig, trained.FiguresConfig):
-    config.DETECTION_MAX_INSTANCES = 4
 
 
 def prepare(self, *args, prepare=Dataset.prepare):
@@ -84,7 +78,7 @@ def prepare(self, *args, prepare=Dataset.prepare):
 
 
 Dataset.prepare = prepare
-del config, name, prepare, tf, Dataset
+del prepare, tf, Dataset
 """
 
 
@@ -146,29 +140,14 @@ def test_it_runs(name, workplace, kernel):
     check_figures(run_notebooks.run(name, workplace, kernel))
 
 
-@pytest.mark.parametrize(("code", "error"), [(130, KeyboardInterrupt), (2, RuntimeError)])
-def test_a_training_that_ends_early_leaves_no_weights(code, error, tmp_path, monkeypatch):
-    (tmp_path / "samples").mkdir()
-    monkeypatch.chdir(tmp_path / "samples")
-
-    def main(words, sample):
-        run = Path(words[words.index("--logs") + 1]) / "shapes20260101T0000"
-        run.mkdir()
-        (run / "mask_rcnn_shapes_0001.h5").write_text("half of it")
-        return code
-
-    monkeypatch.setattr(coco, "main", main)
-    with pytest.raises(error):
-        trained.weights(trained.SHAPES)
-    assert not list(trained.FOLDER.iterdir())
-    code = 0
-    path = Path(trained.weights(trained.SHAPES))
-    assert list(trained.FOLDER.iterdir()) == [path]
-    monkeypatch.setattr(coco, "main", None)
-    assert trained.weights(trained.SHAPES) == str(path)
-    monkeypatch.setenv("MRCNN_NOTEBOOK_STEPS", "3")  # other settings are other weights
-    with pytest.raises(TypeError):
-        trained.weights(trained.SHAPES)
+@pytest.mark.parametrize("sample", [trained.SHAPES, trained.POSE], ids=["shapes", "figures"])
+def test_weights_that_come_with_mrcnn(sample):
+    """They are of the notebooks' network, and small."""
+    path = Path(trained.weights(sample))
+    model = MaskRCNN("inference", sample.generated_config(), path.parent)
+    model.load_weights(path)
+    assert not model.load_report.left and not model.load_report.unused
+    assert path.stat().st_size < 3e6
 
 
 def test_weights_of_ones_own(tmp_path):

@@ -59,7 +59,7 @@ def run(capsys, *words):
         (["train", "--recipe", "four-step", "--detector", "mask_rcnn"], "four-step trains a faster_rcnn"),
         (["detect", "--model", "none", "--image", "no.jpg"], "There is no image or folder no.jpg"),
         (["evaluate", "--model", "no.h5"], "Weights file not found: no.h5"),
-        (["evaluate", "--logs", "empty"], "No checkpoint of 'shapes' under empty"),
+        (["evaluate", "--logs", "empty", "--model", "last"], "No checkpoint of 'shapes' under empty"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(capsys, default, words, message):
@@ -325,6 +325,19 @@ def test_ssd_detects_in_squares_if_it_learnt_so(tmp_path):
         args.image_only = False
         made = coco.make_config(args, 6)
         assert made.IMAGE_RESIZE_MODE == "square" and score == made.DETECTION_MIN_CONFIDENCE
+
+
+def test_which_weights_are_meant_where_none_are_named(capsys, tmp_path):
+    def usual(*words):
+        return coco.usual_model(coco.parse_arguments([*words, "--logs", str(tmp_path)]))
+
+    assert (usual("train"), usual("train", "--dataset", "set")) == ("none", "coco")
+    assert usual("evaluate", "--dataset", "set") == usual("detect", "--config", "NAME=mine") == "last"
+    assert not capsys.readouterr().out
+    assert usual("detect") == "shapes" and "these are the weights that come with mrcnn" in capsys.readouterr().out
+    (tmp_path / "shapes20260101T0000").mkdir()
+    (tmp_path / "shapes20260101T0000" / "mask_rcnn_shapes_0001.h5").touch()
+    assert usual("detect") == "last"
 
 
 def test_only_last_goes_on_with_a_run(tmp_path):

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import h5py
 import keras
@@ -12,6 +13,7 @@ from real_data import ROOT
 from mrcnn import weights
 from mrcnn.config import Config
 from mrcnn.model import LAYER_PRESETS, MaskRCNN
+from mrcnn.settings import CONFIG
 from mrcnn.weights import releases
 
 LAYOUT = read_golden("layer_layout.json")
@@ -356,6 +358,18 @@ def test_download_into_the_default_folder(tmp_path, monkeypatch):
     weights.download("balloon", "mine.h5", verbose=0)
     release, other = weights.PRETRAINED["coco"], weights.PRETRAINED["balloon"]
     assert calls == [(release.url, tmp_path / release.file, release.sha256, 1), (other.url, "mine.h5", None, 0)]
+
+
+def test_some_come_with_the_package(tmp_path, monkeypatch):
+    path = Path(weights.download("shapes"))
+    assert path == ROOT / "weights" / "shapes" / "mask_rcnn_shapes.h5" and (path.parent / CONFIG).exists()
+    monkeypatch.setattr(releases, "__file__", str(tmp_path / "mrcnn" / "weights" / "releases.py"))
+    with pytest.raises(FileNotFoundError, match="mask_rcnn_shapes.h5 should be there; install the package anew"):
+        weights.download("shapes")
+    installed = tmp_path / "mrcnn_weights" / "shapes" / path.name
+    installed.parent.mkdir(parents=True)
+    installed.touch()
+    assert weights.download("shapes") == str(installed)
 
 
 def test_imagenet_weights_only_for_named_backbones(tiny_model):
