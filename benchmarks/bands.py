@@ -8,13 +8,7 @@ has what was found by several seeds. A value outside of their span, widened by i
 code 1: something about training or evaluation is not as it was. Samples whose data are not given are left out.
 """
 
-import json
-import re
-import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +17,13 @@ sys.path.insert(0, str(ROOT))
 from mrcnn.cli import program
 
 program.begin(__name__)
+
+import json
+import re
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
 
 from mrcnn.cli import arguments
 from mrcnn.ops.files import whole

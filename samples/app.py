@@ -34,6 +34,7 @@ from functools import lru_cache, partial
 import app_models
 import coco
 import numpy as np
+import options
 import shapes
 from pictures import enlarge
 from PIL import Image
@@ -294,7 +295,7 @@ def serve(args):
     load = lru_cache(maxsize=2)(partial(app_models.load_detector, names=names, logs=args.logs))
     if args.model:
         load(args.model)
-    shipped = [os.path.relpath(weights.download(name)) for name in coco.SHIPPED]
+    shipped = [os.path.relpath(weights.download(name)) for name in options.SHIPPED]
     choices = [args.model] * bool(args.model) + app_models.find_weights(args.logs, weights.default_folder()) + shipped
     with folder_of_its_own():
         page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)

@@ -67,8 +67,6 @@ DEFAULT_LOGS_DIR = program.logs(__file__)
 
 # What --model names beside paths.
 NAMED = "coco", "imagenet", "none", "last"
-# And those that come with the package, which become paths at once.
-SHIPPED = "shapes", "figures"
 
 # Names of the classes of the released COCO weights, in their order.
 COCO_CLASSES = """person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,
@@ -327,29 +325,9 @@ def check(args):
         check_detect(args)
 
 
-def usual_model(args):
-    """What --model is where it is left out: to train "coco", or "none" on the generated set; else the last run, and
-    where there is none yet the weights of the generated set that come with the package."""
-    from mrcnn.train.run import find_last
-
-    if args.command == "train":
-        return "coco" if args.dataset else "none"
-    name = args.sample.generated_config.NAME
-    if args.dataset or "NAME" in parse_settings(args.config) or args.command not in ("evaluate", "detect", "export"):
-        return "last"
-    try:
-        find_last(args.logs, name)
-    except FileNotFoundError:
-        print(f"No run of {name} in {args.logs} yet: these are the weights that come with mrcnn (--model {name}).")
-        return name
-    return "last"
-
-
 def work(args):
     """Do what the arguments say."""
-    args.model = args.model or usual_model(args)
-    if args.model in SHIPPED:
-        args.model = weights.download(args.model)
+    args.model = options.weights_of(args)
     check(args)
     if args.command == "validate":
         return options.validate(args.dataset, partial(load_dataset, args), config=args.advise and plain_config(args))

@@ -9,6 +9,7 @@ import exporting
 import many
 import numpy as np
 
+from mrcnn import weights
 from mrcnn.cli import arguments
 from mrcnn.data import advice
 from mrcnn.data.augment import RECIPES
@@ -21,6 +22,9 @@ from mrcnn.export import runtime
 from mrcnn.settings import SETTINGS
 from mrcnn.settings.checks import DETECTORS, TRACKERS
 from mrcnn.weights import convert
+
+# Weights that come with the package, which --model names.
+SHIPPED = "shapes", "figures"
 
 
 def parse(argv, sample, logs):
@@ -272,6 +276,31 @@ def validate(folder, load, subsets=("train", "val"), config=None):
             problems.append(Problem("annotation file that cannot be used", str(folder), str(error)))
             print(format_problems(problems[-1:], 0))
     return 1 if problems else 0
+
+
+def weights_of(args):
+    """What --model names, those weights that come with the package as a path."""
+    name = args.model or usual_model(args)
+    return weights.download(name) if name in SHIPPED else name
+
+
+def usual_model(args):
+    """What --model is where it is left out: to train "coco", or "none" on the generated set; else the last run, and
+    where there is none yet the weights of the generated set that come with the package."""
+    from mrcnn.train.run import find_last
+
+    if args.command == "train":
+        return "coco" if args.dataset else "none"
+    name = args.sample.generated_config.NAME
+    named = args.dataset or "NAME" in arguments.parse_settings(args.config)
+    if named or args.command not in ("evaluate", "detect", "export"):
+        return "last"
+    try:
+        find_last(args.logs, name)
+    except FileNotFoundError:
+        print(f"No run of {name} in {args.logs} yet: these are the weights that come with mrcnn (--model {name}).")
+        return name
+    return "last"
 
 
 def without_set(args):

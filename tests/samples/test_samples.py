@@ -16,6 +16,7 @@ from real_data import ROOT, real_data
 sys.path.insert(0, str(ROOT / "samples"))
 
 import coco
+import options
 import pictures
 import shapes
 
@@ -329,7 +330,7 @@ def test_ssd_detects_in_squares_if_it_learnt_so(tmp_path):
 
 def test_which_weights_are_meant_where_none_are_named(capsys, tmp_path):
     def usual(*words):
-        return coco.usual_model(coco.parse_arguments([*words, "--logs", str(tmp_path)]))
+        return options.usual_model(coco.parse_arguments([*words, "--logs", str(tmp_path)]))
 
     assert (usual("train"), usual("train", "--dataset", "set")) == ("none", "coco")
     assert usual("evaluate", "--dataset", "set") == usual("detect", "--config", "NAME=mine") == "last"
