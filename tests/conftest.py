@@ -106,7 +106,7 @@ def pytest_runtest_protocol(item):
 GRAPH = {"ops", "layers", "losses", "models", "train"}
 ONCE = """images masks meta opencv refine run schedules training callbacks memory precision speed torchvision
 torchvision_dense torchvision_semantic modern network processes detectors faster_rcnn fast_rcnn cascade_rcnn four_step
-golden_losses golden_gradients golden_steps rcnn linear_models tiled devices trackers""".split()
+golden_losses golden_gradients rcnn linear_models tiled devices trackers""".split()
 SHAPES = """resnet50_layers resnet18_layers resnext_layers stages_can_be_left_out epsilon_and_statistics vgg maps_of_ssd
 blocks_have_the_stride_in_their_first_convolution maps_of_applications applications_compute_what_keras_does
 a_batch_has_what_the_graph_wants levels_follow_the_strides the_head_is_among_the_layers_called_heads
@@ -149,9 +149,9 @@ def pytest_make_collect_report(collector):
 
 
 # The files that take longest, in this order, so that of two processes none waits for the other in the end.
-LONGEST = """detectors notebooks runtimes samples pose torchvision old_scripts golden_steps golden_gradients model
-docs whole_run parallel_model dense imagenet training precision weights torchvision_dense keras2 balloon modern
-four_step fuzz_coco bad_values graph nucleus network""".split()
+LONGEST = """detectors notebooks golden_gradients torchvision samples whole_run model parallel_model weights precision
+torchvision_dense balloon pose convert_files runtimes docs old_scripts keras2 modern imagenet bad_values training
+centernet graph network pictures four_step dense nucleus""".split()
 
 
 def pytest_collection_modifyitems(items):

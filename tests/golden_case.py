@@ -128,15 +128,14 @@ class Steps:
         return {name: float(x) for name, x in graph.train_on_batch(inputs, return_dict=True).items()}
 
     def gradients(self, inputs):
-        """Logs and {weight: gradient}; the weights and the optimizer stay as they are."""
+        """Logs and {weight: gradient} by a first step, after which weights and momentum are as they were."""
         variables, before = self.model.keras_model.trainable_variables, weights_of(self.model)
-        self.compile(keras.optimizers.SGD(1.0))
-        logs = self.train(inputs)
-        after = weights_of(self.model)
+        logs, change = self.step(inputs, 1.0)
         for variable, value in zip(variables, before.values(), strict=True):
             variable.assign(value)
-        self.compile(self.optimizer)
-        return logs, {name: before[name] - after[name] for name in before}
+        for momentum in self.optimizer.momentums:
+            momentum.assign(ops.zeros_like(momentum))
+        return logs, {name: -x for name, x in change.items()}
 
     def movement(self, inputs, gradient):
         """By how much the gradients may differ between processors: {weight: array}.
@@ -147,7 +146,9 @@ class Steps:
         several ReLUs do to one number cancels in part.
         """
         with half_open(self.model.keras_model):
+            self.compile(self.optimizer)
             _, amid = self.gradients(inputs)
+        self.compile(self.optimizer)
         return {name: 4 * (amid[name] - gradient[name]) for name in gradient}
 
 
@@ -173,13 +174,17 @@ def half_open(graph):
 
 @functools.cache
 def gradients_of(case, of=None):
-    """Logs, gradients and their movement of a case with the original's deeds, and its mask targets of case `of`."""
+    """Logs, gradients and their movement of a case with the original's deeds, and its mask targets of case `of`; then
+    the logs of two steps of 0.001, where these are compiled already."""
     model = build(case)
     with pytest.MonkeyPatch.context() as patch:
         original_losses(patch, model, of or case)
         steps = Steps(model)
-        logs, gradient = steps.gradients(inputs_of(case))
-        return logs, gradient, steps.movement(inputs_of(case), gradient)
+        inputs = inputs_of(case)
+        logs, gradient = steps.gradients(inputs)
+        more = [steps.step(inputs, 0.001)[0] for _ in range(2 * (keras.backend.backend() == "jax"))]
+        steps = Steps(model)
+        return logs, gradient, steps.movement(inputs, gradient), more
 
 
 def close(result, expected, name="", tolerance=TOLERANCE, slack=0.0):
