@@ -15,8 +15,8 @@ from mrcnn.ops import boxes
 from mrcnn.settings.detectors import practice
 
 
-def config_of(base=KiteConfig, **changes):
-    config = base().update(STEPS_PER_EPOCH=2, IMAGES_PER_GPU=2)
+def config_of(**changes):
+    config = QuickConfig().update(NUM_KEYPOINTS=4, STEPS_PER_EPOCH=2, IMAGES_PER_GPU=2)
     return config.update(**{**practice("centernet", config.to_dict() | changes), **changes})
 
 
@@ -84,9 +84,7 @@ def test_joints_are_learnt_and_images_may_have_any_size(tmp_path):
     from mrcnn import weights
     from mrcnn.evaluate import evaluate
 
-    config = config_of(
-        QuickConfig, NUM_KEYPOINTS=4, KEYPOINT_FLIP_PAIRS=[(0, 1), (3, 2)], STEPS_PER_EPOCH=150, IMAGES_PER_GPU=4
-    )
+    config = config_of(KEYPOINT_FLIP_PAIRS=[(0, 1), (3, 2)], STEPS_PER_EPOCH=150, IMAGES_PER_GPU=4, OPTIMIZER="adamw")
     model = build_detector("training", config, tmp_path)
     rate = keras.optimizers.schedules.CosineDecay(0.005, 150)
     model.train(Kites(60), None, rate, 1, "all", workers=1)
@@ -104,7 +102,7 @@ def test_joints_are_learnt_and_images_may_have_any_size(tmp_path):
 
 
 def test_classes_without_joints_have_none(tmp_path):
-    changes = {"NUM_CLASSES": 3, "KEYPOINT_CLASSES": [2], "KEYPOINT_FLIP_PAIRS": [], "BACKBONE": "dla34"}
+    changes = {"NUM_CLASSES": 3, "KEYPOINT_CLASSES": [2], "BACKBONE": "dla34", "COMPUTE_BACKBONE_SHAPE": None}
     config = config_of(**changes, DETECTION_MAX_INSTANCES=200)
     detector = build_detector("inference", config, tmp_path)
     detector.keras_model.get_layer("dense_size_raw").bias.assign([4.0, 4.0])  # cells

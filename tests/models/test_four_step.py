@@ -22,7 +22,7 @@ def values(path):
 def test_four_steps(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(Network, "train", record(trained, Network.train))
-    config = QuickConfig().update(STEPS_PER_EPOCH=2, TRAIN_BN=False, LOSS_WEIGHTS={"rpn_class_loss": 2.0})
+    config = QuickConfig().update(STEPS_PER_EPOCH=1, TRAIN_BN=False, LOSS_WEIGHTS={"rpn_class_loss": 2.0})
     model = FasterRCNN("training", config, tmp_path)
     model.save_weights(tmp_path / "begin.h5")
     four_step.train_four_step(model, Kites(6), Kites(2), 0.01, 1)

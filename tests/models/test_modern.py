@@ -29,7 +29,7 @@ def test_every_choice_is_made():
 
 def test_train_detect_evaluate(tmp_path):
     keras.utils.set_random_seed(0)
-    config = ModernKites().update(STEPS_PER_EPOCH=4, WARMUP_STEPS=2)
+    config = ModernKites().update(STEPS_PER_EPOCH=4, WARMUP_STEPS=2, OPTIMIZER="adamw")
     model = MaskRCNN("training", config, tmp_path)
     names = [layer.name for layer in model.get_trainable_layers()]
     assert not any(name.startswith(("mrcnn_class_bn", "mrcnn_mask_bn")) for name in names)
