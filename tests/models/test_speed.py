@@ -1,11 +1,10 @@
-"""What is compiled is compiled once. Seconds and memory are measured in benchmarks/."""
+"""What is compiled is compiled once, as in train/test_whole_run.py. Seconds and memory are measured in benchmarks/."""
 
 import keras
 import pytest
 from kites import Kites
 from quick import QuickConfig
 
-from mrcnn.data.batches import DataGenerator
 from mrcnn.evaluate import evaluate
 from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.model import MaskRCNN
@@ -35,21 +34,8 @@ def detector(tmp_path_factory):
     return MaskRCNN("inference", QuickConfig().update(NUM_KEYPOINTS=4), tmp_path_factory.mktemp("logs"))
 
 
-@pytest.fixture(scope="module")
-def trainer(tmp_path_factory):
-    config = QuickConfig().update(NUM_KEYPOINTS=4, VALIDATION_STEPS=1, IMAGES_PER_GPU=1)
-    return MaskRCNN("training", config, tmp_path_factory.mktemp("logs"))
-
-
 def test_evaluate_compiles_once(detector, traces):
     evaluate(detector, Kites(8), verbose=0)
     first = list(traces)
     evaluate(detector, Kites(12), verbose=0)
-    assert first and traces == first
-
-
-def test_train_compiles_once(trainer, traces):
-    trainer.train(Kites(), Kites(4), 0.001, 1, "all")
-    first = list(traces)
-    trainer.keras_model.fit(DataGenerator(Kites(), trainer.config, steps=4), epochs=2, verbose=0)
     assert first and traces == first

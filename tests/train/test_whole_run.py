@@ -11,6 +11,7 @@ from quick import QuickConfig
 
 from mrcnn.evaluate import Evaluation
 from mrcnn.evaluate.during_training import stored_record
+from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.model import MaskRCNN
 from mrcnn.weights.h5 import named_weights, weighted_layers
 
@@ -26,28 +27,50 @@ def state(model):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A model that trained for two epochs with an evaluation after each, its state then, that after the first epoch,
-    and a copy of the folder as it was after that."""
+def traces():
+    """Grows each time that a graph with RoIAlign is traced, which is once for each compilation."""
+    calls, original = [], PyramidROIAlign.call
+
+    def call(self, inputs):
+        calls.append(self.name)
+        return original(self, inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PyramidROIAlign, "call", call)
+        yield calls
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, traces):
+    """A model that trained for two epochs with a validation and an evaluation after each, its state after each, a copy
+    of the folder as it was after the first, and how many traces there were after each."""
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("logs")
-    model = MaskRCNN("training", QuickConfig().update(NUM_KEYPOINTS=4), folder)
-    kept = []
+    model = MaskRCNN("training", QuickConfig().update(NUM_KEYPOINTS=4, VALIDATION_STEPS=1, OPTIMIZER="adamw"), folder)
+    kept, counts = [], []
 
     def keep(epoch, logs):
         kept.append(state(model))
+        counts.append(len(traces))
         if epoch == 0:
             shutil.copytree(model.log_dir, folder / "cut off" / Path(model.log_dir).name)
 
     evaluation = Evaluation(model, Kites(2))
     callbacks = [evaluation, keras.callbacks.LambdaCallback(on_epoch_end=keep)]
-    model.train(Kites(), None, 0.001, 2, "all", custom_callbacks=callbacks, workers=1)
-    return model, evaluation, kept, folder / "cut off"
+    model.train(Kites(), Kites(4), 0.001, 2, "all", custom_callbacks=callbacks, workers=1)
+    return model, evaluation, kept, folder / "cut off", counts
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs the graph without compiling")
+def test_a_training_compiles_once(run):
+    """Its steps, validation and evaluation in the first epoch."""
+    first, second = run[-1]
+    assert first == second > 0
 
 
 def test_training_goes_on_after_an_evaluation(run):
     """Its weights are still there, and the detector has them too."""
-    model, evaluation, (first, second), _ = run
+    model, evaluation, (first, second), _, _ = run
     moved = [name for name, value in second.items() if (value != first[name]).any()]
     assert len(moved) > 0.9 * len(second) > 200
     for name, value in state(model).items():
@@ -64,14 +87,14 @@ def test_training_goes_on_after_an_evaluation(run):
 
 def test_resumed_run_equals_an_uninterrupted_one(run):
     """To the last bit: the second epoch once more, from the files that the first one left."""
-    model, evaluation, (first, second), folder = run
+    model, evaluation, (first, second), folder, _ = run
     model.model_dir = str(folder)
     model.keras_model.set_weights([np.zeros(w.shape, w.dtype) for w in model.keras_model.get_weights()])
     model.load_weights(model.find_last())
     assert model.epoch == 1 and Path(model.log_dir).parent == folder
     again = Evaluation(model, Kites(2))
     again.detector = evaluation.detector
-    model.train(Kites(), None, 0.001, 2, "all", custom_callbacks=[again], workers=1)
+    model.train(Kites(), Kites(4), 0.001, 2, "all", custom_callbacks=[again], workers=1)
     assert model.epoch == 2
     result = state(model)
     assert set(result) == set(second)
