@@ -1,5 +1,6 @@
 """Every detector trains, is saved, resumed, loaded by its config alone, detects and is evaluated."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -47,20 +48,41 @@ def test_what_they_find():
 LEARNS = {
     **dict.fromkeys(DETECTORS, (150, 0.003, 0.8)),
     **dict.fromkeys(("retinanet", "fcos", "rcnn"), (60, 0.005, 0.8)),
-    "centernet": (150, 0.005, 0.8),
 }
+# What these two do is what Mask R-CNN does, less the masks or the proposals; that CenterNet learns is in
+# test_centernet.py. They take two steps.
+for _name in ("faster_rcnn", "fast_rcnn", "centernet"):
+    del LEARNS[_name]
+
+
+def check_same_weights(ours, theirs):
+    """Every weight of one graph is one of the other, of the same value."""
+    ours, theirs = (
+        {
+            (layer.name, key): weight
+            for layer in model.get_trainable_layers()
+            for key, weight in named_weights(layer).items()
+        }
+        for model in (ours, theirs)
+    )
+    assert ours.keys() == theirs.keys()
+    for key, weight in ours.items():
+        np.testing.assert_array_equal(weight.numpy(), theirs[key].numpy())
 
 
 @pytest.mark.compiled
 @pytest.mark.parametrize("name", DETECTORS)
 def test_it_learns_and_goes_on(name, tmp_path):
-    steps, rate, least = LEARNS[name]
+    steps, rate, least = LEARNS.get(name, (2, 0.001, None))
     config = config_of(name).update(APPEND_GT_ROIS=True, IMAGES_PER_GPU=4, STEPS_PER_EPOCH=steps)
+    config.update(OPTIMIZER="adamw" if least else "sgd")
+    config.update(CASCADE_IOUS=[0.6], DENSE_CONVOLUTIONS=1, UNET_LEVELS=2)  # what is deeper takes longer to compile
     functions = {key: value for key, value in config.to_dict().items() if callable(value)}  # which are not stored
     model = build_detector("training", config, tmp_path)
     kept = keras.callbacks.History()
     rates = keras.optimizers.schedules.CosineDecay(rate, steps)
-    model.train(Kites(60), None, rates, 1, "all", custom_callbacks=[kept], workers=1)
+    with contextlib.nullcontext() if least else eagerly():
+        model.train(Kites(60), None, rates, 1, "all", custom_callbacks=[kept], workers=1)
     losses = {key: values[0] for key, values in kept.history.items() if key.endswith("_loss")}
     nothing = {"dense_class_loss"} if name == "yolo_v2" else set()  # a softmax of one class has nothing to learn
     assert losses and all(np.isfinite(value) and (value > 0) != (key in nothing) for key, value in losses.items())
@@ -69,13 +91,17 @@ def test_it_learns_and_goes_on(name, tmp_path):
     stored = json.loads((Path(last).parent / "config.json").read_text())
     assert stored["DETECTOR"] == name and stored["CLASS_NAMES"] == Kites().class_names
 
-    detector = load_detector(last, tmp_path, **functions)
+    # One batch runs faster than it is compiled.
+    detector = load_detector(last, tmp_path, **functions, IMAGES_PER_GPU=20 if least else 1)
     assert type(detector) is DETECTORS[name] and not detector.load_report.left and not detector.load_report.unused
-    found = evaluate(detector, Kites(80), image_ids=range(60, 80), verbose=0)
+    check_same_weights(model, detector)
+    with eagerly():
+        found = evaluate(detector, Kites(80), image_ids=range(60, 80 if least else 61), verbose=0)
+        result, *_ = detector.detect([Kites().load_image(1)])
     assert tuple(found) == config.finds
-    assert found["bbox"]["AP50"] > least
-    assert "semantic" not in found or found["semantic"]["mIoU"] > least
-    result, *_ = detector.detect([Kites().load_image(1)] * 4)  # as many as were compiled for
+    if least:
+        assert found["bbox"]["AP50"] > least
+        assert "semantic" not in found or found["semantic"]["mIoU"] > least
     count = len(result["rois"])
     assert result["rois"].shape == (count, 4) and result["scores"].shape == result["class_ids"].shape == (count,)
     assert ("masks" in result) == ("segm" in config.finds)
@@ -87,25 +113,3 @@ def test_it_learns_and_goes_on(name, tmp_path):
     assert resumed.epoch == 2
     detector.load_weights(resumed.find_last())
     assert not detector.load_report.left and not detector.load_report.unused
-
-
-@pytest.mark.parametrize("name", DETECTORS)
-def test_weights_go_from_training_to_inference(name, tmp_path):
-    """Every weight of one graph is one of the other, and a file of either has them all."""
-    config = config_of(name)
-    learnt = build_detector("training", config, tmp_path)
-    learnt.save_weights(tmp_path / "weights.h5")
-    detector = build_detector("inference", config, tmp_path)
-    detector.load_weights(tmp_path / "weights.h5")
-    ours, theirs = (
-        {
-            (layer.name, key): weight
-            for layer in model.get_trainable_layers()
-            for key, weight in named_weights(layer).items()
-        }
-        for model in (detector, learnt)
-    )
-    assert ours.keys() == theirs.keys()
-    for key, weight in ours.items():
-        np.testing.assert_array_equal(weight.numpy(), theirs[key].numpy())
-    assert not detector.load_report.unused
