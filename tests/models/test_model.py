@@ -153,16 +153,16 @@ def test_detect_pads_images_of_different_sizes(tmp_path, gold):
         model.mold_inputs(images)
 
 
-def test_detect_in_rectangles(tmp_path, gold):
+def test_detect_in_rectangles(model, tmp_path, gold):
     """As "square" where the image fills the square; else the same scale with less padding, in as few shapes."""
-    model = tiny_model("inference", tmp_path, IMAGE_RESIZE_MODE="rect")
+    square, model = model, tiny_model("inference", tmp_path, IMAGE_RESIZE_MODE="rect")
     images = [gold["image_0"], gold["image_0"][:60, :100], gold["image_1"]]
     assert [model._mold(image)[0].shape for image in images] == [(128, 128, 3), (128, 128, 3), (128, 128, 3)]
     wide = np.tile(gold["image_0"], (1, 2, 1))
     molded, meta, window = model._mold(wide)
     assert molded.shape == (64, 128, 3) and window.tolist() == [0, 0, 64, 128]
-    (result,), (square,) = model.detect([wide]), tiny_model("inference", tmp_path).detect([wide])
-    assert result["masks"].shape[:2] == (128, 256) and len(result["rois"]) and len(square["rois"])
+    (result,), (other,) = model.detect([wide]), square.detect([wide])
+    assert result["masks"].shape[:2] == (128, 256) and len(result["rois"]) and len(other["rois"])
     check_result(model.detect(images)[0], gold, 0)
 
 

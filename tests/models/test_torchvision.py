@@ -25,7 +25,13 @@ def wanted(model):
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     """A function of the kind that gives its `Case`."""
-    return functools.cache(lambda kind: Case(kind, tmp_path_factory.mktemp(kind), wanted, IMAGE_MAX_DIM=448))
+
+    def make(kind):
+        # The keypoint head is by far the slowest part.
+        fewer = {"DETECTION_MAX_INSTANCES": 25} if kind == "keypoint" else {}
+        return Case(kind, tmp_path_factory.mktemp(kind), wanted, IMAGE_MAX_DIM=448, **fewer)
+
+    return functools.cache(make)
 
 
 @pytest.fixture(params=["mask", "keypoint", "mask_v2"])
@@ -86,9 +92,10 @@ def test_box_head(case):
 
 
 def test_detections(case):
+    count = case.model.config.DETECTION_MAX_INSTANCES
     for i in range(2):
-        assert len(case.gold[f"result_{i}_scores"]) == len(case.results[i]["scores"]) == 100
-        assert case.close(i) >= 98
+        assert len(case.gold[f"result_{i}_scores"]) == 100 and len(case.results[i]["scores"]) == count
+        assert case.close(i) >= 0.98 * count
 
 
 @pytest.mark.parametrize("kind", ["mask", "mask_v2"])

@@ -130,12 +130,11 @@ def test_faster_rcnn_v2(golden_state, tmp_path):
     """torchvision's fasterrcnn_resnet50_fpn_v2 is its Mask R-CNN v2 without the layers of the masks: it finds the same
     boxes, which tests/models/test_torchvision.py compares with torchvision's."""
     _, state = golden_state
-    found = {}
+    found, small = {}, {"IMAGE_MAX_DIM": 64, "IMAGE_MIN_DIM": 64, "DETECTION_MIN_CONFIDENCE": 0.0}
+    small |= {"POST_NMS_ROIS_INFERENCE": 100, "DETECTION_MAX_INSTANCES": 20}
     for name, tensors in {"mask": state, "faster": {key: x for key, x in state.items() if "mask" not in key}}.items():
         convert.convert(tensors, tmp_path / name)
-        model = load_detector(
-            tmp_path / name, tmp_path, IMAGE_MAX_DIM=64, IMAGE_MIN_DIM=64, DETECTION_MIN_CONFIDENCE=0.0
-        )
+        model = load_detector(tmp_path / name, tmp_path, **small)
         assert model.name == f"{name}_rcnn" and not model.load_report.left and not model.load_report.unused
         (found[name],) = model.detect([np.random.default_rng(0).integers(0, 255, (64, 64, 3), "uint8")])
     assert len(found["faster"]["rois"]) > 5 and "masks" not in found["faster"]
