@@ -134,7 +134,7 @@ class Steps:
         for variable, value in zip(variables, before.values(), strict=True):
             variable.assign(value)
         for momentum in self.optimizer.momentums:
-            momentum.assign(ops.zeros_like(momentum))
+            momentum.assign(np.zeros(momentum.shape))
         return logs, {name: -x for name, x in change.items()}
 
     def movement(self, inputs, gradient):

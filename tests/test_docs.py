@@ -47,7 +47,8 @@ PARSERS = {
     **{sample.__name__: sample.parse_arguments for sample in (app, balloon, nucleus, run_notebooks)},
 }
 
-# What the page on own data says about the length of its run, and what the test makes of it. Nothing else is changed.
+# What the page on own data says about the length of its run and the optimizer, and what the test makes of it. Nothing
+# else is changed.
 SHORTER = {
     "TRAIN, VAL = 200, 40": "TRAIN, VAL = 10, 3",
     "EPOCHS, STEPS = 5, 80": "EPOCHS, STEPS = 1, 1",

@@ -76,7 +76,7 @@ def test_it_learns_and_goes_on(name, tmp_path):
     steps, rate, least = LEARNS.get(name, (2, 0.001, None))
     config = config_of(name).update(APPEND_GT_ROIS=True, IMAGES_PER_GPU=4, STEPS_PER_EPOCH=steps)
     config.update(OPTIMIZER="adamw" if least else "sgd")
-    config.update(CASCADE_IOUS=[0.6], DENSE_CONVOLUTIONS=1, UNET_LEVELS=2)  # what is deeper takes longer to compile
+    config.update(CASCADE_IOUS=[0.6], UNET_LEVELS=2)  # what is deeper takes longer to compile
     functions = {key: value for key, value in config.to_dict().items() if callable(value)}  # which are not stored
     model = build_detector("training", config, tmp_path)
     kept = keras.callbacks.History()
