@@ -71,8 +71,6 @@ class OldTrainer(modellib.MaskRCNN):
 
 class NarrowConfig(OldConfig):
     TOP_DOWN_PYRAMID_SIZE = RPN_CHANNELS = MASK_CHANNELS = FPN_CLASSIF_FC_LAYERS_SIZE = 16
-    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 64
-    PRE_NMS_LIMIT, POST_NMS_ROIS_TRAINING, TRAIN_ROIS_PER_IMAGE = 200, 20, 8
 
 
 @pytest.fixture
