@@ -58,7 +58,13 @@ def _sort_faster(model, openvino):
 def _quantised(model, samples):
     """The model with convolutions and the products with weights in int8. NNCF's own choice would quantise boxes too."""
     import nncf
+    import openvino
 
+    # Conversion leaves nodes that no result needs, at which NNCF stops; what is read again has none.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.xml")
+        openvino.save_model(model, str(path), compress_to_fp16=False)
+        model = openvino.Core({"ENABLE_MMAP": False}).read_model(path)
     nodes = list(model.get_ordered_ops())
     others = {node.get_type_name() for node in nodes} - QUANTISED
     unlike = [n.get_friendly_name() for n in nodes if n.get_type_name() == "MatMul" and not _weighted(n)]
