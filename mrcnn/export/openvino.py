@@ -62,9 +62,10 @@ def _quantised(model, samples):
 
     # Conversion leaves nodes that no result needs, at which NNCF stops; what is read again has none.
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.xml")
+        path, core = Path(folder, "model.xml"), openvino.Core()
         openvino.save_model(model, str(path), compress_to_fp16=False)
-        model = openvino.Core({"ENABLE_MMAP": False}).read_model(path)
+        core.set_property({"ENABLE_MMAP": False})  # the file goes
+        model = core.read_model(path)
     nodes = list(model.get_ordered_ops())
     others = {node.get_type_name() for node in nodes} - QUANTISED
     unlike = [n.get_friendly_name() for n in nodes if n.get_type_name() == "MatMul" and not _weighted(n)]
