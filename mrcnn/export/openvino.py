@@ -59,6 +59,7 @@ def _quantised(model, samples):
     """The model with convolutions and the products with weights in int8. NNCF's own choice would quantise boxes too."""
     import nncf
     import openvino
+    from nncf.quantization.advanced_parameters import OverflowFix
 
     # Conversion leaves nodes that no result needs, at which NNCF stops; what is read again has none.
     with tempfile.TemporaryDirectory() as folder:
@@ -73,6 +74,8 @@ def _quantised(model, samples):
         model,
         nncf.Dataset(list(samples)),
         subset_size=len(samples),
+        # On processors without VNNI, sums of products of 8 bits would overflow.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
         ignored_scope=nncf.IgnoredScope(types=sorted(others), names=unlike, validate=False),
     )
 
