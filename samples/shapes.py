@@ -38,6 +38,9 @@ MIN_INSIDE = 0.8  # share of its area that is inside the image
 MIN_PIECE = 25  # pixels in every separate piece of a visible object
 MAX_IOU = 0.25  # of the boxes of two objects of one class, below the usual threshold of the detector's NMS
 SUPERSAMPLING = 4
+SIZE = 128  # of images, in pixels
+NOISE = 6  # highest standard deviation, of 255
+DIAMETERS = (0.16, 0.52)  # of the circles about objects, as shares of the image's side
 
 # Epochs in which a model with `ShapesConfig` learns the set from scratch, in about five minutes on two cores.
 EPOCHS = 4
@@ -159,10 +162,10 @@ def clean(mask):
     return pieces.min(initial=MIN_PIECE) >= MIN_PIECE and label(~np.pad(mask, 1), connectivity=2).max() == 1
 
 
-def place(rng, size, crowd):
+def place(rng, size, crowd, diameters=DIAMETERS):
     """A random object: category id, outlines and whether it is a crowd, a cluster of tiny shapes."""
     category = int(rng.choice(list(CATEGORIES)))
-    diameter = rng.uniform(9, 12) if crowd else rng.uniform(0.16, 0.52) * size
+    diameter = rng.uniform(9, 12) if crowd else rng.uniform(*diameters) * size
     centres = rng.uniform(0.25, 0.75, (1, 2)) * size if crowd else rng.uniform(0.08, 0.92, (1, 2)) * size
     if crowd:
         rows, columns = rng.integers(3, 6, 2)
@@ -185,8 +188,15 @@ def covered(objects, new):
     return parts
 
 
-def scene(rng, size=128):
+def scene(rng, size=SIZE, count=None, diameters=DIAMETERS, noise=NOISE):
     """Draw one image.
+
+    Args:
+        size: side in pixels.
+        count: objects to place, where there is room; None for the 1 to 5 of the generated set, with its empty images
+            and crowds.
+        diameters: (least, most) of objects, as shares of `size`.
+        noise: the most standard deviation of the pixels' noise.
 
     Returns:
         image [size, size, 3] uint8, and its objects from bottom to top: dicts with `category` (id), `outlines` (list of
@@ -196,10 +206,11 @@ def scene(rng, size=128):
     canvas = texture(rng, size, rng.uniform(40, 215, 3), rng.uniform(15, 70))
     empty, crowd = rng.random() < 0.08, rng.random() < 0.06
     wanted = [] if empty else [True] * crowd + [False] * int(rng.integers(1, 6))
+    wanted = wanted if count is None else [False] * count
     objects = []
     for is_crowd in wanted:
         for _ in range(30):
-            new = place(rng, size, is_crowd)
+            new = place(rng, size, is_crowd, diameters)
             new["area"] = sum(area(vertices) for vertices in new["outlines"])
             new["visible"] = coverage(new["outlines"], size)
             mask = new["visible"] > 0.5
@@ -220,7 +231,7 @@ def scene(rng, size=128):
             canvas = canvas + new["visible"][..., None] * (paint - canvas)
             objects.append(new)
             break
-    canvas = canvas + rng.normal(0, rng.uniform(0, 6), canvas.shape)
+    canvas = canvas + rng.normal(0, rng.uniform(0, noise), canvas.shape)
     image = Image.fromarray(np.clip(canvas, 0, 255).astype("uint8"))
     if rng.random() < 0.3:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.6)))
@@ -261,7 +272,7 @@ def annotate(thing):
     }
 
 
-def generate(folder, train=1000, val=100, size=128, seed=0):
+def generate(folder, train=1000, val=100, size=SIZE, seed=0):
     """Write the set to `folder` in COCO's layout: {train,val}2017/*.jpg, annotations/instances_{train,val}2017.json.
 
     The same arguments give the same bytes; image i depends neither on the number of images nor on those before it.

@@ -77,15 +77,28 @@ class Ranges(NamedTuple):
     inside: Tensor
 
 
-def _ranges(start, end, sizes, count, doublings):
+def parts(start: Tensor, end: Tensor, sizes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The cells of a map, from `low` up to but without `high`, that each of `count` parts of boxes takes along an axis.
+
+    Args:
+        start, end: [B, N] of boxes, normalised to the map.
+        sizes: [B, N] int32, the map's cells along this axis.
+
+    Returns:
+        low, high: [B, N, count] int32; equal where a part lies outside the map.
+    """
     size = ops.cast(sizes, "float32")
     first, last = (ops.cast(ops.floor(ops.cast(x, "float32") * size + 0.5), "int32") for x in (start, end))
     length = ops.maximum(last - first + 1, 1)[..., None]
     part = ops.arange(count, dtype="int32")
     limit = sizes[..., None]
     low = ops.clip(first[..., None] + part * length // count, 0, limit)
-    high = ops.clip(first[..., None] + ((part + 1) * length + count - 1) // count, 0, limit)
-    cells = high - low
+    return low, ops.clip(first[..., None] + ((part + 1) * length + count - 1) // count, 0, limit)
+
+
+def _ranges(start, end, sizes, count, doublings):
+    low, high = parts(start, end, sizes, count)
+    cells, limit = high - low, sizes[..., None]
     power = sum(ops.cast(cells >= 2**k, "int32") for k in range(1, doublings)) if doublings > 1 else low * 0
     reach = ops.take(ops.convert_to_tensor([2**k for k in range(doublings)], dtype="int32"), power)
     return Ranges(power, ops.clip(low, 0, limit - 1), ops.clip(high - reach, 0, limit - 1), cells > 0)
