@@ -8,6 +8,7 @@ import time
 import keras
 import numpy as np
 
+from mrcnn import weights
 from mrcnn.models.detectors import build_detector
 
 MEMORY = 0.995  # of the running mean of the weights
@@ -78,3 +79,10 @@ def train_for(minutes, config, dataset, logs, seed=0, start=None):
     clock = Clock(minutes, config.LEARNING_RATE)
     model.train(dataset, None, config.LEARNING_RATE, 10**6, "all", custom_callbacks=[clock], augment=True, seed=seed)
     return model, clock
+
+
+def detector_of(model, config, logs):
+    """A `Detector` for inference with the weights of a model that was trained."""
+    detector = build_detector("inference", config, logs)
+    weights.copy(model.keras_model, detector.keras_model)
+    return detector

@@ -28,17 +28,16 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 import shapes
-from clock import train_for
+from clock import detector_of, train_for
 from flops import flops
 from keras import ops
 
-from mrcnn import evaluate, weights
+from mrcnn import evaluate
 from mrcnn.cli import arguments
 from mrcnn.data.clusters import yolo_anchors
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.selective_search import selective_search
 from mrcnn.draw.plots import plot_speed
-from mrcnn.models.detectors import build_detector
 from mrcnn.ops.files import whole
 from mrcnn.settings import CONFIG
 from mrcnn.settings.checks import CELLS
@@ -147,8 +146,7 @@ def measure(system, folder, args, train, val):
     start = time.time()
     model, clock = train_for(args.minutes * system.share, config, train, args.logs, args.seed)
     minutes = (time.time() - start) / 60
-    detector = build_detector("inference", config_of(system, {**own, "IMAGES_PER_GPU": 1}), args.logs)
-    weights.copy(model.keras_model, detector.keras_model)
+    detector = detector_of(model, config_of(system, {**own, "IMAGES_PER_GPU": 1}), args.logs)
     detector.save_weights(folder / WEIGHTS)
     detector.config.to_json(folder / CONFIG)
     metrics = evaluate.evaluate(detector, val)

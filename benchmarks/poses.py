@@ -20,11 +20,10 @@ program.begin(__name__)
 
 import coco
 import pose
-from clock import train_for
+from clock import detector_of, train_for
 
-from mrcnn import evaluate, weights
+from mrcnn import evaluate
 from mrcnn.cli import arguments
-from mrcnn.models.detectors import build_detector
 from mrcnn.settings.detectors import practice
 
 SYSTEMS = {"mask_rcnn": {"USE_MASK": False}, "centernet": {}}
@@ -39,8 +38,7 @@ def measure(name, args):
     config.update(DETECTION_MIN_CONFIDENCE=min(0.05, config.DETECTION_MIN_CONFIDENCE))
     config.update(**arguments.parse_settings(args.config))
     model, clock = train_for(args.minutes, config, train, args.logs, args.seed)
-    detector = build_detector("inference", config, args.logs)
-    weights.copy(model.keras_model, detector.keras_model)
+    detector = detector_of(model, config, args.logs)
     detector.save_weights(Path(model.log_dir) / "mean.h5")
     print(f"The weights of the mean are in {model.log_dir}")
     return evaluate.evaluate(detector, val), clock.steps

@@ -24,11 +24,11 @@ import figures
 import h5py
 import shapes
 import trained
-from clock import train_for
+from clock import detector_of, train_for
 
-from mrcnn import evaluate, weights
+from mrcnn import evaluate
 from mrcnn.cli import arguments
-from mrcnn.models.detectors import build_detector, load_detector
+from mrcnn.models.detectors import load_detector
 from mrcnn.ops.files import whole
 from mrcnn.settings import CONFIG
 
@@ -61,13 +61,12 @@ def halve(source, path):
 def make(name, args):
     """Train, write, and evaluate what was written."""
     sample, module = SAMPLES[name]
-    config = sample.generated_config().update(VALIDATION_STEPS=0)
+    config = sample.generated_config()
     train = dataset(sample, module, "train")
     start = None if name == "shapes" else file_of("shapes")
     model, clock = train_for(args.minutes, config, train, args.logs, args.seed, start)
     config.update(CLASS_NAMES=train.class_names, DETECTION_MIN_CONFIDENCE=0.7)
-    detector = build_detector("inference", config, args.logs)
-    weights.copy(model.keras_model, detector.keras_model)
+    detector = detector_of(model, config, args.logs)
     path = file_of(name)
     path.parent.mkdir(exist_ok=True)
     detector.save_weights(Path(model.log_dir) / path.name)
