@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 from keras import layers, ops
+from keras.initializers import RandomNormal
 
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.layers.roi_head import RoiHead, norm_layer
@@ -79,8 +80,11 @@ class BoxHead(RoiHead):
         ]
         self.squeeze = layers.Reshape((channels,), name="pool_squeeze" if prefix == "mrcnn" else f"{prefix}_squeeze")
         self.boxes = 1 if class_agnostic else num_classes
-        self.classify = layers.Dense(num_classes, name=f"{prefix}_class_logits")
-        self.refine = layers.Dense(4 * self.boxes, name=f"{prefix}_bbox_fc")
+        # Small at first, as in Fast R-CNN: no class is preferred, and boxes are their RoIs.
+        small = RandomNormal(stddev=0.01)
+        self.classify = layers.Dense(num_classes, kernel_initializer=small, name=f"{prefix}_class_logits")
+        small = RandomNormal(stddev=0.001)
+        self.refine = layers.Dense(4 * self.boxes, kernel_initializer=small, name=f"{prefix}_bbox_fc")
         self.softmax = layers.Activation("softmax", name=f"{prefix}_class", dtype="float32")
         # Not computed in lower precision from here on.
         self.logits = layers.Activation("linear", dtype="float32")

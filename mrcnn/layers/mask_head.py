@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 from keras import layers, ops
+from keras.initializers import RandomNormal
 
 from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.layers.roi_head import RoiHead, norm_layer
@@ -63,7 +64,11 @@ class MaskHead(RoiHead):
             for i in range(1, 5)
         ]
         self.upsample = layers.Conv2DTranspose(channels, 2, strides=2, activation="relu", name=f"{prefix}_mask_deconv")
-        self.classify = RoiConv2D(num_classes, 1, activation=None if logits else "sigmoid", name=f"{prefix}_mask")
+        last = {
+            "activation": None if logits else "sigmoid",
+            "kernel_initializer": RandomNormal(stddev=0.001),  # so that all begin at one half
+        }
+        self.classify = RoiConv2D(num_classes, 1, name=f"{prefix}_mask", **last)
 
     def outputs(self, pooled: Tensor, unflatten: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         x = pooled

@@ -1,11 +1,13 @@
 """Region Proposal Network (Ren et al. 2015): its head, and the layer that turns scores and deltas into proposals."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+from keras.initializers import RandomNormal
 from numpy.typing import ArrayLike
 
 from mrcnn.ops import boxes
@@ -42,11 +44,12 @@ def rpn_graph(
     )(feature_map)
     for i in range(2, convolutions + 1):
         shared = layers.Conv2D(channels, 3, padding="same", activation="relu", name=f"rpn_conv_shared{i}")(shared)
+    small = partial(RandomNormal, stddev=0.01)  # so the first proposals are the anchors
     values = {"softmax": 2, "sigmoid": 1}[score]
-    x = layers.Conv2D(values * anchors_per_location, 1, name="rpn_class_raw")(shared)
+    x = layers.Conv2D(values * anchors_per_location, 1, kernel_initializer=small(), name="rpn_class_raw")(shared)
     logits = layers.Reshape((-1, values))(x)
     probs = layers.Activation(score, name="rpn_class_xxx", dtype="float32")(logits)
-    x = layers.Conv2D(4 * anchors_per_location, 1, name="rpn_bbox_pred")(shared)
+    x = layers.Conv2D(4 * anchors_per_location, 1, kernel_initializer=small(), name="rpn_bbox_pred")(shared)
     return [logits, probs, layers.Reshape((-1, 4))(x)]
 
 
