@@ -11,10 +11,12 @@ Paths count from this folder, where Jupyter runs the notebooks. Import it before
 
 import logging
 import os
+import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as coco.py does to train
 # Without ipywidgets tqdm draws its bars as text, which is fine.
 warnings.filterwarnings("ignore", "IProgress not found")
 
@@ -23,13 +25,16 @@ import pose
 import shapes
 
 import mrcnn.weights
-from mrcnn.models.detectors import build_detector
+from mrcnn.models.detectors import build_detector, load_detector
+from mrcnn.settings import CONFIG
+from mrcnn.train.run import find_last
 from mrcnn.weights import convert
 
 # TensorFlow takes two models in one notebook for a loop that compiles too often.
 logging.getLogger("tensorflow").setLevel("ERROR")
 
 LOGS = Path("../logs")
+FOLDER = LOGS / "notebooks"
 
 
 class ShapesConfig(shapes.ShapesConfig):
@@ -69,6 +74,49 @@ def dataset(sample, subset, folder=None):
 def weights(sample):
     """Path of the sample's weights on its generated set, which come with mrcnn; from here, as it is printed."""
     return os.path.relpath(mrcnn.weights.download(sample.generated_config.NAME))
+
+
+def detector(name, **settings):
+    """The detector of that name for inference, with its weights of the lineage's table where `make lineage` has run,
+    or of a training of some minutes, once; it finds the generated shapes.
+
+    Args:
+        name: as of --detector; not one that needs proposals.
+        settings: changes of the model's config, such as DETECTION_NMS_THRESHOLD.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or Jupyter's stop button; nothing is kept of this training.
+        RuntimeError: the training failed; it has said why.
+    """
+    path = LOGS / "lineage" / name / convert.WEIGHTS
+    if not path.exists():
+        path = FOLDER / name / convert.WEIGHTS
+        if not path.exists():
+            _train(name, path)
+    return load_detector(path, LOGS, **{"DETECTION_MIN_CONFIDENCE": 0.5, "IMAGES_PER_GPU": 1, **settings})
+
+
+def _train(name, path):
+    """Train a detector, and keep its weights at `path` and its config beside."""
+    print(f"Training {name} for the notebooks, once, for a few minutes.")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".") as logs:
+        code = coco.main(
+            ["train", "--detector", name, "--epochs", "3", "--config", "VALIDATION_STEPS=0", "--logs", logs]
+        )
+        if code == 130:
+            raise KeyboardInterrupt
+        if code:
+            raise RuntimeError(f"The training of {name} failed.")
+        last = Path(find_last(logs, shapes.ShapesConfig.NAME))
+        path.parent.mkdir(exist_ok=True)
+        os.replace(last.parent / CONFIG, path.parent / CONFIG)
+        os.replace(last, path)  # the last step, so what is there is whole
+
+
+def images(wanted):
+    """`wanted`, or as many images as a test of the notebooks looks at."""
+    return min(wanted, 2) if "MRCNN_NOTEBOOK_STEPS" in os.environ else wanted
 
 
 def model(sample, path=None, dataset=None, **settings):

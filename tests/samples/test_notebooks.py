@@ -20,6 +20,7 @@ from real_data import ROOT
 
 sys.path.insert(0, str(ROOT / "samples"))
 
+import coco
 import figures
 import lessons
 import run_notebooks
@@ -30,10 +31,12 @@ from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.rpn_targets import rpn_targets
 from mrcnn.model import MaskRCNN
+from mrcnn.models.detectors import build_detector
 from mrcnn.ops import boxes
 from mrcnn.ops.masks import extract_bboxes
 from mrcnn.ops.roi_align import pyramid_level
 from mrcnn.settings import CONFIG
+from mrcnn.settings.detectors import practice
 from mrcnn.weights import convert
 
 # Code that makes a figure: with Matplotlib, or with a function of visualize or draw.semantic that is not for tables.
@@ -82,12 +85,15 @@ def whole(box):
 
 
 # What a kernel does before the first cell of a notebook: few steps of training and few images run as they are, as
-# compiling takes longer; sets and pictures are small, trainings short.
+# compiling takes longer; sets and pictures are small, trainings short, and the detectors of the lineage narrow, with
+# their first weights.
 STARTUP = """
 import matplotlib
 import tensorflow as tf
 import trained
 from mrcnn.data.dataset import Dataset
+from mrcnn.models.detectors import build_detector
+from mrcnn.settings.detectors import practice
 
 tf.config.run_functions_eagerly(True)
 trained.shapes.ShapesConfig.VALIDATION_STEPS = 1
@@ -102,8 +108,15 @@ def prepare(self, *args, prepare=Dataset.prepare):
     prepare(self, *args)
 
 
+def detector(name, **settings):
+    widths = "BACKBONE_WIDTH", "TOP_DOWN_PYRAMID_SIZE", "RPN_CHANNELS", "MASK_CHANNELS", "FPN_CLASSIF_FC_LAYERS_SIZE"
+    config = trained.ShapesConfig().update(**dict.fromkeys(widths, 12), DETECTION_MAX_INSTANCES=4)
+    return build_detector("inference", config.update(**practice(name, config.to_dict()), **settings), trained.LOGS)
+
+
 Dataset.prepare = prepare
-del config, prepare, matplotlib, tf, Dataset
+trained.detector = detector
+del config, detector, prepare, matplotlib, tf, Dataset
 """
 
 
@@ -196,10 +209,63 @@ def test_weights_of_ones_own(tmp_path):
         trained.model(trained.SHAPES, tmp_path, dataset)
 
 
-def test_there_are_six_of_them():
+@pytest.mark.parametrize(("code", "error"), [(130, KeyboardInterrupt), (2, RuntimeError)])
+def test_a_detector_is_trained_where_there_is_none(code, error, tmp_path, monkeypatch):
+    (tmp_path / "samples").mkdir()
+    monkeypatch.chdir(tmp_path / "samples")
+
+    def main(words):
+        assert words[words.index("--detector") + 1] == "fcos"
+        run = Path(words[words.index("--logs") + 1]) / "shapes20260101T0000"
+        run.mkdir()
+        config = shapes.ShapesConfig().update(BACKBONE_WIDTH=8)
+        config.update(**practice("fcos", config.to_dict()))
+        build_detector("inference", config, tmp_path).save_weights(run / "mask_rcnn_shapes_0001.h5")
+        config.to_json(run / CONFIG)
+        return code
+
+    monkeypatch.setattr(coco, "main", main)
+    with pytest.raises(error):
+        trained.detector("fcos")
+    assert not list(trained.FOLDER.iterdir())
+    code = 0
+    assert trained.detector("fcos").name == "fcos"
+    monkeypatch.setattr(coco, "main", None)
+    assert trained.detector("fcos", DETECTION_MIN_CONFIDENCE=0.1).config.DETECTION_MIN_CONFIDENCE == 0.1
+
+
+@pytest.mark.parametrize("sample", [trained.SHAPES, trained.POSE], ids=["shapes", "figures"])
+def test_weights_that_come_with_mrcnn(sample):
+    """They are of the notebooks' network, and small."""
+    path = Path(trained.weights(sample))
+    model = MaskRCNN("inference", sample.generated_config(), path.parent)
+    model.load_weights(path)
+    assert not model.load_report.left and not model.load_report.unused
+    assert path.stat().st_size < 3e6
+
+
+def test_weights_of_ones_own(tmp_path):
+    """A folder with config.json beside the weights; a data set of other classes is refused before anything is built."""
+    config = shapes.ShapesConfig().update(NUM_CLASSES=4, IMAGE_RESIZE_MODE="pad64", IMAGE_MAX_DIM=150)
+    MaskRCNN("inference", config, tmp_path).save_weights(tmp_path / convert.WEIGHTS)
+    config.to_json(tmp_path / CONFIG)
+    dataset = Dataset()
+    for i in range(3):
+        dataset.add_class("own", i + 1, f"class {i + 1}")
+    dataset.prepare()
+    model = trained.model(trained.SHAPES, tmp_path, dataset, DETECTION_MIN_CONFIDENCE=0.1)
+    assert (model.config.NUM_CLASSES, model.config.DETECTION_MIN_CONFIDENCE) == (4, 0.1)
+    assert model.config.IMAGE_SHAPE.tolist() == [128, 128, 3]
+    dataset.add_class("own", 4, "one more")
+    dataset.prepare()
+    with pytest.raises(ValueError, match="4 classes with the background, the data set 5: set DATASET"):
+        trained.model(trained.SHAPES, tmp_path, dataset)
+
+
+def test_there_are_seven_of_them():
     """So that the tests look at something."""
     assert set(run_notebooks.NAMES) == {
-        *("demo", "inspect_data", "inspect_model", "inspect_weights", "pose", "train_shapes"),
+        *("demo", "inspect_data", "inspect_model", "inspect_weights", "lineage", "pose", "train_shapes"),
     }
 
 
