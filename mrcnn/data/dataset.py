@@ -16,6 +16,7 @@ from mrcnn.data.problems import Problem, format_problems
 from mrcnn.data.reading import image_size, read_image
 from mrcnn.data.validate import validate
 from mrcnn.ops.masks import encode_rle
+from mrcnn.settings.kinds import once
 
 
 class Dataset:
@@ -227,7 +228,7 @@ class Dataset:
         return problems
 
 
-def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> Any:
+def read_json(path: Path | str, hook: Callable[[dict], Any] = dict) -> Any:
     """The content of an annotation file.
 
     Args:
@@ -236,15 +237,16 @@ def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> An
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not JSON, or no file; the message names it.
+        ValueError: not JSON, no file, or an object with one name twice; the message names the file.
     """
     if Path(path).exists() and not Path(path).is_file():  # a pipe never ends
         raise ValueError(f"{path} is no file.")
     try:
-        return json.loads(Path(path).read_bytes(), object_hook=hook)  # which knows UTF-8 from UTF-16
+        text = Path(path).read_bytes()
+        return json.loads(text, object_pairs_hook=lambda pairs: hook(once(pairs)))  # bytes: UTF-8 or UTF-16
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no annotation file {path}.") from None
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON, or was cut off: {error}.") from None
+        raise ValueError(f"{path} is no JSON that can be used, or was cut off: {str(error).rstrip('.')}.") from None
     except RecursionError:
         raise ValueError(f"{path} is not JSON of annotations: its brackets are nested too deep.") from None

@@ -14,7 +14,7 @@ import numpy as np
 
 from mrcnn.ops.files import whole
 from mrcnn.settings.checks import DETECTORS, LOSSES, MORE_LOSSES, PROPOSALS_GIVEN, SETTINGS
-from mrcnn.settings.kinds import short
+from mrcnn.settings.kinds import once, short
 from mrcnn.settings.rules import problems
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Settings:
         """
         with open(path, encoding="utf-8-sig") as file:
             try:
-                values = json.load(file, object_pairs_hook=_once)
+                values = json.load(file, object_pairs_hook=once)
                 if not isinstance(values, dict):
                     raise ValueError(f"it is a {type(values).__name__!r} object, not settings by their names")
                 return cls.from_dict(values)
@@ -173,15 +173,6 @@ class Settings:
         for name, value in self.to_dict().items():
             print(f"{name:30} {value}")
         print("\n")
-
-
-def _once(pairs):
-    """A dict of pairs, of which no two have one name."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{short(next(x for x in names if names.count(x) > 1))} is given twice.")
-    return values
 
 
 def _is_name(name):

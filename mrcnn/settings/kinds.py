@@ -151,3 +151,16 @@ def short(value: Any) -> str:
         return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
     except Exception:  # of the object's own repr, or of a number of thousands of digits
         return f"of type {type(value).__name__}"
+
+
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A dict of the pairs of a JSON object.
+
+    Raises:
+        ValueError: two have one name, of which `json` keeps the last without a word.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{short(next(x for x in names if names.count(x) > 1))} is given twice.")
+    return values

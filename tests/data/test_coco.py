@@ -159,12 +159,13 @@ def test_missing_things_are_named(folder, tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (json.dumps(CONTENT)[:300], "is not JSON, or was cut off: "),
-        ("", "is not JSON, or was cut off: "),
+        (json.dumps(CONTENT)[:300], "is no JSON that can be used, or was cut off: "),
+        ('{"images": [], "images": []}', "is no JSON that can be used, or was cut off: 'images' is given twice."),
+        ("", "is no JSON that can be used, or was cut off: "),
         ("[1]", "is not in COCO's format: it holds a list, as a file of detections does, not an object with images, "),
         ("1", "is not in COCO's format: it holds 1, not an object."),
         ("[" * 100_000, "is not JSON of annotations: its brackets are nested too deep."),
-        ("1" * 5000, "is not JSON, or was cut off: "),
+        ("1" * 5000, "is no JSON that can be used, or was cut off: "),
         (json.dumps(CONTENT | {"categories": []}), "has no categories that can be used."),
         (
             json.dumps(CONTENT | {"images": [{"id": [], "file_name": "a.png"}]}),

@@ -115,7 +115,8 @@ def test_via_without_regions_is_background(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ('{"a": ', "is not JSON, or was cut off"),
+        ('{"a.png1": {}, "a.png1": {}}', "is no JSON that can be used, or was cut off: 'a.png1' is given twice."),
+        ('{"a": ', "is no JSON that can be used, or was cut off"),
         ('{"images": [], "annotations": []}', "is not the VGG Image Annotator's"),
         ("[]", "is not the VGG Image Annotator's"),
     ],

@@ -154,7 +154,7 @@ def test_validate_lists_a_file_that_cannot_be_used(capsys, folder, tmp_path):
     path = broken / "annotations" / "instances_train2017.json"
     path.write_text(path.read_text()[:500])
     code, out, _ = run(capsys, "validate", "--dataset", broken)
-    assert code == 1 and f"{path} is not JSON, or was cut off: " in out
+    assert code == 1 and f"{path} is no JSON that can be used, or was cut off: " in out
     assert "annotation file that cannot be used: 1. Mend or replace the file." in out and "nothing wrong" in out
 
 
