@@ -6,17 +6,23 @@ of a mask that a seam cuts lies inside the other. (Without masks, their boxes ha
 the whole would not tell the halves of one object from two neighbours; and as halves agree in the strip however large
 the object is, one over many tiles is a chain of such pairs.
 
+The rim of an object, which is all of it that a tile has, may lie beside the object's mask as the other tile sees it.
+So what a seam cuts and agrees with nothing belongs to that detection to whose edge it lies nearest, if it is no more
+than `NEAR` pixels away.
+
 Of the detections of one object that one counts which no seam cuts and whose nearest seam is farthest away; where all
 are cut, their masks are united.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from mrcnn.data.windows import Windows
 from mrcnn.ops.boxes import cover, intersections
@@ -150,13 +156,20 @@ def _joined(tiles, pieces):
             piece = parent[id(piece)]
         return piece
 
-    for i, j, strip in _strips(tiles):
+    def groups():
+        found: dict[int, list[Piece]] = {}
+        for piece in every:
+            found.setdefault(id(root(piece)), []).append(piece)
+        return list(found.values())
+
+    neighbours = list(_strips(tiles))
+    for i, j, strip in neighbours:
         for a, b in _pairs(pieces[i], pieces[j], strip):
             parent[id(root(a))] = root(b)
-    groups: dict[int, list[Piece]] = {}
-    for piece in every:
-        groups.setdefault(id(root(piece)), []).append(piece)
-    return list(groups.values())
+    alone = {id(group[0]) for group in groups() if len(group) == 1 and group[0].room < 0}
+    for a, b in _rims([[p for p in of_tile if id(p) in alone] for of_tile in pieces], pieces, neighbours):
+        parent[id(root(a))] = root(b)
+    return groups()
 
 
 def _strips(tiles):
@@ -193,6 +206,34 @@ def _agree(one, two, strip):
     if common >= AGREE * (sum(areas) - common):
         return common > 0
     return any(piece.room < 0 and common >= MOST * area for piece, area in zip((one, two), areas, strict=True))
+
+
+def _rims(cut, pieces, neighbours):
+    """Pairs of a piece of `cut` and the piece of a neighbouring tile beside whose edge it lies."""
+    best: dict[int, tuple[float, Piece, Piece]] = {}
+    for i, j, _ in neighbours:
+        for rims, others in ((cut[i], pieces[j]), (cut[j], pieces[i])):
+            for piece, other in itertools.product(rims, others):
+                if piece.values["class_ids"] == other.values["class_ids"]:
+                    share = _beside(piece, other)
+                    if share >= MOST and share > best.get(id(piece), (0.0,))[0]:
+                        best[id(piece)] = share, piece, other
+    return [pair for _, *pair in best.values()]
+
+
+def _beside(piece, other):
+    """The share of a piece's pixels no more than `NEAR` pixels away from another."""
+    y1, x1, y2, x2 = piece.extent
+    around = y1 - NEAR, x1 - NEAR, y2 + NEAR, x2 + NEAR
+    inside = shared(around, other.extent)
+    if not inside:
+        return 0.0
+    mask = np.zeros((around[2] - around[0], around[3] - around[1]), bool)
+    top, left, bottom, right = np.subtract(inside, around[:2] * 2)
+    mask[top:bottom, left:right] = other.part(inside)
+    near = ndimage.binary_dilation(mask, iterations=NEAR)[NEAR:-NEAR, NEAR:-NEAR]
+    own = piece.part(piece.extent)
+    return (near & own).sum() / own.sum()
 
 
 def _whole(group, shape):

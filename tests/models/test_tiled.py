@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import toy_data
+from scipy import ndimage
 
 from mrcnn.data.windows import windows
 from mrcnn.draw.large import draw_large
@@ -127,6 +128,20 @@ def test_small_objects_seen_a_pixel_apart_are_one():
     image = discs((64, 112), [(20, 52, 2), (40, 52, 2), (20, 58, 2)])
     found = tiled(image, finder(shrink=apart))
     assert len(found["scores"]) == 3 and sorted(found["class_ids"]) == [1, 2, 2]
+
+
+def test_a_rim_belongs_to_the_object_beside_it():
+    """The right tile, from column 48 on, has two columns of the first disc and finds them a pixel too far right; the
+    left tile finds the disc a pixel too small: no pixel is in both. A third disc of the same class touches the rim."""
+
+    def change(mask):
+        return np.roll(mask, 1, axis=1) if mask[:, :3].any() else ndimage.binary_erosion(mask)
+
+    image = discs((64, 112), [(30, 40, 9), (5, 90, 3), (46, 54, 8)])
+    for masks in True, False:
+        found = tiled(image, finder(masks, shrink=change))
+        assert len(found["rois"]) == 3
+        assert sorted(found["rois"][:, 1]) == [32, 47, 88]
 
 
 def test_scores_and_classes():
