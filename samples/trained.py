@@ -16,7 +16,6 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as coco.py does to train
 # Without ipywidgets tqdm draws its bars as text, which is fine.
 warnings.filterwarnings("ignore", "IProgress not found")
 

@@ -61,6 +61,9 @@ SHORTER = {
 # Before it: the few steps run as they are, as compiling them takes longer.
 EAGERLY = "import tensorflow as tf\ntf.config.run_functions_eagerly(True)\n"
 
+# Names in pages that are of other programs, or made up.
+FOREIGN = {"TF_FORCE_GPU_ALLOW_GROWTH", "async", "desk", "fasterrcnn_resnet50_fpn", "rescore", "val_"}
+
 # After the page's own run: whether its formats agree, and its other way up to training, with a light network and with
 # weights made here in the place of COCO's.
 CHECKS = """
@@ -197,6 +200,25 @@ def test_commands_are_taken(page):
 def test_settings_have_their_names(page):
     for words in re.findall(r"--config ([^`\n]*)", page.read_text()):
         assert set(re.findall(r"\b([A-Z][A-Z_]+)=", words)) <= {*SETTINGS, "KEY"}, words
+
+
+@pytest.fixture(scope="module")
+def known_words():
+    """All words of the code and of what sets the project up."""
+    files = [path for folder in "mrcnn samples benchmarks docs tests".split() for path in (ROOT / folder).rglob("*.py")]
+    files += [ROOT / name for name in ("Makefile", "setup.cfg", "pyproject.toml", "requirements.txt")]
+    return {word for file in files if file != Path(__file__) for word in re.findall(r"\w+", file.read_text())}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_are_in_the_code(page, known_words):
+    """Every part of a dotted name, of a call or of a setting with its value that stands between backticks."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    names = re.findall(r"`([A-Za-z_][\w.]*)(?:\([^`\n]*\)|=[^`\n]*)?`", text)
+    files = {name for name in names if name.endswith(".md")}
+    assert all((ROOT / name).exists() for name in files)
+    words = {word for name in {*names} - files for word in name.split(".") if word}
+    assert words - known_words <= FOREIGN
 
 
 def test_each_detector_has_its_page():
