@@ -45,8 +45,13 @@ def plot_speed(
     with new_axes((8, 5), ax, save) as ax:
         milliseconds = 1000 * np.asarray(seconds)
         ax.scatter(milliseconds, accuracies)
-        for place in zip(milliseconds, np.asarray(accuracies), names, strict=True):
-            ax.annotate(place[2], place[:2], xytext=(5, -3), textcoords="offset points", fontsize=8)
+        written: list[np.ndarray] = []
+        for x, y, name in zip(milliseconds, np.asarray(accuracies), names, strict=True):
+            place = np.array([np.log(x) / np.log(1.3), y / 0.02])  # where two less than 1 apart cover each other
+            left = any(np.abs(place - other).max() < 1 for other in written)
+            text = {"xytext": (-5, -3), "ha": "right"} if left else {"xytext": (5, -3)}
+            ax.annotate(name, (x, y), textcoords="offset points", fontsize=8, **text)
+            written.append(place)
         ax.set(xscale="log", xlabel="milliseconds an image", ylabel="box AP")
         ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
         ax.xaxis.set_major_formatter("{x:g}")

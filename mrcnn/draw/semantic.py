@@ -40,6 +40,16 @@ def draw_semantic(
     Raises:
         ValueError: the shapes disagree, or class_names are too few.
     """
+    painted, names = _painted(image, classes, class_names, alpha)
+    picture = Image.fromarray(painted)
+    masks = [np.asarray(classes) == i for i in names]
+    boxes = extract_bboxes(np.stack(masks, axis=-1)) if masks else np.zeros((0, 4))
+    paint_labels(picture, boxes, [label for label, _ in names.values()], [color for _, color in names.values()])
+    return np.array(picture)
+
+
+def _painted(image, classes, class_names, alpha):
+    """What `draw_semantic` draws, without names; and (name, colour) by the ids of the classes in it."""
     image, classes = rgb(image), np.asarray(classes)
     if classes.shape != image.shape[:2]:
         raise ValueError(f"classes have the shape {classes.shape} where the image needs {image.shape[:2]}.")
@@ -51,10 +61,7 @@ def draw_semantic(
     for i, color in zip(present, colors, strict=True):
         apply_mask(image, classes == i, color, alpha)
         image[borders & (classes == i)] = paint_of(color)
-    picture = Image.fromarray(image)
-    boxes = extract_bboxes(np.stack([classes == i for i in present], axis=-1)) if present else np.zeros((0, 4))
-    paint_labels(picture, boxes, labels, colors)
-    return np.array(picture)
+    return image, dict(zip(present, zip(labels, colors, strict=True), strict=True))
 
 
 def _borders(classes):
@@ -76,9 +83,16 @@ def display_semantic(
     ax: Axes | None = None,
     save: Path | str | None = None,
 ) -> Figure | SubFigure:
-    """Show the classes of pixels over an image, as `draw_semantic` draws them; returns the figure."""
+    """Show the classes of pixels over an image, as `draw_semantic` draws them, with their names in a legend below;
+    returns the figure."""
+    from matplotlib.patches import Patch
+
+    painted, names = _painted(image, classes, class_names, alpha=0.5)
     with new_axes((7, 7), ax, save) as ax:
-        show_image(ax, draw_semantic(image, classes, class_names), title)
+        show_image(ax, painted, title)
+        patches = [Patch(color=color, label=label) for label, color in names.values()]
+        if patches:
+            ax.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=8)
     return ax.figure
 
 

@@ -36,5 +36,8 @@ def test_figures(tmp_path):
     assert shown["its maxima"] == [[4]] and shown["nearest"] == [[4, 4], [4, 4]]
     assert shown["bed of nails"] == [[4, 0], [0, 0]] and shown["remembered maxima"] == [[0, 0], [4, 0]]
     assert shown["transposed convolution"] == [[2.25, 2.25], [2.25, 2.25]]
-    display_semantic(np.zeros((64, 64, 3)), np.eye(64, dtype=int), save=tmp_path / "classes.png")
+    shown = display_semantic(
+        np.zeros((64, 64, 3)), 2 * np.eye(64, dtype=int), "BG a b".split(), save=tmp_path / "classes.png"
+    )
+    assert [text.get_text() for text in shown.axes[0].get_legend().get_texts()] == ["b"]
     assert Image.open(tmp_path / "classes.png").size[0] > 64
