@@ -48,6 +48,7 @@ def test_what_they_find():
 LEARNS = {
     **dict.fromkeys(DETECTORS, (150, 0.003, 0.8)),
     **dict.fromkeys(("retinanet", "fcos", "rcnn"), (60, 0.005, 0.8)),
+    **dict.fromkeys(("fast_rcnn", "faster_rcnn"), (250, 0.006, 0.8)),  # their heads, 8 wide, begin with small weights
 }
 # That CenterNet learns is in test_centernet.py; here it takes two steps.
 del LEARNS["centernet"]
