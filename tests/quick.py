@@ -14,6 +14,7 @@ class QuickConfig(KiteConfig):
     FPN_CLASSIF_FC_LAYERS_SIZE = 8
     POST_NMS_ROIS_TRAINING = 20
     TRAIN_ROIS_PER_IMAGE = 8
+    APPEND_GT_ROIS = True  # else first proposals, which are anchors, leave heads without objects
     DETECTION_MAX_INSTANCES = 4
     IMAGES_PER_GPU = 2
     STEPS_PER_EPOCH = 2

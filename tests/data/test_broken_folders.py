@@ -120,7 +120,7 @@ def test_names_too_long_for_a_file_are_those_of_none(tmp_path):
 @pytest.mark.parametrize("content", ["[]", "7", '[{"file_name": "a"}]', '{"images": [{"file_name": "\\q"}]}'])
 def test_a_json_file_that_is_no_set_is_one_line(tmp_path, content):
     path = text(tmp_path / "a.json", content)
-    with pytest.raises(ValueError, match="a.json is not"):
+    with pytest.raises(ValueError, match="a.json is no"):
         read(path)
     with pytest.raises(ValueError, match="a.json is a file, which can be in the format coco alone"):
         read(path, "yolo")

@@ -89,7 +89,7 @@ def detector(tmp_path_factory):
 def test_a_train_method_of_ones_own(trainer, tmp_path):
     """Its losses and their L2 term are counted once, as a train method of ours counts them."""
     dataset = old_dataset()
-    before = trainer.keras_model.get_layer("mrcnn_bbox_fc").get_weights()[0]
+    before = trainer.keras_model.get_layer("mrcnn_class_logits").get_weights()[0]
     with pytest.warns(
         UserWarning, match="add_loss and add_metric do nothing: the losses and the L2 term are in the gr"
     ):
@@ -98,7 +98,7 @@ def test_a_train_method_of_ones_own(trainer, tmp_path):
     assert trainer.epoch == 1 and {*LOSSES, "loss", "val_loss", "val_mrcnn_mask_loss"} <= set(logs)
     decay = logs["loss"][0] - sum(logs[name][0] for name in LOSSES)
     assert 0 < decay < 1e-3
-    assert np.abs(trainer.keras_model.get_layer("mrcnn_bbox_fc").get_weights()[0] - before).max() > 0
+    assert np.abs(trainer.keras_model.get_layer("mrcnn_class_logits").get_weights()[0] - before).max() > 0
     trainer.train(dataset, dataset, learning_rate=1e-4, epochs=2, layers="all")
     assert trainer.epoch == 2
 
