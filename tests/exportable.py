@@ -18,15 +18,15 @@ def small_model(name, folder, **changes):
     settings = {"IMAGE_MIN_DIM": 48, "POST_NMS_ROIS_INFERENCE": 12, "CLASS_NAMES": ["BG", "kite"]}
     model = build_detector("inference", config.update(**{**settings, **changes}), folder)
     for layer in model.get_trainable_layers():
+        rng = np.random.default_rng(len(layer.name))
         if layer.name.startswith("mrcnn") and layer.name.endswith("class_logits"):
-            layer.kernel.assign(layer.kernel * 0.2)
+            layer.kernel.assign(rng.normal(0, 0.1, layer.kernel.shape))
             layer.bias.assign([-1, *[1] * (config.NUM_CLASSES - 1)])
         if layer.name.endswith("bbox_fc"):  # boxes near the regions
-            layer.kernel.assign(layer.kernel * 0.1)
+            layer.kernel.assign(rng.normal(0, 0.04, layer.kernel.shape))
         if layer.name == "dense_size_raw":  # of a centernet, in cells
             layer.bias.assign([4, 5])
         if hasattr(layer, "moving_mean"):  # as if it were trained
-            rng = np.random.default_rng(len(layer.name))
             layer.moving_mean.assign(rng.normal(0, 0.1, layer.moving_mean.shape))
             layer.moving_variance.assign(rng.uniform(0.8, 1.2, layer.moving_variance.shape))
     return model

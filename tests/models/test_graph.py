@@ -42,6 +42,14 @@ def loss_of(graph):
     return run
 
 
+def test_heads_begin_small(trainer):
+    """As in Fast R-CNN, section 2.3, and Detectron2."""
+    wanted = {"rpn_class_raw": 0.01, "rpn_bbox_pred": 0.01, "mrcnn_class_logits": 0.01}
+    wanted |= {"mrcnn_bbox_fc": 0.001, "mrcnn_mask": 0.001}
+    found = {x.name: x.kernel.numpy().std() for x in trainer.get_trainable_layers() if x.name in wanted}
+    assert found == pytest.approx(wanted, rel=0.6)
+
+
 def test_a_saved_training_graph_reloads_and_trains(trainer, tmp_path):
     graph, batch = trainer.keras_model, batch_of(trainer.config)
     graph.save(tmp_path / "trainer.keras")

@@ -45,6 +45,7 @@ ROWS = {
     "with several GPUs": "train/test_parallel_model.py: test_two_devices_train_as_one",
     "misspelt settings": "settings/test_config.py: test_a_misspelt_attribute_warns",
     "other entries of LOSS_WEIGHTS": "settings/test_config.py: test_weights_of_other_losses_weigh_nothing",
+    "the last layers of the RPN": "models/test_graph.py: test_heads_begin_small",
     "figures that a script": "old_scripts/test_pictures.py: test_submission_with_a_picture_of_each_image",
     "a crop was random": "old_scripts/test_porting.py: test_sizes_and_modes_that_detection_cannot_use",
     "scikit-image of its time": "data/test_resizing.py: test_resize_image",

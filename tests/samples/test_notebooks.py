@@ -92,8 +92,6 @@ import matplotlib
 import tensorflow as tf
 import trained
 from mrcnn.data.dataset import Dataset
-from mrcnn.models.detectors import build_detector
-from mrcnn.settings.detectors import practice
 
 tf.config.run_functions_eagerly(True)
 trained.shapes.ShapesConfig.VALIDATION_STEPS = 1
@@ -109,9 +107,13 @@ def prepare(self, *args, prepare=Dataset.prepare):
 
 
 def detector(name, **settings):
+    import trained
+    from mrcnn.models.detectors import build_detector
+    from mrcnn.settings.detectors import practice
+
     widths = "BACKBONE_WIDTH", "TOP_DOWN_PYRAMID_SIZE", "RPN_CHANNELS", "MASK_CHANNELS", "FPN_CLASSIF_FC_LAYERS_SIZE"
     config = trained.ShapesConfig().update(**dict.fromkeys(widths, 12), DETECTION_MAX_INSTANCES=4)
-    return build_detector("inference", config.update(**practice(name, config.to_dict()), **settings), trained.LOGS)
+    return build_detector("inference", config.update(**practice(name, config.to_dict()) | settings), trained.LOGS)
 
 
 Dataset.prepare = prepare
