@@ -25,6 +25,7 @@ from datetime import date
 
 import keras
 import numpy as np
+from resident import forget_peak, memory
 
 from mrcnn import evaluate
 from mrcnn.cli import arguments
@@ -98,16 +99,10 @@ class Discs(Dataset):
         return own_results(0, {"rois": boxes, "class_ids": np.ones(len(boxes), int), "scores": scores, "masks": codes})
 
 
-def memory(field):
-    """MB that the process has (VmRSS), or had at most (VmHWM) since `measured` began."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
-
-
 @contextlib.contextmanager
 def measured(name):
     """Print what the lines within took."""
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     before, start = memory("VmRSS"), time.time()
     yield
     print(f"{name}: {time.time() - start:.1f} s, {memory('VmHWM') - before:.0f} MB", flush=True)

@@ -33,6 +33,7 @@ from datetime import date
 import numpy as np
 import tifffile
 from nucleus import INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset
+from resident import forget_peak, memory
 from scipy import ndimage
 
 from mrcnn import evaluate
@@ -153,17 +154,6 @@ def report(name, mosaic, truth, results):
         flush=True,
     )
     return numbers["AP"]
-
-
-def memory(field):
-    """MB that the process has (VmRSS), or had at most since `forget_peak` (VmHWM); of Linux."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
-
-
-def forget_peak():
-    """From now on VmHWM counts anew."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def network(args):

@@ -228,7 +228,7 @@ class Dataset:
         return problems
 
 
-def read_json(path: Path | str, hook: Callable[[dict], Any] = dict) -> Any:
+def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> Any:
     """The content of an annotation file.
 
     Args:
@@ -243,7 +243,9 @@ def read_json(path: Path | str, hook: Callable[[dict], Any] = dict) -> Any:
         raise ValueError(f"{path} is no file.")
     try:
         text = Path(path).read_bytes()
-        return json.loads(text, object_pairs_hook=lambda pairs: hook(once(pairs)))  # bytes: UTF-8 or UTF-16
+        return json.loads(
+            text, object_pairs_hook=(lambda pairs: hook(once(pairs))) if hook else once
+        )  # bytes: UTF-8 or UTF-16
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no annotation file {path}.") from None
     except ValueError as error:

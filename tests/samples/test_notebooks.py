@@ -236,34 +236,6 @@ def test_a_detector_is_trained_where_there_is_none(code, error, tmp_path, monkey
     assert trained.detector("fcos", DETECTION_MIN_CONFIDENCE=0.1).config.DETECTION_MIN_CONFIDENCE == 0.1
 
 
-@pytest.mark.parametrize("sample", [trained.SHAPES, trained.POSE], ids=["shapes", "figures"])
-def test_weights_that_come_with_mrcnn(sample):
-    """They are of the notebooks' network, and small."""
-    path = Path(trained.weights(sample))
-    model = MaskRCNN("inference", sample.generated_config(), path.parent)
-    model.load_weights(path)
-    assert not model.load_report.left and not model.load_report.unused
-    assert path.stat().st_size < 3e6
-
-
-def test_weights_of_ones_own(tmp_path):
-    """A folder with config.json beside the weights; a data set of other classes is refused before anything is built."""
-    config = shapes.ShapesConfig().update(NUM_CLASSES=4, IMAGE_RESIZE_MODE="pad64", IMAGE_MAX_DIM=150)
-    MaskRCNN("inference", config, tmp_path).save_weights(tmp_path / convert.WEIGHTS)
-    config.to_json(tmp_path / CONFIG)
-    dataset = Dataset()
-    for i in range(3):
-        dataset.add_class("own", i + 1, f"class {i + 1}")
-    dataset.prepare()
-    model = trained.model(trained.SHAPES, tmp_path, dataset, DETECTION_MIN_CONFIDENCE=0.1)
-    assert (model.config.NUM_CLASSES, model.config.DETECTION_MIN_CONFIDENCE) == (4, 0.1)
-    assert model.config.IMAGE_SHAPE.tolist() == [128, 128, 3]
-    dataset.add_class("own", 4, "one more")
-    dataset.prepare()
-    with pytest.raises(ValueError, match="4 classes with the background, the data set 5: set DATASET"):
-        trained.model(trained.SHAPES, tmp_path, dataset)
-
-
 def test_there_are_seven_of_them():
     """So that the tests look at something."""
     assert set(run_notebooks.NAMES) == {
