@@ -44,14 +44,15 @@ def dataset(sample, module, subset):
 
 
 def halve(source, path):
-    """Write an .h5 file with its float32 arrays as float16."""
+    """Write an .h5 file with its large arrays as float16; small ones hold variances, which may be beyond its range."""
     with whole(path) as new, h5py.File(source) as old, h5py.File(new, "w") as file:
         file.attrs.update({key: value for key, value in old.attrs.items() if key in ("layer_names", "backend")})
 
         def visit(name, found):
             if isinstance(found, h5py.Dataset):
-                packed = "gzip" if found.size > 4096 else None  # of few values it would be larger
-                file.create_dataset(name, data=found[()].astype("float16"), compression=packed)
+                large = found.size > 4096  # packed, fewer values would take more bytes
+                values = found[()].astype("float16") if large else found[()]
+                file.create_dataset(name, data=values, compression="gzip" if large else None)
             else:
                 file.require_group(name).attrs.update(found.attrs)
 

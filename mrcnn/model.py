@@ -1,4 +1,4 @@
-"""The names of the 2017-2019 package's `mrcnn.model`. Each one lives in the room that it is about; look there."""
+"""The names of the 2017-2019 package's `mrcnn.model`. Each one lives in the module that it is about; look there."""
 
 from keras.ops import log2 as log2_graph
 

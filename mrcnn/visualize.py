@@ -1,4 +1,4 @@
-"""The names of the 2017-2019 package's `mrcnn.visualize`. Each one lives in the room that it is about; look there."""
+"""The names of the 2017-2019 package's `mrcnn.visualize`. Each one lives in the module that it is about; look there."""
 
 from mrcnn.compat.names import lend
 from mrcnn.draw.figures import (

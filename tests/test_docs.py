@@ -117,7 +117,7 @@ def test_own_data_runs_as_it_is_written(tmp_path):
 def test_the_server_answers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     narrow = {"TOP_DOWN_PYRAMID_SIZE": 8, "RPN_CHANNELS": 8, "MASK_CHANNELS": 8, "FPN_CLASSIF_FC_LAYERS_SIZE": 16}
-    config = toy_data.config(NAME="toy", BACKBONE_WIDTH=4, DETECTION_MIN_CONFIDENCE=0, **narrow)
+    config = toy_data.config(NAME="toy", BACKBONE_WIDTH=8, DETECTION_MIN_CONFIDENCE=0, **narrow)
     Path("model").mkdir()
     model = MaskRCNN("inference", config, tmp_path)
     model.keras_model.get_layer("mrcnn_class_logits").bias.assign([-9.0, 9.0, -9.0])  # all is of class 1

@@ -17,7 +17,7 @@ from mrcnn.ops.images import convert_channels, resize
 from mrcnn.ops.results import Place, mold_boxes, paste_masks, place_keypoints
 from mrcnn.settings import Config
 
-# Format -> its file in this room, and what must be installed for it to run.
+# Format -> its module beside this one, and what must be installed for it to run.
 FORMATS = {
     "savedmodel": "tensorflow",
     "onnx": "onnxruntime",

@@ -32,13 +32,12 @@ NARROWEST = 8
 
 def check_width(width: int) -> None:
     """Raise ValueError where a training of a network whose first stage has so many channels would corrupt memory: on a
-    CPU, compiled, with TensorFlow's oneDNN."""
+    CPU, with TensorFlow's oneDNN."""
     if width >= NARROWEST or keras.backend.backend() != "tensorflow" or accelerated():
         return
-    import tensorflow as tf
     from tensorflow.python.util import _pywrap_util_port  # nothing public says whether it is on
 
-    if _pywrap_util_port.IsMklEnabled() and not tf.config.functions_run_eagerly():
+    if _pywrap_util_port.IsMklEnabled():
         raise ValueError(
             f"BACKBONE_WIDTH is {width}: below {NARROWEST} TensorFlow's oneDNN writes outside its memory in training; "
             "widen it, or set TF_ENABLE_ONEDNN_OPTS=0 in the environment."

@@ -200,7 +200,7 @@ def test_lists_of_images_for_evaluation():
 
 def test_a_model_detects_in_tiles(tmp_path):
     """A model of random weights: what one tile as large as the image gives is what `detect` gives."""
-    config = toy_data.config(BACKBONE_WIDTH=4, DETECTION_MIN_CONFIDENCE=0, DETECTION_NMS_THRESHOLD=0.01)
+    config = toy_data.config(BACKBONE_WIDTH=8, DETECTION_MIN_CONFIDENCE=0, DETECTION_NMS_THRESHOLD=0.01)
     model = MaskRCNN("inference", config, tmp_path)
     model.keras_model.get_layer("mrcnn_class_logits").bias.assign([-9.0, 9.0, -9.0])
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), "uint8")

@@ -32,7 +32,7 @@ from mrcnn.settings.detectors import practice
 
 
 class SmallConfig(shapes.ShapesConfig):
-    BACKBONE_WIDTH = 4
+    BACKBONE_WIDTH = 8
     TOP_DOWN_PYRAMID_SIZE = 8
     RPN_CHANNELS = MASK_CHANNELS = 8
     FPN_CLASSIF_FC_LAYERS_SIZE = 16

@@ -117,7 +117,7 @@ def read(path: str | Path) -> Any:
 
 
 def _tensors(found: Any) -> Iterator[Tensor]:
-    """The tensors in dicts, one in the other as `read` of this room's files wants them at most."""
+    """The tensors in dicts, one in the other as `read` of this package wants them at most."""
     for value in found.values() if isinstance(found, dict) else ():
         yield from [value] if isinstance(value, Tensor) else []
         if isinstance(value, dict):
