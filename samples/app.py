@@ -19,6 +19,7 @@ from mrcnn.cli import program
 
 program.begin(__name__)
 
+import atexit
 import base64
 import colorsys
 import html
@@ -306,6 +307,10 @@ def serve(args):
     try:
         while True:
             time.sleep(60)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # A detection that still runs is in C++, which aborts where the interpreter ends around it.
+        atexit.register(os._exit, getattr(end, "code", program.STOPPED))
+        raise
     finally:
         page.close(verbose=False)
 

@@ -193,6 +193,9 @@ def check(args):
     Raises:
         ValueError, OSError: one cannot be read or written.
     """
+    named = args.weights in (None, "coco", "imagenet", "last", "none")
+    if not named and not Path(args.weights).exists():
+        raise FileNotFoundError(f"Weights file not found: {args.weights}")
     if args.command == "train":
         arguments.check_folder(args.logs)
     if args.command != "splash":
