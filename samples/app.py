@@ -19,6 +19,7 @@ from mrcnn.cli import program
 
 program.begin(__name__)
 
+import atexit
 import base64
 import colorsys
 import html
@@ -258,9 +259,12 @@ def launch(page, port=None):
 
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
     app = {"middleware": [hosts]}
-    _, address, _ = page.launch(
-        server_port=port, prevent_thread_lock=True, max_file_size=LARGEST_FILE, app_kwargs=app, **LAUNCH
-    )
+    try:
+        _, address, _ = page.launch(
+            server_port=port, prevent_thread_lock=True, max_file_size=LARGEST_FILE, app_kwargs=app, **LAUNCH
+        )
+    except OSError as error:
+        raise OSError(f"The page has no port: {port or 'all that are tried'} is taken; name one by --port.") from error
     return address
 
 
@@ -279,6 +283,7 @@ def parse_arguments(argv=None):
     return parser.parse_args(argv)
 
 
+@folder_of_its_own()  # before Gradio, which makes a folder when it is imported
 def serve(args):
     """Serve the page until Ctrl-C."""
     os.environ.update(QUIET)
@@ -297,14 +302,17 @@ def serve(args):
         load(args.model)
     shipped = [os.path.relpath(weights.download(name)) for name in options.SHIPPED]
     choices = [args.model] * bool(args.model) + app_models.find_weights(args.logs, weights.default_folder()) + shipped
-    with folder_of_its_own():
-        page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)
-        print(f"The page is at {launch(page, args.port)} - Ctrl-C ends it.", flush=True)
-        try:
-            while True:
-                time.sleep(60)
-        finally:
-            page.close(verbose=False)
+    page = build_page(load, list(dict.fromkeys([*choices, "coco"])), choices[0] if choices else None)
+    print(f"The page is at {launch(page, args.port)} - Ctrl-C ends it.", flush=True)
+    try:
+        while True:
+            time.sleep(60)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # A detection that still runs is in C++, which aborts where the interpreter ends around it.
+        atexit.register(os._exit, getattr(end, "code", program.STOPPED))
+        raise
+    finally:
+        page.close(verbose=False)
 
 
 def main(argv=None):

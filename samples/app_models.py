@@ -80,11 +80,6 @@ def load_detector(path, names=None, logs=coco.DEFAULT_LOGS_DIR):
     args = coco.parse_arguments(["evaluate", "--model", path, "--logs", str(logs)], sample)
     args.image_only = not generated
     model = coco.load_model(args, coco.make_config(args, count))
-    if model.load_report.left:
-        raise ValueError(
-            f"{path} does not fit the settings of {model.config.NAME!r}, which leave without weights "
-            f"{weights.some(model.load_report.left, 4)}. Put the config.json of its run beside it."
-        )
     return Detector(model, class_set(class_names(model.config, names)))
 
 

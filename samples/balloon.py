@@ -121,9 +121,8 @@ def load_dataset(folder, subset, outside=False):
     return dataset
 
 
-def train(model, load, epochs, layers, seed=0, augmentation="flip"):
-    """Train from the weights that the model has; `load` gives a subset."""
-    train_set, val_set = load("train"), load("val")
+def train(model, train_set, val_set, epochs, layers, seed=0, augmentation="flip"):
+    """Train from the weights that the model has."""
     rate = model.config.LEARNING_RATE
     with program.resumable(model, "Go on with --weights last."):
         model.train(train_set, val_set, rate, epochs, layers, augmentation=augmentation, seed=seed)
@@ -194,6 +193,9 @@ def check(args):
     Raises:
         ValueError, OSError: one cannot be read or written.
     """
+    named = args.weights in (None, "coco", "imagenet", "last", "none")
+    if not named and not Path(args.weights).exists():
+        raise FileNotFoundError(f"Weights file not found: {args.weights}")
     if args.command == "train":
         arguments.check_folder(args.logs)
     if args.command != "splash":
@@ -239,8 +241,8 @@ def load_model(args):
     model = build_detector("training" if args.command == "train" else "inference", config, args.logs)
     if path != "none":
         named = {"coco": lambda: weights.download("coco"), "imagenet": model.get_imagenet_weights}
-        # COCO's heads are of other classes; load_weights skips them and says so.
-        model.load_weights(named.get(path, lambda: path)(), by_name=True)
+        # COCO's heads are of other classes: to train, load_weights skips them and says so.
+        options.load_weights(model, named.get(path, lambda: path)())
     if args.weights != "last":
         model.set_log_dir()  # a run of its own
     return model
@@ -252,13 +254,15 @@ def work(args):
     load = partial(load_dataset, args.dataset, outside=args.outside)
     if args.command == "validate":
         return options.validate(args.dataset, load, config=args.advise and SmallConfig())
+    # Before the model, which may be a download.
+    sets = [load(subset) for subset in {"train": ["train", "val"], "evaluate": ["val"]}.get(args.command, [])]
     model = load_model(args)
     if args.command == "train":
         start = IMAGENET if model.config.FREEZE_BACKBONE_BN else Start()  # of --weights last, as the run began
         layers = args.layers or start.layers
-        train(model, load, args.epochs or start.epochs, layers, args.seed, start.augmentation)
+        train(model, *sets, args.epochs or start.epochs, layers, args.seed, start.augmentation)
     elif args.command == "evaluate":
-        print(evaluate.format_table(evaluate.evaluate(model, load("val"))))
+        print(evaluate.format_table(evaluate.evaluate(model, *sets)))
     else:
         detect_and_color_splash(model, args.image, args.video, args.output)
 

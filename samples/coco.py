@@ -40,6 +40,7 @@ from functools import partial
 import convert_annotations
 import exporting
 import folders
+import many
 import options
 import shapes
 from pictures import check_detect, detect
@@ -226,7 +227,7 @@ def load_model(args, config):
     elif path == "imagenet":
         path = model.get_imagenet_weights()
     args.weights = path
-    model.load_weights(path, by_name=True)
+    options.load_weights(model, path)
     if args.command == "train" and not args.goes_on:
         model.set_log_dir()  # a run of its own
     if args.command == "detect":
@@ -320,7 +321,7 @@ def check(args):
     if args.report:
         arguments.check_folder(args.report)
     if args.command == "evaluate" and args.output:
-        arguments.check_output(args.output, [".json"])
+        many.check_output(args.output)
     elif args.command == "detect":
         check_detect(args)
 

@@ -18,7 +18,7 @@ def add_options(parser):
     """The options of export alone."""
     kinds, only = ["float32", "float16", "int8"], {"only": "export"}
     parser.add_argument("--precision", choices=kinds, default="float32", help="of the weights; int8 calibrates", **only)
-    parser.add_count("--calibrate", default=100, help="images of the training set to calibrate int8 with", **only)
+    parser.add_count("--calibrate", help="images of the training set to calibrate int8 with (default: 100)", **only)
     canvas = "what the network sees, such as 704x1024 (default: IMAGE_MAX_DIM squared); images are scaled to fit"
     size = arguments.text("HEIGHTxWIDTH", r"[1-9]\d{0,4}x[1-9]\d{0,4}")
     parser.add_argument("--canvas", type=size, metavar="HxW", help=canvas, **only)
@@ -48,7 +48,7 @@ def check(args):
 
 def export(args, model, dataset):
     """Write the model as --format says, and print how far its results are from the model's."""
-    count = args.calibrate if args.precision == "int8" else CHECKED
+    count = (args.calibrate or 100) if args.precision == "int8" else CHECKED
     if dataset is None and args.precision == "int8":
         raise ValueError("int8 is calibrated on images: name a set with --dataset.")
     images = [dataset.load_image(i) for i in dataset.image_ids[:count]] if dataset is not None else []

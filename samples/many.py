@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mrcnn.cli import arguments, program
 from mrcnn.evaluate.many import detect_files, here, listed, on_ray
-from mrcnn.evaluate.results import digest_of
+from mrcnn.evaluate.results import check_results, digest_of
 from mrcnn.export import Exported
 
 
@@ -14,7 +14,7 @@ def add_options(parser):
     """The options of such a detection alone."""
     ray = "detect in the files of a folder or list on a Ray cluster: its address, or local for processes here"
     parser.add_argument("--ray", only="detect", type=arguments.text("an address"), metavar="ADDRESS", help=ray)
-    parser.add_count("--workers", only="detect", default=2, help="processes of --ray, each with the model")
+    parser.add_count("--workers", only="detect", help="processes of --ray, each with the model (default: 2)")
 
 
 def wanted(args):
@@ -36,14 +36,20 @@ def check(args):
     if args.refine:
         raise ValueError("--refine is for pictures; it does not go with results of many images.")
     listed(args.image)
-    arguments.check_output(args.output, [".json"], [args.image])
+    check_output(args.output)
+
+
+def check_output(path):
+    """Try whether results can be written, a .json; see `arguments.check_output` and `check_results`."""
+    arguments.check_output(path, [".json"])
+    check_results(path)
 
 
 def detect(args, model, dataset):
     """Detect in all images and write the results. Returns the exit code."""
     paths = listed(args.image)[: args.limit]
     categories = [info["id"] for info in dataset.class_info] if dataset is not None else None
-    engine = on_ray(_loader(args, model), args.ray, args.workers) if args.ray else here(lambda: model)
+    engine = on_ray(_loader(args, model), args.ray, args.workers or 2) if args.ray else here(lambda: model)
     try:
         count, bad = detect_files(
             paths, args.output, digest_of(model, [str(path) for path in paths]), engine, categories

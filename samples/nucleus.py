@@ -105,10 +105,9 @@ def load_dataset(folder, subset, annotated=True, outside=False):
     return dataset
 
 
-def train(model, load, epochs, seed=0):
-    """Train everything from random weights, with a cosine schedule over all epochs; `load` gives a subset."""
+def train(model, train_set, val_set, epochs, seed=0):
+    """Train everything from random weights, with a cosine schedule over all epochs."""
     schedule = from_scratch(model.config.LEARNING_RATE, epochs * model.config.STEPS_PER_EPOCH)
-    train_set, val_set = load("train"), load("val")
     with program.resumable(model, "Go on with --weights last."):
         model.train(train_set, val_set, schedule, epochs, "all", AUGMENTATION, seed=seed)
     print(f"Weights are in {model.checkpoint_path.format(epoch=model.epoch)}")
@@ -188,7 +187,7 @@ def load_model(args):
     model = MaskRCNN("training" if training else "inference", config, args.logs)
     path = args.weights or ("none" if training else "last")
     if path != "none":
-        model.load_weights(model.find_last() if path == "last" else path, by_name=True)
+        options.load_weights(model, model.find_last() if path == "last" else path)
     if path != "last":
         model.set_log_dir()  # a run of its own
     return model
@@ -202,10 +201,11 @@ def work(args):
         return options.validate(args.dataset, load, subsets, args.advise and NucleusConfig())
     if args.command == "train":
         arguments.check_folder(args.logs)
-        return train(load_model(args), load, args.epochs, args.seed)
+        sets = load("train"), load("val")
+        return train(load_model(args), *sets, args.epochs, args.seed)
     output = Path(args.output or "submission.csv")
     if args.command == "detect":
-        arguments.check_output(output, [".csv"])
+        arguments.check_output(output, [".csv"], [args.output and args.dataset])
     dataset = load(args.subset, annotated=args.command != "detect")
     model = load_model(args)
     if args.command == "detect":

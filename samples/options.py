@@ -3,6 +3,7 @@ command `validate` of all samples, `anchors` of theirs."""
 
 import argparse
 import re
+import warnings
 from pathlib import Path
 
 import exporting
@@ -184,6 +185,7 @@ def contradiction(args):
     """What does not go together in the command line, as a sentence, or None."""
     training, every, detector = args.command == "train", args.eval_every or 0, args.detector
     posing = [name for name, finds in DETECTORS.items() if "keypoints" in finds]
+    output = Path(args.output or "").suffix.lower()
     boxes_alone = args.sample.keypoints and detector and detector not in posing
     rules = [
         (args.command == "export" and args.file_format not in runtime.FORMATS, "--format of export names the file's"),
@@ -210,6 +212,14 @@ def contradiction(args):
         (args.tiles and training and every, "--eval-every does not go with --tiles; evaluate --tiles afterwards"),
         (args.scales and args.tiles, "--scales does not go with --tiles"),
         (args.limit and args.video, "--limit does not go with --video"),
+        (args.workers and not args.ray, "--workers counts the processes of --ray; give both"),
+        (args.calibrate and args.precision != "int8", "--calibrate counts images for --precision int8; give both"),
+        (args.image_size and args.file_format != "litert", "--image-size is of a file of --format litert; give both"),
+        (args.transform and output != ".geojson", "--transform goes with a .geojson as --output"),
+        (
+            args.tolerance is not None and (args.output is None or output not in ("", ".geojson")),
+            "--tolerance goes with a .geojson or a folder as --output",
+        ),
         (not training and args.model == "imagenet", "--model imagenet is to train from; it finds nothing itself"),
     ]
     return next((words for wrong, words in rules if wrong), None)
@@ -301,6 +311,24 @@ def usual_model(args):
         print(f"No run of {name} in {args.logs} yet: these are the weights that come with mrcnn (--model {name}).")
         return name
     return "last"
+
+
+def load_weights(model, path):
+    """Load weights; a model that is to detect must find all of its layers in them, else what it finds means nothing.
+
+    Raises:
+        ValueError: some would be random, such as the heads where there are other classes.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Random weights")
+        model.load_weights(path, by_name=True)
+    if model.mode == "inference" and model.load_report.left:
+        config = model.config
+        raise ValueError(
+            f"{path} does not fit the settings of {config.NAME!r} with NUM_CLASSES {config.NUM_CLASSES}, which leave "
+            f"without weights {weights.some(model.load_report.left, 4)}. Put the config.json of its run beside it, and "
+            "use it on sets of the classes that it was trained on."
+        )
 
 
 def without_set(args):

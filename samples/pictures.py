@@ -45,7 +45,8 @@ def check_detect(args):
         video.check(args.video)
     if args.track:
         tracking.check()
-    inputs, pictures = (args.image, args.video), [".mp4"] if args.video else IMAGE_ENDINGS
+    inputs = args.image, args.video, args.output and args.dataset
+    pictures = [".mp4"] if args.video else IMAGE_ENDINGS
     if found.is_data(output_of(args)) and not (args.video and not output_of(args).suffix):
         return found.check(output_of(args), inputs)
     check_output(output_of(args), [*pictures, *FILES], inputs)

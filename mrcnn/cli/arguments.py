@@ -185,19 +185,20 @@ def check_output(file: str | Path, endings: Sequence[str] = (), inputs: Sequence
     Args:
         file: in a folder that need not be there.
         endings: that its name must have one of, such as ".mp4".
-        inputs: files that are read, which it must not be.
+        inputs: files and folders that are read: it must be none of the files, and none that these folders have.
 
     Raises:
-        ValueError: another ending, or one of `inputs`.
+        ValueError: another ending, or of `inputs`.
         OSError: it cannot be written.
     """
     file = Path(file)
     if endings and file.suffix.lower() not in endings:
         raise ValueError(f"{file} cannot be written: its name must end in {', '.join(endings)}.")
-    if any(x is not None and file.exists() and Path(x).exists() and file.samefile(x) for x in inputs):
-        raise ValueError(f"{file} is what is read; give the output another name.")
     if file.exists() and not file.is_file():
         raise OSError(f"{file} cannot be written: it is no file.")
+    real = file.resolve()
+    if file.exists() and any(x is not None and Path(x).resolve() in (real, *real.parents) for x in inputs):
+        raise ValueError(f"{file} is what is read, or in a folder that is; give the output another name.")
     check_folder(file.parent)  # files are written beside and moved
     if file.exists():
         with open(file, "ab"):

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from mrcnn.data.formats.door import lines_of
 from mrcnn.data.reading import image_files, read_image
-from mrcnn.evaluate.results import own_results
+from mrcnn.evaluate.results import check_results, own_results
 from mrcnn.ops.files import named, whole
 
 # Images that go through the engine as one piece of work.
@@ -91,6 +91,7 @@ class Lines:
 
     def __init__(self, output: Path | str, head: str) -> None:
         self.output = Path(output)
+        check_results(self.output)
         self.part = self.output.with_name(self.output.name + ".part")
         self.done: set[int] = set()
         self.bad: dict[int, str] = {}

@@ -75,6 +75,7 @@ class Detections:
         self.pixels: dict[int, list[list[int]] | None] = {}
         if self.path is None:
             return
+        check_results(self.path)
         self.part = self.path.with_name(self.path.name + ".part")
         images = [(info["source"], info["id"], info["path"]) for info in dataset.image_info]
         head = json.dumps(digest_of(model, [FORMAT, images]))
@@ -107,6 +108,15 @@ class Detections:
                 new.write_text(json.dumps(entries, default=int))  # ids may be NumPy integers
             self.part.unlink()
         return results
+
+
+def check_results(path: Path | str) -> None:
+    """Raise ValueError where something is that does not look like results, such as annotations: it is not replaced."""
+    if Path(path).is_file():
+        with open(path, "rb") as file:
+            beginning = file.read(80).strip()
+        if beginning and not beginning.startswith(b"["):
+            raise ValueError(f"{path} is there already and holds no results; give the output another name.")
 
 
 def digest_of(model: Any, images: Any) -> str:

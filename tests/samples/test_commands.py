@@ -70,6 +70,11 @@ def place(sets, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "text").write_text("text")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "annotations.json").write_text('{"images": []}')
+    Image.fromarray(np.full((20, 30, 3), 99, "uint8")).save("data/a.png")
     return tmp_path
 
 
@@ -120,6 +125,15 @@ train --config X                        | --config takes KEY=VALUE, not 'X'
 train --config =3                       | --config takes KEY=VALUE
 train --config A=1 --config A=2         | --config has A twice
 train --config IMAGE_MAX_DIM=[[[[       | IMAGE_MAX_DIM is '[[[['
+detect --workers 3                      | --workers counts the processes of --ray
+detect --transform 1,0,0,0,1,0          | --transform goes with a .geojson as --output
+detect --tolerance 1 --output a.csv     | --tolerance goes with a .geojson or a folder as --output
+export --calibrate 3 --output x         | --calibrate counts images for --precision int8
+export --image-size 64x64 --output x    | --image-size is of a file of --format litert
+evaluate --output data/annotations.json  | data/annotations.json is there already and holds no results
+detect --image data --output data/annotations.json | data/annotations.json is there already and holds no results
+detect --image data --output data/a.png   | data/a.png is what is read, or in a folder that is
+detect --dataset data --output data/a.png | data/a.png is what is read, or in a folder that is
 train --logs text                       | text cannot be written: Not a directory
 train --logs text/new                   | text/new cannot be written
 evaluate --output a.png                 | a.png cannot be written: its name must end in .json
@@ -143,6 +157,9 @@ balloon splash --weights none --image a.png --outside          | --outside goes 
 balloon evaluate --dataset x                                   | evaluate needs --weights: coco, imagenet, last
 balloon validate                                               | validate needs --dataset
 balloon validate --dataset x --weights none                    | --weights goes with train or evaluate or splash
+balloon train --dataset x --weights none                       | There is no annotation file x/train/via_region
+balloon evaluate --dataset x --weights none                    | There is no annotation file x/val/via_region
+nucleus train --dataset x                                      | There are no images in x/stage1_train/images
 balloon validate --dataset x                                   | There is no annotation file x/train/via_region
 nucleus validate --dataset x --config NAME=x                   | --config goes with
 nucleus validate --dataset x --weights none                    | --weights goes with train or evaluate or detect
@@ -162,6 +179,7 @@ run_notebooks demo nothing                                     | there is no not
 shapes text                                                    | text exists but holds no shapes data set
 convert x.pth out --epsilon nan                                | 'nan' is not a number, 0 to 1
 convert x.pth out --epsilon -1                                 | '-1' is not a number
+convert x.pth run                                              | run holds a config.json of other weights
 convert x.pth text                                             | text is a file; name a folder to write
 """.strip().splitlines()
 
@@ -177,7 +195,7 @@ def refused(program, line, capsys):
 @pytest.mark.parametrize("program", ["coco", "pose"])
 def test_nonsense_is_refused_in_one_line(program, line, place, capsys):
     refused(program, line, capsys)
-    assert sorted(path.name for path in place.iterdir()) == ["a.png", "empty", "folder.png", "text"]
+    assert sorted(path.name for path in place.iterdir()) == ["a.png", "data", "empty", "folder.png", "run", "text"]
 
 
 @pytest.mark.parametrize("line", [line for line in OTHERS if "no error" not in line])
@@ -239,7 +257,7 @@ def test_whatever_comes_ends_in_one_line(program, error, code, place, capsys, mo
         raise error("it")
 
     monkeypatch.setattr(coco, "load_dataset", fail)  # or in downloads, before there is a model
-    monkeypatch.setattr(balloon, "load_model", fail)
+    monkeypatch.setattr(balloon, "load_dataset", fail)
     monkeypatch.setattr(nucleus, "load_dataset", fail)
     monkeypatch.setattr("mrcnn.weights.convert.command.convert_file", fail)
     words = {"coco": "evaluate", "balloon": "evaluate --dataset x --weights none", "nucleus": "evaluate --dataset x"}

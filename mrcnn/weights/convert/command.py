@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mrcnn.cli import program
 from mrcnn.cli.arguments import Parser, check_folder, number, path
-from mrcnn.weights.convert.files import convert_file
+from mrcnn.settings import CONFIG
+from mrcnn.weights.convert.files import WEIGHTS, convert_file
 
 ABOUT = """SOURCE is a `.pth`, `.safetensors` or `.pkl` file of a Mask, Keypoint, Faster or Cascade R-CNN with a
 ResNet-50 or -101 or a ResNeXt of 32 groups and a feature pyramid, or of torchvision's RetinaNet, FCOS, SSD300 or FCN;
@@ -34,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _work(args):
     if Path(args.out).exists() and not Path(args.out).is_dir():
         raise NotADirectoryError(f"{args.out} is a file; name a folder to write.")
+    if Path(args.out, CONFIG).exists() and not Path(args.out, WEIGHTS).exists():
+        raise ValueError(f"{args.out} holds a {CONFIG} of other weights; name another folder to write.")
     check_folder(args.out)
     print(f"Reading {args.source}")
     config = convert_file(args.source, args.out, args.epsilon, args.all_classes)
