@@ -5,8 +5,9 @@
 
 The held-out images (`annotations/instances_val2018.json`) are laid beside each other on black until the side is full,
 each as often as needed, in a TIFF that is read tile by tile. Without --weights the objects themselves, moved, grown or
-shrunk by a pixel or as they are, are what is found in a tile: parts of them at its edges, each with a score of its own.
-What is then lost is lost by putting parts together, whatever the network.
+shrunk by a pixel inside their image or as they are, are what is found in a tile: parts of them at its edges, each with
+a score of its own. What is then lost is lost by putting parts together, whatever the network; as AP depends on the
+draw, there are several.
 
 Prints AP of masks in the mosaic and in the single images, what went wrong as TIDE counts it, how many objects are not
 there or there twice, seconds a megapixel, and by how much memory grows.
@@ -122,15 +123,19 @@ class Mosaic(Dataset):
         rng, (y1, x1, y2, x2) = np.random.default_rng(seed), window
         masks, objects = [], np.flatnonzero(((self.boxes[:, :2] < (y2, x2)) & (self.boxes[:, 2:] > (y1, x1))).all(1))
         for k in objects:
-            mask, (top, left, bottom, right) = np.zeros((y2 - y1 + 2, x2 - x1 + 2), bool), self.boxes[k]
+            masks.append(np.zeros((y2 - y1, x2 - x1), bool))
+            top, left, bottom, right = self.boxes[k]
             a, b, c, d = max(top, y1), max(left, x1), min(bottom, y2), min(right, x2)
             part = self.parts[k][a - top : c - top, b - left : d - left]
             if part.sum() >= LEAST * self.parts[k].sum():
                 how, (y, x) = rng.integers(4), rng.integers(0, 3, 2)
                 y, x = (1, 1) if how else (y, x)
-                mask[a - y1 + y : c - y1 + y, b - x1 + x : d - x1 + x] = part
-                mask = CHANGES[how](mask)
-            masks.append(mask[1:-1, 1:-1])
+                _, *corner, height, width = self.places[np.searchsorted(self.first, k, "right") - 1]
+                seen = *np.maximum(corner, (y1, x1)), *np.minimum(np.add(corner, (height, width)), (y2, x2))
+                mask = np.zeros((seen[2] - seen[0] + 2, seen[3] - seen[1] + 2), bool)
+                mask[a - seen[0] + y : c - seen[0] + y, b - seen[1] + x : d - seen[1] + x] = part
+                inside = slice(seen[0] - y1, seen[2] - y1), slice(seen[1] - x1, seen[3] - x1)
+                masks[-1][inside] = CHANGES[how](mask)[1:-1, 1:-1]
         kept = [n for n, mask in enumerate(masks) if mask.any()]
         stack = stack_masks([masks[n] for n in kept], y2 - y1, x2 - x1)
         return {
