@@ -6,10 +6,11 @@ ground of which it sees most around: up to the middle of the strips.
 1. What a seam cuts and what has no pixel on its tile's ground is left out: the tile whose ground it is sees more of it.
 2. Two detections of one class, one of each tile, are of one object where in the strip at least `HALF` of the smaller
    one's mask lies in the other. (Without masks, where their boxes there have an IoU of `HALF`.) As halves agree in the
-   strip however large the object is, one over many tiles is a chain of such pairs.
-3. Of what no seam cuts, that stays whose nearest seam is farthest away, and what is of one object with it goes.
-4. What a seam cuts goes where those that stay cover `HALF` of it or more. Else the pieces of one object are united,
-   each pixel as the tile has it whose ground it is on.
+   strip however large the object is, one over many tiles is a chain of such pairs. So are two that no seam cuts and
+   that have more pixels in common with each other than with any other: few pixels off, small ones share little.
+3. Of what no seam cuts, that stays whose nearest seam is farthest away; what is of one object with it goes.
+4. What a seam cuts goes where it agrees with one that stays and lies at least by `HALF` in the tile that saw that
+   whole. Else all pieces of one object are united.
 """
 
 from __future__ import annotations
@@ -207,16 +208,21 @@ def _pairs(ones, twos, strip):
         return
     boxes = [np.array([shared(piece.extent, strip) for piece in pieces], float) for pieces in (ones, twos)]
     same = np.array([a.values["class_ids"] for a in ones])[:, None] == [b.values["class_ids"] for b in twos]
+    common = np.zeros(same.shape, int)
     for i, j in np.argwhere(same & (intersections(*boxes) > 0)):
-        if _agree(ones[i], twos[j], strip):
-            yield ones[i], twos[j]
+        common[i, j] = _common(ones[i], twos[j], strip)
+    nearest = (common == common.max(axis=0)) & (common == common.max(axis=1, keepdims=True))
+    for i, j in np.argwhere(common):
+        one, two = ones[i], twos[j]
+        if _agree(one, two, strip, common[i, j]) or (nearest[i, j] and one.room >= 0 and two.room >= 0):
+            yield one, two
 
 
-def _agree(one, two, strip):
-    common, areas = _common(one, two, strip), [piece.area(strip) for piece in (one, two)]
+def _agree(one, two, strip, common):
+    """Whether two pieces with so many pixels in common have half of the smaller one in common there."""
+    areas = [piece.area(strip) for piece in (one, two)]
     # The box of half an object has much of its neighbours inside.
-    least = sum(areas) - common if one.code is None else min(areas)
-    return 0 < common >= HALF * least
+    return common >= HALF * (sum(areas) - common if one.code is None else min(areas))
 
 
 def _common(one, two, window):
