@@ -1,17 +1,16 @@
 """Detection in images too large for the network: in overlapping tiles, the parts of cut objects put together.
 
-Two tiles that overlap both see what lies in the strip between them. Two detections of one class, one of each tile, are
-of one object where they agree there: their masks, cut to the strip, have an IoU of at least `AGREE`, or `MOST`
-of a mask that a seam cuts lies inside the other. (Without masks, their boxes have an IoU of `MOST`.) Boxes of
-the whole would not tell the halves of one object from two neighbours; and as halves agree in the strip however large
-the object is, one over many tiles is a chain of such pairs.
+Two tiles that overlap both see what lies in the strip between them; the seam is where a tile ends. Each tile has the
+ground of which it sees most around: up to the middle of the strips.
 
-The rim of an object, which is all of it that a tile has, may lie beside the object's mask as the other tile sees it.
-So what a seam cuts and agrees with nothing belongs to that detection to whose edge it lies nearest, if it is no more
-than `NEAR` pixels away.
-
-Of the detections of one object that one counts which no seam cuts and whose nearest seam is farthest away; where all
-are cut, their masks are united.
+1. What a seam cuts and what has no pixel on its tile's ground is left out: the tile whose ground it is sees more of it.
+2. Two detections of one class, one of each tile, are of one object where in the strip at least `HALF` of the smaller
+   one's mask lies in the other. (Without masks, where their boxes there have an IoU of `HALF`.) As halves agree in the
+   strip however large the object is, one over many tiles is a chain of such pairs. So are two that no seam cuts and
+   that have more pixels in common with each other than with any other: few pixels off, small ones share little.
+3. Of what no seam cuts, that stays whose nearest seam is farthest away; what is of one object with it goes.
+4. What a seam cuts goes where it agrees with one that stays and lies at least by `HALF` in the tile that saw that
+   whole. Else all pieces of one object are united.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from mrcnn.data.windows import Windows
 from mrcnn.ops.boxes import cover, intersections
@@ -31,21 +29,21 @@ from mrcnn.ops.tiles import tile_windows
 
 Box = tuple[int, int, int, int]
 
-# Above this IoU suppression in one image, too, takes two detections for one by default. An object of five pixels that
-# two tiles see a pixel apart has less than 0.5. `MOST` is the share of a mask that a seam cuts.
-AGREE, MOST = 0.3, 0.5
+# Two masks are of one object where this share of the smaller one lies in the other, as SAHI has it by default
+# (Akyon et al. 2022, intersection over smaller area).
+HALF = 0.5
 
 # An object is taken for cut where it comes as near to a seam as this many pixels, or this share of its side: the
 # network does not place the edge of half an object to the pixel.
 NEAR, SHARE = 2, 0.05
 
 
-@dataclass
+@dataclass(eq=False)
 class Piece:
     """A detection in a tile, in the coordinates of the whole image.
 
     Attributes:
-        window: the tile.
+        window, ground: of its tile.
         values: what `detect` gives for it, but for its mask: rois [4], class_ids, scores, perhaps keypoints [J, 3].
         extent: of the mask, or of the box without one.
         code: run lengths of the mask inside `extent`, or None.
@@ -53,6 +51,7 @@ class Piece:
     """
 
     window: Box
+    ground: Box
     values: dict[str, Any]
     extent: Box
     code: dict[str, Any] | None
@@ -97,15 +96,16 @@ def detect_tiled(
     """
     tiles = tile_windows(*image.shape, tile, overlap)
     pieces: list[list[Piece]] = []
+    grounds = _grounds(tiles, image.shape)
     empty: dict[str, Any] = {}
     starts = range(0, len(tiles), batch)
     for start in progress(iter(starts), len(starts)):
         chosen = tiles[start : start + batch]
         for window, result in zip(chosen, detect([image.read(*window) for window in chosen]), strict=True):
             empty = empty or {name: value[:0] for name, value in result.items()}
-            pieces.append(list(_pieces(result, window, image.shape)))
-    groups = _joined(tiles, pieces)
-    found = sorted((_whole(group, image.shape) for group in groups), key=lambda values: -values["scores"])
+            pieces.append(list(_pieces(result, window, grounds[len(pieces)], image.shape)))
+    groups = _objects(tiles, pieces)
+    found = sorted((_united(group, image.shape) for group in groups), key=lambda values: -values["scores"])
     return {
         name: [values[name] for values in found]
         if name == "masks"
@@ -114,8 +114,20 @@ def detect_tiled(
     }
 
 
-def _pieces(result, window, shape):
-    """The detections of a tile; those without a pixel are left out."""
+def _grounds(tiles, shape):
+    """The parts (y1, x1, y2, x2) of the image that are up to each tile; none has a pixel of another."""
+    starts = [sorted({tile[axis] for tile in tiles}) for axis in (0, 1)]
+    size = np.subtract(tiles[0][2:], tiles[0][:2])
+    # Where one tile ends, the next has begun: the middle between.
+    edges = [
+        [0, *((one + side + two) // 2 for one, two in itertools.pairwise(row)), end]
+        for row, side, end in zip(starts, size.tolist(), shape, strict=True)
+    ]
+    return [(y1, x1, y2, x2) for (y1, y2), (x1, x2) in itertools.product(*map(itertools.pairwise, edges))]
+
+
+def _pieces(result, window, ground, shape):
+    """The detections of a tile; those without a pixel, or none on the ground of the tile and cut, are left out."""
     y, x, bottom, right = window
     offset = np.array([y, x, y, x])
     for i, roi in enumerate(result["rois"]):
@@ -132,7 +144,9 @@ def _pieces(result, window, shape):
         if box[2] > box[0] and box[3] > box[1]:
             y1, x1, y2, x2 = (box + offset).tolist()
             extent = y1, x1, y2, x2
-            yield Piece(window, values, extent, code, _room(extent, window, shape))
+            piece = Piece(window, ground, values, extent, code, _room(extent, window, shape))
+            if piece.room >= 0 or piece.area(ground):
+                yield piece
 
 
 def _room(extent, window, shape):
@@ -146,30 +160,33 @@ def _room(extent, window, shape):
     return room
 
 
-def _joined(tiles, pieces):
+def _objects(tiles, pieces):
     """Lists of pieces of one object each."""
-    every = [piece for of_tile in pieces for piece in of_tile]
-    parent = {id(piece): piece for piece in every}
+    same: dict[Piece, list[Piece]] = {piece: [] for of_tile in pieces for piece in of_tile}
+    for i, j, strip in _strips(tiles):
+        for one, two in _pairs(pieces[i], pieces[j], strip):
+            same[one].append(two)
+            same[two].append(one)
+    whole: set[Piece] = set()
+    for piece in sorted(same, key=lambda piece: -piece.room):
+        if piece.room >= 0 and whole.isdisjoint(same[piece]):
+            whole.add(piece)
+    left = whole | {piece for piece in same if piece.room < 0 and not _seen(piece, whole.intersection(same[piece]))}
+    groups = []
+    for piece in same:
+        if piece in left:
+            left.remove(piece)
+            groups.append([piece])
+            for member in groups[-1]:  # which grows
+                near = [other for other in same[member] if other in left]
+                left.difference_update(near)
+                groups[-1] += near
+    return groups
 
-    def root(piece):
-        while parent[id(piece)] is not piece:
-            piece = parent[id(piece)]
-        return piece
 
-    def groups():
-        found: dict[int, list[Piece]] = {}
-        for piece in every:
-            found.setdefault(id(root(piece)), []).append(piece)
-        return list(found.values())
-
-    neighbours = list(_strips(tiles))
-    for i, j, strip in neighbours:
-        for a, b in _pairs(pieces[i], pieces[j], strip):
-            parent[id(root(a))] = root(b)
-    alone = {id(group[0]) for group in groups() if len(group) == 1 and group[0].room < 0}
-    for a, b in _rims([[p for p in of_tile if id(p) in alone] for of_tile in pieces], pieces, neighbours):
-        parent[id(root(a))] = root(b)
-    return groups()
+def _seen(piece, others):
+    """Whether the tile of one of the others has half of a piece or more."""
+    return any(piece.area(other.window) >= HALF * piece.area(piece.extent) for other in others)
 
 
 def _strips(tiles):
@@ -191,56 +208,32 @@ def _pairs(ones, twos, strip):
         return
     boxes = [np.array([shared(piece.extent, strip) for piece in pieces], float) for pieces in (ones, twos)]
     same = np.array([a.values["class_ids"] for a in ones])[:, None] == [b.values["class_ids"] for b in twos]
+    common = np.zeros(same.shape, int)
     for i, j in np.argwhere(same & (intersections(*boxes) > 0)):
-        if _agree(ones[i], twos[j], strip):
-            yield ones[i], twos[j]
+        common[i, j] = _common(ones[i], twos[j], strip)
+    nearest = (common == common.max(axis=0)) & (common == common.max(axis=1, keepdims=True))
+    for i, j in np.argwhere(common):
+        one, two = ones[i], twos[j]
+        if _agree(one, two, strip, common[i, j]) or (nearest[i, j] and one.room >= 0 and two.room >= 0):
+            yield one, two
 
 
-def _agree(one, two, strip):
-    inside = shared(one.extent, two.extent)
-    both = inside and shared(inside, strip)
-    common = int((one.part(both) & two.part(both)).sum()) if both else 0
+def _agree(one, two, strip, common):
+    """Whether two pieces with so many pixels in common have half of the smaller one in common there."""
     areas = [piece.area(strip) for piece in (one, two)]
-    if one.code is None:  # the box of half an object has much of its neighbours inside
-        return 0 < common >= MOST * (sum(areas) - common)
-    if common >= AGREE * (sum(areas) - common):
-        return common > 0
-    return any(piece.room < 0 and common >= MOST * area for piece, area in zip((one, two), areas, strict=True))
+    # The box of half an object has much of its neighbours inside.
+    return common >= HALF * (sum(areas) - common if one.code is None else min(areas))
 
 
-def _rims(cut, pieces, neighbours):
-    """Pairs of a piece of `cut` and the piece of a neighbouring tile beside whose edge it lies."""
-    best: dict[int, tuple[float, Piece, Piece]] = {}
-    for i, j, _ in neighbours:
-        for rims, others in ((cut[i], pieces[j]), (cut[j], pieces[i])):
-            for piece, other in itertools.product(rims, others):
-                if piece.values["class_ids"] == other.values["class_ids"]:
-                    share = _beside(piece, other)
-                    if share >= MOST and share > best.get(id(piece), (0.0,))[0]:
-                        best[id(piece)] = share, piece, other
-    return [pair for _, *pair in best.values()]
+def _common(one, two, window):
+    """The pixels in a window that two pieces both have."""
+    inside = shared(one.extent, two.extent)
+    both = inside and shared(inside, window)
+    return int((one.part(both) & two.part(both)).sum()) if both else 0
 
 
-def _beside(piece, other):
-    """The share of a piece's pixels no more than `NEAR` pixels away from another."""
-    y1, x1, y2, x2 = piece.extent
-    around = y1 - NEAR, x1 - NEAR, y2 + NEAR, x2 + NEAR
-    inside = shared(around, other.extent)
-    if not inside:
-        return 0.0
-    mask = np.zeros((around[2] - around[0], around[3] - around[1]), bool)
-    top, left, bottom, right = np.subtract(inside, around[:2] * 2)
-    mask[top:bottom, left:right] = other.part(inside)
-    near = ndimage.binary_dilation(mask, iterations=NEAR)[NEAR:-NEAR, NEAR:-NEAR]
-    own = piece.part(piece.extent)
-    return (near & own).sum() / own.sum()
-
-
-def _whole(group, shape):
+def _united(group, shape):
     """What is reported of the pieces of one object."""
-    whole = [piece for piece in group if piece.room >= 0]
-    if whole:
-        group = [max(whole, key=lambda piece: piece.room)]
     values = dict(max(group, key=lambda piece: piece.values["scores"]).values)
     if len(group) > 1:
         rois = np.array([piece.values["rois"] for piece in group])

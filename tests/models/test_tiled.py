@@ -130,18 +130,51 @@ def test_small_objects_seen_a_pixel_apart_are_one():
     assert len(found["scores"]) == 3 and sorted(found["class_ids"]) == [1, 2, 2]
 
 
-def test_a_rim_belongs_to_the_object_beside_it():
-    """The right tile, from column 48 on, has two columns of the first disc and finds them a pixel too far right; the
-    left tile finds the disc a pixel too small: no pixel is in both. A third disc of the same class touches the rim."""
+def in_the_left(image):
+    """Whether the left one of two tiles sees a disc that is in both: to the right of its middle."""
+    return extract_bboxes(image[..., None])[0][1] > 30
+
+
+def test_one_seen_too_small_and_too_large_is_one():
+    """No seam cuts them, and the IoU of the two masks is 1 / 13 to 5 / 21."""
+
+    def change(mask):
+        return (ndimage.binary_erosion if in_the_left(mask) else ndimage.binary_dilation)(mask)
+
+    found = tiled(discs((64, 112), [(20, 55, 2), (40, 55, 2), (20, 59, 1)]), finder(shrink=change))
+    assert sorted(found["class_ids"]) == [1, 2, 2]
+
+
+def test_a_few_pixels_off_is_one_where_nothing_else_is_near():
+    """Two pixels down and to the right, of five. Two discs that both tiles see stay two."""
+
+    def change(mask):
+        return np.roll(mask, 2 * in_the_left(mask), (0, 1))
+
+    assert len(tiled(discs((64, 112), [(20, 54, 2)]), finder(shrink=change))["scores"]) == 1
+    assert len(tiled(discs((64, 112), [(20, 52, 2), (21, 57, 2)]), finder(shrink=change))["scores"]) == 2
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_rims_are_up_to_the_tile_that_sees_more(masks):
+    """The right tiles have two columns of a disc and find them too far right, the left ones find it too small: no pixel
+    is in both. Above and below each other, too, the tiles overlap: there are two rims. A neighbour touches them."""
 
     def change(mask):
         return np.roll(mask, 1, axis=1) if mask[:, :3].any() else ndimage.binary_erosion(mask)
 
-    image = discs((64, 112), [(30, 40, 9), (5, 90, 3), (46, 54, 8)])
-    for masks in True, False:
-        found = tiled(image, finder(masks, shrink=change))
-        assert len(found["rois"]) == 3
-        assert sorted(found["rois"][:, 1]) == [32, 47, 88]
+    found = tiled(discs((112, 112), [(56, 40, 9), (5, 90, 3), (74, 54, 8)]), finder(masks, shrink=change))
+    assert sorted(found["rois"][:, 1]) == [32, 47, 88]
+
+
+def test_what_is_cut_for_one_tile_goes_where_another_sees_it_whole():
+    """A pixel from the seam it may be cut; and it covers more than twice what the other tile sees of it."""
+
+    def change(mask):
+        return (ndimage.binary_dilation if in_the_left(mask) else ndimage.binary_erosion)(mask)
+
+    found = tiled(discs((64, 120), [(32, 60, 2)]), finder(shrink=change), overlap=0.1)
+    assert [decode_rle(code).sum() for code in found["masks"]] == [5]
 
 
 def test_scores_and_classes():
