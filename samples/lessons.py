@@ -44,10 +44,10 @@ def slider(draw, figsize, **ranges):
 
     Args:
         draw: gets axes of a figure of `figsize` inches, and a value by name for each of `ranges`.
-        ranges: (lowest, highest, step), and as a fourth number where the slider begins.
+        ranges: (lowest, highest, step), and as a fourth number where the slider begins. If all are ints, so are values.
     """
     try:
-        from ipywidgets import FloatSlider, interact
+        from ipywidgets import FloatSlider, IntSlider, interact
     except ImportError:
         print(f"Here is a slider for {' and '.join(ranges)} where ipywidgets is installed: pip install ipywidgets")
         return
@@ -58,5 +58,8 @@ def slider(draw, figsize, **ranges):
         draw(ax, **values)
         plt.show()
 
-    names = ("min", "max", "step", "value")
-    interact(show, **{key: FloatSlider(**dict(zip(names, spans, strict=False))) for key, spans in ranges.items()})
+    sliders = {}
+    for key, spans in ranges.items():
+        kind = IntSlider if all(isinstance(number, int) for number in spans) else FloatSlider
+        sliders[key] = kind(**dict(zip(("min", "max", "step", "value"), spans, strict=False)))
+    interact(show, **sliders)

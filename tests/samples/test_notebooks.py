@@ -30,6 +30,7 @@ import trained
 from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.rpn_targets import rpn_targets
+from mrcnn.losses.focal import focal_loss
 from mrcnn.model import MaskRCNN
 from mrcnn.models.detectors import build_detector
 from mrcnn.ops import boxes
@@ -44,6 +45,12 @@ DRAWS = re.compile(r"plt\.subplots|(?:visualize|semantic|stages)\.(?:display_(?!
 
 # What texts of the notebooks that teach quote, and where it is from.
 QUOTED = {
+    ("demo", "below `DETECTION_MIN_CONFIDENCE`, which is 0.7"): lambda: (
+        f"below `DETECTION_MIN_CONFIDENCE`, which is {shapes.ShapesConfig.DETECTION_MIN_CONFIDENCE}"
+    ),
+    ("pose", "3136 cells of a map"): lambda: f"{np.prod(trained.FiguresConfig.KEYPOINT_MASK_SHAPE)} cells of a map",
+    ("lineage", "the objects have 6% of it"): lambda: f"the objects have {objects_share(0):.0%} of it",
+    ("lineage", "Gamma 2, which is"): lambda: f"Gamma {shapes.ShapesConfig.FOCAL_GAMMA:.0f}, which is",
     ("inspect_data", "= 16368 anchors"): lambda: f"= {anchors(256)} anchors",
     ("inspect_data", "(26, 34, 90, 66)"): lambda: whole(
         boxes.decode(np.array([34.0, 34, 66, 66]), np.array([0.25, 0, np.log(2), 0]))
@@ -70,6 +77,13 @@ QUOTED = {
 
 def anchors(side):
     return len(pyramid_anchors(shapes.ShapesConfig(), (side, side, 3)))
+
+
+def objects_share(gamma):
+    """What 10 anchors on objects, at p = 0.3, add to the focal loss beside 10000 on background at p = 0.98."""
+    p = np.array([0.3, 0.98], "float32")
+    objects, background = (10, 10000) * np.asarray(focal_loss(np.ones(2), np.log(p / (1 - p)), None, gamma))
+    return objects / (objects + background)
 
 
 def level(height, width):
@@ -273,25 +287,34 @@ def test_numbers_in_texts(name, words):
     assert words in texts and QUOTED[name, words]() == words
 
 
-@pytest.mark.parametrize("name", ["inspect_data", "inspect_model"])
-def test_notebooks_that_teach(name):
-    """They name the files that compute what they show, and have two sliders and three exercises with hidden answers."""
+@pytest.mark.parametrize("name", run_notebooks.NAMES)
+def test_they_teach(name):
+    """They name the files that compute what they show, and have two sliders, each with a picture for those who only
+    read, and three exercises with hidden answers."""
     cells = read(name).cells
     texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    links = re.findall(r"\]\((?!http)([^)]+)\)", texts)
-    assert len(links) > 10 and not [link for link in links if not (ROOT / "samples" / link).is_file()]
+    links = set(re.findall(r"\]\((?!http)([^)]+)\)", texts))
+    assert len(links) >= 8 and not [link for link in links if not (ROOT / "samples" / link).exists()]
+    assert len([link for link in links if link.endswith(".py")]) >= 3
     assert texts.count("<details><summary>Answer</summary>") == texts.count("</details>") == 3
-    assert len([cell for cell in cells if cell.source.startswith("lessons.slider(")]) >= 2
+    sliders = [cell.source for cell in cells if cell.source.startswith("lessons.slider(")]
+    drawn = [cell.source for cell in cells if cell.cell_type == "code" and pictures(cell)]
+    assert len(sliders) >= 2
+    for slider in sliders:
+        call = re.match(r"lessons\.slider\((\w+),", slider).group(1) + "(ax"
+        assert any(f"def {call}" in source and source.count(call) >= 2 for source in drawn), slider
 
 
 def test_slider(monkeypatch, capsys):
     """With every value there is a new picture; without ipywidgets a line says what is missing."""
     drawn, widgets = [], types.ModuleType("ipywidgets")
-    widgets.FloatSlider = dict
-    widgets.interact = lambda show, **sliders: show(**{name: slider["value"] for name, slider in sliders.items()})
+    widgets.FloatSlider = lambda **given: ("float", given["value"])
+    widgets.IntSlider = lambda **given: ("int", given["value"])
+    widgets.interact = lambda show, **sliders: show(**sliders)
     monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
-    lessons.slider(lambda ax, x: drawn.append((type(ax).__name__, x)), (2, 2), x=(0, 1, 0.5, 0.5))
-    assert drawn == [("Axes", 0.5)] and not capsys.readouterr().out
+    slider = {"x": (0, 1, 0.5, 0.5), "n": (0, 9, 1, 3)}
+    lessons.slider(lambda ax, x, n: drawn.append((type(ax).__name__, x, n)), (2, 2), **slider)
+    assert drawn == [("Axes", ("float", 0.5), ("int", 3))] and not capsys.readouterr().out
     plt.close("all")
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     lessons.slider(None, (2, 2), x=(0, 1, 0.5, 0.5))
@@ -322,3 +345,4 @@ def test_it_holds_nothing_that_changes_from_run_to_run(name):
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert notebook.metadata.language_info == {"name": "python"}
     assert all(cell.metadata == {} for cell in notebook.cells)
+    assert [cell.id for cell in notebook.cells] == [f"cell-{i:02d}" for i in range(len(notebook.cells))]
