@@ -62,7 +62,7 @@ class RunningMaximum(layers.Layer):
 def corner_pooling(
     x: Tensor, corner: str, channels: int, train_bn: bool | None = True, epsilon: float = 0.001
 ) -> Tensor:
-    """The module before what is said of a corner (section 3.5, figure 7): the sum of two maps, one with its maximum
+    """The module before what is said of a corner (section 3.4, figure 7): the sum of two maps, one with its maximum
     along columns and one along rows, beside the input. All convolutions have BatchNorm.
 
     At a corner there is nothing of the object. The top left one sees below itself how far left the object reaches, and
@@ -95,7 +95,7 @@ def corner_pooling(
 
 @keras.saving.register_keras_serializable("mrcnn")
 class CornerDetectionLayer(layers.Layer):
-    """Picks detections of pairs of corners (section 4.1): the highest peaks of both kinds, all pairs of one class whose
+    """Picks detections of pairs of corners (section 4.2): the highest peaks of both kinds, all pairs of one class whose
     embeddings are alike and of which the second corner lies below and to the right of the first.
 
     Args:

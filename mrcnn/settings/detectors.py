@@ -141,8 +141,8 @@ def _centernet(settings):
 
 
 def _cornernet(settings):
-    """Law and Deng 2018, section 4.1: wide Gaussians in all images, the 100 best corners of each kind. The backbone is
-    one of CenterNet's, not the paper's hourglass."""
+    """Law and Deng 2018, sections 3.2 and 4.2: wide Gaussians in all images, the 100 best corners of each kind. The
+    backbone is one of CenterNet's, not the paper's hourglass."""
     return {**_centernet(settings), "HEATMAP_IOU": 0.3, "DENSE_CANDIDATES": 100, "DETECTION_NMS_THRESHOLD": 0.5}
 
 
