@@ -23,7 +23,7 @@ def config_of(**changes):
 
 def said_of(batch):
     """What the head should say of a batch, by its ground truth: embeddings 0, 1, ... of the objects of an image."""
-    said = {}
+    said: dict[str, np.ndarray] = {}
     for corner, sides in zip(CORNERS, (slice(0, 2), slice(2, 4)), strict=True):
         heat = np.where(batch[f"input_{corner}_heatmap"] == 1, 9.0, -9.0)
         embeddings, offsets = np.zeros((*heat.shape[:3], 1)), np.zeros((*heat.shape[:3], 2))
