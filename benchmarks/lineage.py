@@ -89,6 +89,7 @@ SYSTEMS = {
     "fcos": System("fcos", "no anchors: distances to the sides, centre-ness"),
     "fcn": System("fcn", "a class for every pixel; objects are connected pixels"),
     "unet": System("unet", "up again beside what was on the way down, weights of borders", UNET),
+    "cornernet": System("cornernet", "an object is two points: corners that are alike, pooled from afar"),
     "centernet": System("centernet", "an object is a point: peaks of a heatmap, no suppression"),
 }
 COLUMNS = ("box AP", "AP50", "AP75", "mask AP", "mIoU", "million weights", "GFLOP", "s/image", "minutes", "steps")

@@ -1,4 +1,5 @@
-"""The heatmaps of centres and joints that a detector of points should give (Zhou et al. 2019, section 3)."""
+"""The heatmaps that a detector of points should give: of centres and joints (Zhou et al. 2019, section 3), of corners
+(Law and Deng 2018, section 3.2)."""
 
 from __future__ import annotations
 
@@ -37,8 +38,7 @@ class HeatmapTargets:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
         objects = sample.class_ids > 0
-        boxes = sample.boxes[objects] / self.stride
-        radii = gaussian_radius(boxes[:, 2:] - boxes[:, :2], self.overlap, self.radius).astype(int)
+        boxes, radii = self._boxes(sample)
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         crowds = self._crowds(sample)
         maps = {"input_heatmap": self._painted(self.classes, centres, sample.class_ids[objects] - 1, radii, crowds)}
@@ -48,6 +48,11 @@ class HeatmapTargets:
             places = (points[of, joint, 1::-1] + 0.5) / self.stride  # pixel 0 reaches from 0 to 1
             maps["input_joint_heatmap"] = self._painted(self.joints, places, joint, radii[of], crowds)
         return maps
+
+    def _boxes(self, sample):
+        """The boxes of objects [n, 4] in cells, and the radii of their Gaussians [n] int."""
+        boxes = sample.boxes[sample.class_ids > 0] / self.stride
+        return boxes, gaussian_radius(boxes[:, 2:] - boxes[:, :2], self.overlap, self.radius).astype(int)
 
     def _painted(self, count, places, channels, radii, crowds):
         """A map of each of `count` channels with the places [n, 2] in cells, each in one of them."""
@@ -65,3 +70,16 @@ class HeatmapTargets:
         for y1, x1, y2, x2 in sample.boxes[sample.class_ids < 0]:
             inside |= ((y >= y1) & (y < y2))[:, None] & ((x >= x1) & (x < x2))
         return inside
+
+
+class CornerTargets(HeatmapTargets):
+    """Encoder of input_top_left_heatmap and input_bottom_right_heatmap, of corners as `HeatmapTargets` has centres."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        boxes, radii = self._boxes(sample)
+        classes, crowds = sample.class_ids[sample.class_ids > 0] - 1, self._crowds(sample)
+        places = {"top_left": boxes[:, :2], "bottom_right": boxes[:, 2:]}
+        return {
+            f"input_{corner}_heatmap": self._painted(self.classes, at, classes, radii, crowds)
+            for corner, at in places.items()
+        }

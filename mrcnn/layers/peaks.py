@@ -23,15 +23,16 @@ def peaks(scores: Tensor) -> Tensor:
     return ops.where(ops.equal(scores, highest), scores, 0.0)
 
 
-def _rows(x):
+def map_rows(x: Tensor) -> Tensor:
     """A map [B, h, w, n] as [B, h * w, n]."""
     _, h, w, n = x.shape
     return ops.reshape(x, (-1, h * w if h and w else ops.shape(x)[1] * ops.shape(x)[2], n))
 
 
-def _shape(x):
+def map_shape(x: Tensor) -> tuple[Any, Any]:
     """(rows, columns) of a map, tensors where the graph does not know them."""
-    return tuple(x.shape[i] or ops.shape(x)[i] for i in (1, 2))
+    rows, columns = (x.shape[i] or ops.shape(x)[i] for i in (1, 2))
+    return rows, columns
 
 
 def _best_of_each(rows, limit):
@@ -43,7 +44,7 @@ def _best_of_each(rows, limit):
     return values, ops.where(values > 0, ops.cast(places, "int32"), 0)
 
 
-def _corners(places, columns):
+def cell_starts(places: Tensor, columns: Any) -> Tensor:
     """Upper left corners [..., 2] in cells of places [...]."""
     return ops.cast(ops.stack([places // columns, places % columns], axis=-1), "float32")
 
@@ -88,10 +89,10 @@ class PeakDetectionLayer(layers.Layer):
 
     def call(self, inputs: Sequence[Any]) -> Any:
         logits, sizes, offsets, image_meta, *joints = keras.tree.map_structure(ops.stop_gradient, list(inputs))
-        _, columns = _shape(logits)
-        scores, places, classes = best_pairs(_rows(peaks(ops.sigmoid(logits))), self.max_instances)
-        corners = _corners(places, columns)
-        centres, half = corners + gather(_rows(offsets), places), gather(_rows(sizes), places) / 2
+        _, columns = map_shape(logits)
+        scores, places, classes = best_pairs(map_rows(peaks(ops.sigmoid(logits))), self.max_instances)
+        corners = cell_starts(places, columns)
+        centres, half = corners + gather(map_rows(offsets), places), gather(map_rows(sizes), places) / 2
         pixels = ops.concatenate([centres - half, centres + half], axis=-1) * self.stride
         found = normalize_by_meta(pixels, image_meta, self.normalization)
         found = boxes.clip(found, image_window(image_meta, self.normalization)[:, None])
@@ -112,14 +113,14 @@ class PeakDetectionLayer(layers.Layer):
 
     def _joints(self, found, corners, places, logits, vectors, offsets):
         """[B, D, J, 3] of the boxes [B, D, 4] in cells: where the centre says, or the nearest peak about there."""
-        count, shape = logits.shape[3], _shape(logits)
+        count, shape = logits.shape[3], map_shape(logits)
         heat = ops.sigmoid(logits)
-        said = ops.reshape(gather(_rows(vectors), places), (-1, places.shape[1], count, 2)) + corners[:, :, None]
+        said = ops.reshape(gather(map_rows(vectors), places), (-1, places.shape[1], count, 2)) + corners[:, :, None]
         said = ops.transpose(said, (0, 2, 1, 3))  # [B, J, D, 2]
-        best, at = _best_of_each(_rows(peaks(heat)), self.max_instances)  # [B, J, k]
+        best, at = _best_of_each(map_rows(peaks(heat)), self.max_instances)  # [B, J, k]
         limit = best.shape[2]
-        offset = gather(_rows(offsets), ops.reshape(at, (-1, count * limit)))
-        peak = _corners(at, shape[1]) + ops.reshape(offset, (-1, count, limit, 2))
+        offset = gather(map_rows(offsets), ops.reshape(at, (-1, count * limit)))
+        peak = cell_starts(at, shape[1]) + ops.reshape(offset, (-1, count, limit, 2))
         distance = ops.sqrt(ops.sum(ops.square(said[:, :, :, None] - peak[:, :, None]), axis=-1))  # [B, J, D, k]
         y1, x1, y2, x2 = (found[:, None, :, None, i] for i in range(4))
         y, x, score = peak[:, :, None, :, 0], peak[:, :, None, :, 1], best[:, :, None]
@@ -129,7 +130,7 @@ class PeakDetectionLayer(layers.Layer):
         nearest = ops.argmin(ops.where(near, distance, 1e9), axis=-1)
         snaps = ops.any(near, axis=-1)
         cells, _ = cells_of(said, shape)
-        own = ops.take_along_axis(ops.transpose(_rows(heat), (0, 2, 1)), cells, axis=2)
+        own = ops.take_along_axis(ops.transpose(map_rows(heat), (0, 2, 1)), cells, axis=2)
         y, x = (
             self.stride * ops.where(snaps, ops.take_along_axis(peak[..., i], nearest, axis=2), said[..., i]) - 0.5
             for i in (0, 1)

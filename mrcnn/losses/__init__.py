@@ -11,7 +11,7 @@ from mrcnn.losses.boxes import (
 )
 from mrcnn.losses.classes import class_loss, cross_entropy, rpn_class_loss
 from mrcnn.losses.focal import binary_cross_entropy, dense_class_loss, focal_loss, mined_class_loss, per_positive
-from mrcnn.losses.heatmaps import heatmap_loss, point_loss
+from mrcnn.losses.heatmaps import at_cells, embedding_losses, heatmap_loss, point_loss
 from mrcnn.losses.keypoints import keypoint_loss
 from mrcnn.losses.masks import mask_loss
 from mrcnn.losses.means import masked_mean, of_class
@@ -28,6 +28,7 @@ from mrcnn.losses.yolo import (
 )
 
 __all__ = [
+    "at_cells",
     "bbox_loss",
     "binary_cross_entropy",
     "cell_box_loss",
@@ -37,6 +38,7 @@ __all__ = [
     "cross_entropy",
     "dense_bbox_loss",
     "dense_class_loss",
+    "embedding_losses",
     "focal_loss",
     "giou_loss",
     "grid_box_loss",

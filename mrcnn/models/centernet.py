@@ -12,86 +12,56 @@ from keras import ops
 from mrcnn import losses
 from mrcnn.data.encoders import Encoder
 from mrcnn.data.heatmap_targets import HeatmapTargets
-from mrcnn.layers.dense_head import point_map, prior_bias
-from mrcnn.models import dense_parts, parts
-from mrcnn.models.dense import DenseDetector
-from mrcnn.models.detector import Detector, Found
-from mrcnn.models.graph import InferenceGraph, TrainingGraph
+from mrcnn.models import dense_parts
+from mrcnn.models.detector import Found
+from mrcnn.models.points import STRIDE, PointDetector
 from mrcnn.ops import keypoints
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.heatmaps import cells_of
-from mrcnn.ops.meta import parse_image_meta
-from mrcnn.ops.results import Place, place_boxes
+from mrcnn.ops.results import Place
 from mrcnn.settings import Config
 
-STRIDE = 4
 
-
-class CenterNet(Detector):
+class CenterNet(PointDetector):
     """CenterNet: an object is the point at its centre. There are no anchors and no suppression.
 
-    `keras_model` for inference takes [image, image_meta] and gives the detections [B, D, 6], with NUM_KEYPOINTS their
-    joints [B, D, J, 3], then what the head says by the order of `head`.
+    With NUM_KEYPOINTS it finds the joints [B, D, J, 3] of each as well.
     """
 
     name = "centernet"
-    layer_presets = DenseDetector.layer_presets
 
-    def head(self, config: Config, image: Tensor) -> dict[str, Tensor]:
-        """What is said in every cell of stride 4: "dense_class" [B, h, w, K - 1] logits of centres, "dense_size" and
-        "dense_offset" [B, h, w, 2] in cells; with NUM_KEYPOINTS "dense_joint_class" [B, h, w, J] logits of joints,
-        "dense_joint_vector" [B, h, w, 2 J] from the corner of a centre's cell and "dense_joint_offset" [B, h, w, 2].
-        All pairs are (y, x)."""
-        x = dense_parts.upsampled(config, image)
+    def _values(self, config):
+        """The numbers that are said in every cell, by name."""
         joints = config.NUM_KEYPOINTS
         values = {"class": config.NUM_CLASSES - 1, "size": 2, "offset": 2}
-        if joints:
-            values |= {"joint_class": joints, "joint_vector": 2 * joints, "joint_offset": 2}
-        said = {}
-        for name, count in values.items():
-            (own,) = dense_parts.tower(config, name)([x])
-            said[f"dense_{name}"] = point_map(own, name, count, prior_bias(0.1) if "class" in name else 0.0)
-        return said
+        more = {"joint_class": joints, "joint_vector": 2 * joints, "joint_offset": 2}
+        return {**values, **(more if joints else {})}
 
-    def graphs(self, mode: str, config: Config) -> tuple[keras.Model | None, ...]:
-        image, meta = parts.image_inputs(config, mode)
-        said = self.head(config, image)
-        build = self._detecting if mode == "inference" else self._training
-        return build(config, image, meta, said)
+    def head(self, config: Config, image: Tensor) -> dict[str, Tensor]:
+        """ "dense_class" [B, h, w, K - 1] logits of centres, "dense_size" and "dense_offset" [B, h, w, 2] in cells;
+        with NUM_KEYPOINTS "dense_joint_class" [B, h, w, J] logits of joints, "dense_joint_vector" [B, h, w, 2 J] from
+        the corner of a centre's cell and "dense_joint_offset" [B, h, w, 2]."""
+        return dense_parts.point_maps(config, dense_parts.upsampled(config, image), self._values(config))
 
-    def _detecting(self, config, image, meta, said):
-        """The graph of detection with what the head says, and for `predict` without it."""
+    def picked(self, config: Config, said: dict[str, Tensor], meta: Tensor) -> dict[str, Tensor]:
         order = list(said.values())
         found = dense_parts.peak_layer(config, STRIDE)([*order[:3], meta, *order[3:]])
-        found = {"detections": found[0], "joints": found[1]} if config.NUM_KEYPOINTS else {"detections": found}
-        whole = InferenceGraph([image, meta], [*found.values(), *order], name=self.name)
-        return whole, keras.Model([image, meta], found)
+        return {"detections": found[0], "joints": found[1]} if config.NUM_KEYPOINTS else {"detections": found}
 
-    def _training(self, config, image, meta, said):
-        """The graph of training, whose outputs are predictions beside targets."""
-        truth = {**parts.truth_inputs(config), **dense_parts.heatmap_inputs(config, image, STRIDE)}
-        outputs = {**said, **{name.replace("input_", "target_"): x for name, x in truth.items()}}
-        outputs["active_class_ids"] = parse_image_meta(meta)["active_class_ids"]
-        graph = TrainingGraph([image, meta, *truth.values()], outputs, name=self.name)
-        arguments = {"alpha": config.FOCAL_GAMMA, "beta": config.HEATMAP_BETA}
-        weights = parts.loss_weights(config, list(said))
-        graph.set_losses(centernet_losses, arguments, weights, parts.decay_in_loss(config))
-        return (graph,)
+    def heatmaps(self, config: Config) -> dict[str, int]:
+        joints = {"input_joint_heatmap": config.NUM_KEYPOINTS} if config.NUM_KEYPOINTS else {}
+        return {"input_heatmap": config.NUM_CLASSES - 1, **joints}
 
     def encoders(self, config: Config) -> list[Encoder]:
         shape = [side // STRIDE for side in config.IMAGE_SHAPE[:2]]
         counts = config.NUM_CLASSES - 1, config.NUM_KEYPOINTS
         return [HeatmapTargets(shape, STRIDE, *counts, config.HEATMAP_IOU, config.HEATMAP_RADIUS)]
 
-    def predict(self, molded: np.ndarray, metas: np.ndarray, *given: np.ndarray) -> Found:
-        (detector,) = self.compiled
-        found = detector(self.inputs(molded, metas, *given))
-        return {name: ops.convert_to_numpy(x) for name, x in found.items()}
+    def criterion(self, config: Config) -> tuple[Any, list[str]]:
+        return centernet_losses, [f"dense_{name}" for name in self._values(config)]
 
     def result(self, found: Found, place: Place, rle: bool = False) -> dict[str, Any]:
-        kept, rois = place_boxes(found["detections"], place, whole=self.config.MASK_PASTE == "integer")
-        rows = found["detections"][kept]
-        result = {"rois": rois, "class_ids": rows[:, 4].astype("int32"), "scores": rows[:, 5]}
+        kept, result = self.placed(found, place)
         if "joints" in found:
             points = keypoints.restore(found["joints"][kept], place.original, place.window)
             if self.config.KEYPOINT_CLASSES is not None:

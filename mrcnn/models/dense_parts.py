@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from mrcnn.layers.corners import CornerDetectionLayer, corner_pooling
 from mrcnn.layers.dense_detections import DenseDetectionLayer
-from mrcnn.layers.dense_head import Tower
+from mrcnn.layers.dense_head import Tower, point_map, prior_bias
 from mrcnn.layers.fpn import CONVOLVED_TOPS, build_fpn
 from mrcnn.layers.peaks import PeakDetectionLayer
 from mrcnn.layers.upsampling import UPSAMPLINGS
@@ -81,6 +82,21 @@ def upsampled(config: Config, image: Tensor) -> Tensor:
     return up(maps, config.TOP_DOWN_PYRAMID_SIZE, config.TRAIN_BN, config.BATCH_NORM_EPSILON)
 
 
+def point_maps(config: Config, x: Tensor, values: dict[str, int]) -> dict[str, Tensor]:
+    """What is said in every cell of a map, "dense_{name}" [B, h, w, values[name]] of each name, behind convolutions of
+    its own. What is called a class begins with a probability of 0.1."""
+    said = {}
+    for name, count in values.items():
+        (own,) = tower(config, name)([x])
+        said[f"dense_{name}"] = point_map(own, name, count, prior_bias(0.1) if name.endswith("class") else 0.0)
+    return said
+
+
+def corner_map(config: Config, x: Tensor, corner: str) -> Tensor:
+    """The map that a corner is found on, of one of stride 4."""
+    return corner_pooling(x, corner, config.TOP_DOWN_PYRAMID_SIZE, config.TRAIN_BN, config.BATCH_NORM_EPSILON)
+
+
 def peak_layer(config: Config, stride: int) -> PeakDetectionLayer:
     """The layer that picks detections [B, D, 6], and joints where there are any, of heatmaps."""
     return PeakDetectionLayer(
@@ -92,9 +108,21 @@ def peak_layer(config: Config, stride: int) -> PeakDetectionLayer:
     )
 
 
-def heatmap_inputs(config: Config, image: Tensor, stride: int) -> dict[str, Tensor]:
-    """Inputs of a training graph of what `HeatmapTargets` gives, by name."""
+def corner_layer(config: Config, stride: int) -> CornerDetectionLayer:
+    """The layer that picks detections [B, D, 6] of what is said of corners."""
+    return CornerDetectionLayer(
+        config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE,
+        config.DETECTION_NMS_THRESHOLD,
+        config.DENSE_CANDIDATES,
+        stride,
+        config.BOX_NORMALIZATION,
+        name="dense_detection",
+    )
+
+
+def heatmap_inputs(config: Config, image: Tensor, stride: int, counts: dict[str, int]) -> dict[str, Tensor]:
+    """Inputs of a training graph of heatmaps to learn, by name, with as many channels as `counts` has."""
     shape = [side // stride for side in image.shape[1:3]]
-    counts = {"input_heatmap": config.NUM_CLASSES - 1, "input_joint_heatmap": config.NUM_KEYPOINTS}
     batch = batch_size(config, "training")
-    return {name: keras.Input((*shape, count), batch, name=name) for name, count in counts.items() if count}
+    return {name: keras.Input((*shape, count), batch, name=name) for name, count in counts.items()}

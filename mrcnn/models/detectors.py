@@ -7,6 +7,7 @@ from typing import Any
 
 from mrcnn.models.cascade_rcnn import CascadeRCNN
 from mrcnn.models.centernet import CenterNet
+from mrcnn.models.cornernet import CornerNet
 from mrcnn.models.detector import Detector
 from mrcnn.models.fast_rcnn import FastRCNN
 from mrcnn.models.faster_rcnn import FasterRCNN
@@ -28,7 +29,7 @@ DETECTORS: dict[str, type[Detector]] = {
     cls.name: cls
     for cls in (
         *(MaskRCNN, FasterRCNN, CascadeRCNN, FastRCNN, RCNN, RetinaNet, FCOS, SSD, YOLOv1, YOLOv2, YOLOv3),
-        *(CenterNet, FCN, UNet),
+        *(CornerNet, CenterNet, FCN, UNet),
     )
 }
 

@@ -28,6 +28,9 @@ from mrcnn.ops.boxes import Tensor
 from mrcnn.settings import Config
 from mrcnn.settings.checks import MAP_STRIDES, ONE_STAGE
 
+# Losses that weigh less by their papers: sizes are in cells; embeddings tell corners apart, whatever their units.
+SMALLER = dict.fromkeys(("dense_size_loss", "dense_pull_loss", "dense_push_loss"), 0.1)
+
 
 def image_shape(config: Config, mode: str) -> list[Any]:
     """(H, W, C) of the graph's input; sides are None where images come in many sizes, and for inference in two stages,
@@ -336,8 +339,8 @@ def box_loss_settings(config: Config) -> dict[str, Any]:
 
 
 def loss_weights(config: Config, names: Sequence[str]) -> dict[str, float]:
-    """{loss: factor} for outputs by name; 1 where LOSS_WEIGHTS leaves one out, but for sizes, which are in cells."""
-    weights = {"dense_size_loss": 0.1, **config.LOSS_WEIGHTS}
+    """{loss: factor} for outputs by name; 1 where LOSS_WEIGHTS leaves one out, but for those of `SMALLER`."""
+    weights = {**SMALLER, **config.LOSS_WEIGHTS}
     return {f"{name}_loss": weights.get(f"{name}_loss", 1.0) for name in names}
 
 

@@ -41,6 +41,7 @@ MORE_LOSSES = (
     *(f"dense_{kind}_loss" for kind in ("class", "bbox", "centerness", "object")),
     *("semantic_loss", "semantic_aux_loss"),
     *(f"dense_{kind}_loss" for kind in ("size", "offset", "joint_class", "joint_vector", "joint_offset")),
+    *(f"dense_{kind}_loss" for kind in ("pull", "push")),
 )
 
 # DETECTOR -> what it may find, as COCO calls it; masks and keypoints where it is given the heads for them.
@@ -58,13 +59,14 @@ DETECTORS = {
     "yolo_v1": ("bbox",),
     "yolo_v2": ("bbox",),
     "yolo_v3": ("bbox",),
+    "cornernet": ("bbox",),
     "centernet": ("bbox", "keypoints"),
 }
 
 # Those of one stage on a pyramid, with anchors in cells, and all of one stage.
 PYRAMIDS = ("retinanet", "fcos")
 CELLS = ("yolo_v2", "yolo_v3")
-ONE_STAGE = (*PYRAMIDS, "ssd", "yolo_v1", *CELLS, "centernet")
+ONE_STAGE = (*PYRAMIDS, "ssd", "yolo_v1", *CELLS, "cornernet", "centernet")
 
 # Those that take images of one size, and need not pad them.
 ONE_SIZE = ("ssd", "yolo_v1")

@@ -30,9 +30,9 @@ class Config(LineageSettings):
     NAME: str | None = None
 
     # What is built, trained and run: "mask_rcnn"; "cascade_rcnn", also with masks; "faster_rcnn", "fast_rcnn",
-    # "rcnn", "retinanet", "fcos", "ssd", "yolo_v1", "yolo_v2" and "yolo_v3", which find boxes alone; "centernet",
-    # also with keypoints; "fcn" and "unet", which give every pixel a class. In mrcnn/models is a file for each;
-    # mrcnn.settings.detectors.practice has what one has by its paper.
+    # "rcnn", "retinanet", "fcos", "ssd", "yolo_v1", "yolo_v2", "yolo_v3" and "cornernet", which find boxes alone;
+    # "centernet", also with keypoints; "fcn" and "unet", which give every pixel a class. In mrcnn/models is a file for
+    # each; mrcnn.settings.detectors.practice has what one has by its paper.
     DETECTOR = "mask_rcnn"
 
     # Number of devices that share a batch, and images on each of them. A 12 GB GPU holds two images of 1024x1024;
@@ -326,7 +326,8 @@ class Config(LineageSettings):
     # 1,000 batches; a short training wants less.
     EMA_MOMENTUM = 0.0
 
-    # Weights of the losses; of those that are left out 1, but 0.1 of CenterNet's dense_size_loss.
+    # Weights of the losses; of those that are left out 1, but 0.1 of dense_size_loss, dense_pull_loss and
+    # dense_push_loss.
     LOSS_WEIGHTS = dict.fromkeys(LOSSES, 1.0)
 
     # Box losses: the mean over the "positives", or the sum over them and the four coordinates, divided by the number of

@@ -140,6 +140,12 @@ def _centernet(settings):
     }
 
 
+def _cornernet(settings):
+    """Law and Deng 2018, sections 3.2 and 4.2: wide Gaussians in all images, the 100 best corners of each kind. The
+    backbone is one of CenterNet's, not the paper's hourglass."""
+    return {**_centernet(settings), "HEATMAP_IOU": 0.3, "DENSE_CANDIDATES": 100, "DETECTION_NMS_THRESHOLD": 0.5}
+
+
 def _fcn(settings):
     """On VGG-16 the dense layers and the dropout of Long et al. 2015; elsewhere scores of the maps themselves."""
     if settings["BACKBONE"] != "vgg16":
@@ -166,6 +172,7 @@ PRACTICE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "fcos": _fcos,
     "fcn": _fcn,
     "unet": _unet,
+    "cornernet": _cornernet,
     "centernet": _centernet,
     "ssd": lambda settings: ssd_settings(int(settings["IMAGE_MAX_DIM"] or 300)),
     "yolo_v1": _yolo_v1,

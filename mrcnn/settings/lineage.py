@@ -26,7 +26,8 @@ class LineageSettings(Settings):
     # "smooth_l1" of deltas, or "giou" of boxes (Rezatofighi et al. 2019).
     DENSE_BOX_LOSS = "smooth_l1"
 
-    # Candidates by score of every level, or of every class for SSD, that enter the NMS.
+    # Candidates by score of every level, or of every class for SSD, that enter the NMS; corners of either kind that
+    # CornerNet pairs.
     DENSE_CANDIDATES = 1000
 
     # The focal loss (Lin et al. 2017): the weight of objects, None for 1, against one minus it of everything else, and
@@ -43,13 +44,13 @@ class LineageSettings(Settings):
     SSD_RATIOS: Sequence[Numbers] = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
     SSD_NEGATIVES = 3.0
 
-    # CenterNet: how the backbone's maps become one of stride 4, by three "transposed" convolutions behind the last or
-    # by the "aggregation" of all.
+    # CenterNet and CornerNet: how the backbone's maps become one of stride 4, by three "transposed" convolutions behind
+    # the last or by the "aggregation" of all.
     CENTERNET_UP = "transposed"
 
-    # The Gaussians about its centres and joints: their radius is how far both corners of the box may be off with an
-    # IoU of at least HEATMAP_IOU, "exact", or "published" with the mistake of the authors' code, about three times as
-    # large. What is learnt near a centre weighs (1 - Gaussian) ** HEATMAP_BETA; FOCAL_GAMMA counts as well.
+    # The Gaussians about their centres, joints and corners: the radius is how far both corners of the box may be off
+    # with an IoU of at least HEATMAP_IOU, "exact", or "published" with the mistake of the authors' code, about three
+    # times as large. Near such a point a mistake weighs (1 - Gaussian) ** HEATMAP_BETA; FOCAL_GAMMA counts as well.
     HEATMAP_RADIUS = "exact"
     HEATMAP_IOU = 0.7
     HEATMAP_BETA = 4.0

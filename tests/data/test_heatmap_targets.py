@@ -1,9 +1,9 @@
-"""The heatmaps that CenterNet should give."""
+"""The heatmaps that CenterNet and CornerNet should give."""
 
 import numpy as np
 import pytest
 
-from mrcnn.data.heatmap_targets import HeatmapTargets
+from mrcnn.data.heatmap_targets import CornerTargets, HeatmapTargets
 from mrcnn.data.samples import Sample
 
 
@@ -55,3 +55,16 @@ def test_joints():
 def test_nothing():
     maps = HeatmapTargets((4, 4), 4, 3, joints=1)(sample([], [], np.zeros((0, 1, 3))), None)
     assert not maps["input_heatmap"].any() and not maps["input_joint_heatmap"].any()
+
+
+def test_corners():
+    # Stride 4: from cell (0, 0) to (7, 7), its second corner on the image's very end; from (5, 1) to (6, 2), small.
+    maps = CornerTargets((8, 8), 4, classes=2, overlap=0.3)(sample([2, 1], [[0, 2, 32, 32], [22, 4, 26, 10]]), None)
+    first, second = maps["input_top_left_heatmap"], maps["input_bottom_right_heatmap"]
+    assert len(maps) == 2 and first.shape == second.shape == (8, 8, 2)
+    assert np.argwhere(first == 1).tolist() == [[0, 0, 1], [5, 1, 0]]
+    assert np.argwhere(second == 1).tolist() == [[6, 2, 0], [7, 7, 1]]
+    # 8 x 7.5 cells with an IoU of 0.3 have a radius of 1.75, so 1: three cells about either corner.
+    assert np.count_nonzero(first[..., 1]) == np.count_nonzero(second[..., 1]) == 4
+    maps = CornerTargets((8, 8), 4, 1)(sample([-1], [[0, 0, 8, 16]]), None)
+    assert all((x == -1).sum() == 8 and not (x > 0).any() for x in maps.values())

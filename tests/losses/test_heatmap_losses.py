@@ -1,4 +1,4 @@
-"""The losses of CenterNet against numbers computed by hand."""
+"""The losses of CenterNet and CornerNet against numbers computed by hand."""
 
 import math
 
@@ -62,3 +62,30 @@ def test_point_loss():
     assert value == pytest.approx((1 + 5) / 2)
     value, _ = value_and_gradients(lambda x: losses.point_loss(target, x, cells, np.zeros((1, 3), bool)), said)
     assert value == 0
+
+
+def test_point_loss_is_smooth_near_zero():
+    said = np.array([0.5, 3], "float32").reshape(1, 1, 1, 2)
+    target, known = ops.zeros((1, 1, 2)), np.ones((1, 1), bool)
+    value, (gradient,) = value_and_gradients(
+        lambda x: losses.point_loss(target, x, np.zeros((1, 1), "int32"), known, smooth=1.0), said
+    )
+    assert value == pytest.approx((0.125 + 2.5) / 2)
+    np.testing.assert_allclose(gradient.ravel(), [0.25, 0.5])
+
+
+def test_embedding_losses():
+    # Means 1, 1.25 and 5 (padding) of one image; 1 of another.
+    first = np.array([[0.5, 1.25, 5], [0, 9, 9]], "float32")
+    second = np.array([[1.5, 1.25, 5], [2, 9, 9]], "float32")
+    known = np.array([[True, True, False], [True, False, False]])
+    pull, (moves, _) = value_and_gradients(lambda a, b: losses.embedding_losses(a, b, known)[0], first, second)
+    assert pull == pytest.approx((2 * 0.25 + 0 + 2 * 1) / 3)
+    assert moves[0, 0] < 0 < -moves[1, 0] and not moves[:, 2].any()
+    push, (moves, others) = value_and_gradients(lambda a, b: losses.embedding_losses(a, b, known)[1], first, second)
+    assert push == pytest.approx(0.75)  # both ways the same, over two pairs
+    np.testing.assert_allclose(moves, [[0.5, -0.5, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(others, moves)
+    first, second = (ops.convert_to_tensor(x) for x in (first, second))
+    assert [float(x) for x in losses.embedding_losses(first, second, np.zeros_like(known))] == [0, 0]
+    assert float(losses.embedding_losses(first, second, known, margin=0.2)[1]) == 0
