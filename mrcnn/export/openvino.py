@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -21,7 +23,12 @@ QUANTISED = {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatM
 # Values of which sorting with order takes long.
 LONG = 8000
 
+# OpenVINO and NNCF send hundreds of messages about their use, and fork the process for each: without a network that
+# takes minutes. Where this variable is set they send none.
+SILENT = mock.patch.dict(os.environ, {"CI": "true"})
 
+
+@SILENT
 def write(graph: Any, path: Path, precision: str, samples: Sequence[dict[str, np.ndarray]]) -> None:
     """Write both files, by way of a SavedModel: OpenVINO does not read the loops of ONNX. "int8" is calibrated on the
     samples, inputs by name."""
@@ -85,6 +92,7 @@ def _weighted(node):
     return any(node.input_value(i).get_node().get_type_name() in ("Constant", "Convert") for i in (0, 1))
 
 
+@SILENT
 def load(path: Path) -> Any:
     """A function of {input: array} that gives {output: array}; needs OpenVINO."""
     import openvino
