@@ -77,7 +77,7 @@ def _quantised(model, samples):
     nodes = list(model.get_ordered_ops())
     others = {node.get_type_name() for node in nodes} - QUANTISED
     unlike = [n.get_friendly_name() for n in nodes if n.get_type_name() == "MatMul" and not _weighted(n)]
-    return nncf.quantize(
+    quantised = nncf.quantize(
         model,
         nncf.Dataset(list(samples)),
         subset_size=len(samples),
@@ -85,6 +85,25 @@ def _quantised(model, samples):
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
         ignored_scope=nncf.IgnoredScope(types=sorted(others), names=unlike, validate=False),
     )
+    _multiply_by_matrices(quantised, openvino)
+    return quantised
+
+
+def _multiply_by_matrices(model, openvino):
+    """Products of boxes and deltas with four numbers become those with a diagonal matrix, which give the same.
+
+    OpenVINO (2026.4) takes the first kind for the last step of a quantisation and moves them beyond slices, where their
+    first number stands for all: of deltas times (0.1, 0.1, 0.2, 0.2) the sizes came out half as large.
+    """
+    ops = openvino.opset15
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Multiply" or node.output(0).get_element_type() != openvino.Type.f32:
+            continue
+        for i in (0, 1):
+            factor = node.input_value(i).get_node()
+            if factor.get_type_name() == "Constant" and factor.data.size == 4 and factor.data.shape[-1] == 4:
+                matrix = ops.constant(np.diag(factor.data.ravel()))
+                node.output(0).replace(ops.matmul(node.input_value(1 - i), matrix, False, False).output(0))
 
 
 def _weighted(node):
