@@ -47,7 +47,7 @@ def settings(objects):
         NUM_CLASSES=2,
         IMAGES_PER_GPU=1,
         BACKBONE="resnet18",
-        BACKBONE_WIDTH=8,
+        BACKBONE_WIDTH=16,
         TOP_DOWN_PYRAMID_SIZE=32,
         RPN_CHANNELS=32,
         MASK_CHANNELS=16,

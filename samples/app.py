@@ -248,6 +248,7 @@ def folder_of_its_own():
             os.environ["GRADIO_TEMP_DIR"] = folder
             yield folder
     finally:
+        os.environ.pop("GRADIO_TEMP_DIR", None)
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
 

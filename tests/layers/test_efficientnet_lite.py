@@ -47,7 +47,7 @@ def test_padding_alike_on_both_sides():
         model = network((32, 32, 3), padding=padding)
         model.get_layer("conv1").kernel.assign(np.ones((3, 3, 3, 32)))
         first = keras.Model(model.input, model.get_layer("conv1").output)
-        seen[padding] = np.argwhere(np.asarray(first(image))[0, :, :, 0]).tolist()
+        seen[padding] = np.argwhere(keras.ops.convert_to_numpy(first(image))[0, :, :, 0]).tolist()
     # Cell i looks at the pixels 2i to 2i + 2, or 2i - 1 to 2i + 1.
     assert seen == {"same": [[7, 7], [7, 8], [8, 7], [8, 8]], "symmetric": [[8, 8]]}
 

@@ -16,12 +16,12 @@ def test_each_object_and_group_by_itself():
     """64 channels are 32 groups of two: (0, 2) have the mean 1 and the variance 1."""
     layer = group_norm("mrcnn_mask_bn1", frozen=True)
     x = np.tile(np.array([0.0, 2.0], "float32"), (3, 2, 2, 32)) * np.array([1, 5, -1]).reshape(3, 1, 1, 1)
-    found = np.asarray(layer(x.astype("float32")))
+    found = keras.ops.convert_to_numpy(layer(x.astype("float32")))
     assert layer.groups == 32 and layer.name == "mrcnn_mask_gn1"
     np.testing.assert_allclose(found[0, 0, 0, :2], [-1, 1], atol=1e-4)
     np.testing.assert_allclose(found[1], found[0], atol=1e-4)
     np.testing.assert_allclose(found[2], -found[0], atol=1e-4)
-    np.testing.assert_allclose(layer(x[:1].astype("float32"))[0], found[0], atol=1e-6)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x[:1].astype("float32")))[0], found[0], atol=1e-6)
 
 
 def test_heads_and_pyramid_have_it():

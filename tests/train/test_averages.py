@@ -25,7 +25,7 @@ def one_weight(**options):
 
 
 def step(model, gradient):
-    model.optimizer.apply([np.array([[gradient]], "float32")])
+    model.optimizer.apply([keras.ops.convert_to_tensor([[gradient]], "float32")])
     return weight(model)
 
 
