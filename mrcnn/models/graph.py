@@ -18,13 +18,26 @@ from mrcnn.train.devices import replicas
 
 @contextmanager
 def precision(name: str) -> Iterator[None]:
-    """While it lasts, layers that are made compute in "float32", "bfloat16" or "float16"; their weights are float32."""
+    """While it lasts, layers that are made compute in "float32", "bfloat16" or "float16"; their weights are float32.
+
+    Raises:
+        ValueError: convolutions cannot be computed in it here, which TensorFlow would say in the first step.
+    """
+    if name != "float32":
+        _check_convolution(name)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _check_convolution(name):
+    try:
+        keras.ops.conv(keras.ops.ones((1, 1, 1, 8), name), keras.ops.ones((1, 1, 8, 8), name))
+    except Exception as error:  # each backend has its own
+        raise ValueError(f"PRECISION is {name}, in which no convolution can be computed here; set float32.") from error
 
 
 @keras.saving.register_keras_serializable("mrcnn")
