@@ -243,9 +243,8 @@ def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> An
         raise ValueError(f"{path} is no file.")
     try:
         text = Path(path).read_bytes()
-        return json.loads(
-            text, object_pairs_hook=(lambda pairs: hook(once(pairs))) if hook else once
-        )  # bytes: UTF-8 or UTF-16
+        build = (lambda pairs: hook(once(pairs))) if hook else once
+        return json.loads(text, object_pairs_hook=build)  # bytes: UTF-8 or UTF-16
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no annotation file {path}.") from None
     except ValueError as error:
