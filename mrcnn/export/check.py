@@ -40,21 +40,34 @@ def compare(expected: Outputs, found: Outputs, lowest: float = 0.0) -> dict[str,
                 size = max(1.0, np.abs(one[name][i]).max()) if name == "keypoints" else 1.0
                 far = np.abs(one[name][i] - other[name][j]).max() / size
                 result[name] = max(result[name], float(far))
-        for name, outputs, others, part in (("lost", one, other, 0), ("new", other, one, 1)):
-            paired = {pair[part] for pair in pairs}
-            result[name] += sum(i not in paired for i in _sure(outputs, others, lowest))
+        for name, rows in zip(("lost", "new"), _unexplained(one, other, pairs, lowest), strict=True):
+            result[name] += len(rows)
     return result
 
 
-def _sure(outputs, others, lowest):
-    """Indices of detections that must be among the others: those that score enough, are not the last of a full list,
-    and have nobody of their class who is as sure and overlaps them, as one of two such suppresses the other."""
-    classes, scores, limit = outputs["classes"], outputs["scores"], LIMITS["scores"]
-    last = scores.min() if (classes > 0).all() else 0.0
-    sure = (classes > 0) & (scores > max(lowest, last) + limit)
-    same = (classes[:, None] == others["classes"]) & (np.abs(scores[:, None] - others["scores"]) < limit)
-    rivals = same & (overlaps(outputs["boxes"], others["boxes"]) > 0.1)
-    return np.flatnonzero(sure & ~rivals.any(axis=1)).tolist()
+def _unexplained(one, other, pairs, lowest):
+    """Indices of detections that only one of the two has, and that no difference of a score within its limit explains.
+
+    It explains those that hardly score enough for the lowest score or for a list that is full without them; two that
+    are as sure and overlap, as one of them suppresses the other; and those that such a one, where it is, suppresses.
+    """
+    limit, lone, explained = LIMITS["scores"], [], []
+    for part, (x, others) in enumerate(((one, other), (other, one))):
+        rows = np.setdiff1d(np.flatnonzero(x["classes"] > 0), [pair[part] for pair in pairs])
+        last = others["scores"].min() if (others["classes"] > 0).all() else 0.0
+        explained.append(x["scores"][rows] <= max(lowest, last) + limit)
+        lone.append(rows)
+    (classes, scores, boxes), (others, found, places) = (
+        [x[name][rows] for name in ("classes", "scores", "boxes")] for x, rows in zip((one, other), lone, strict=True)
+    )
+    rivals = (classes[:, None] == others) & (overlaps(boxes, places) > 0.1)
+    surer = scores[:, None] - found
+    tied = rivals & (np.abs(surer) < limit)
+    mine, theirs = explained[0] | tied.any(axis=1), explained[1] | tied.any(axis=0)
+    for _ in range(len(scores) + len(found)):  # as long as a chain of suppressions can be
+        theirs |= (rivals & (surer > -limit) & mine[:, None]).any(axis=0)
+        mine |= (rivals & (surer < limit) & theirs).any(axis=1)
+    return [rows[~fine].tolist() for rows, fine in zip(lone, (mine, theirs), strict=True)]
 
 
 def _pairs(one, other):

@@ -43,3 +43,13 @@ def test_what_rounding_brings_and_takes():
     assert compare(*full)["lost"] == compare(*full)["new"] == 0
     shifted = outputs(ONE), outputs((1, 0.9001, 0, 3, 10, 13))
     assert compare(*shifted)["lost"] == compare(*shifted)["new"] == 0
+
+
+def test_a_tie_changes_what_the_surer_one_suppresses():
+    left, right, further = (1, 0.9, 0, 0, 10, 10), (1, 0.9001, 0, 3, 10, 13), (1, 0.7, 0, -6, 10, 4)
+    found = compare(outputs(left), outputs(right, further))  # left suppresses further, right does not reach it
+    assert found["lost"] == found["new"] == 0
+    found = compare(outputs(left), outputs(further))  # nothing says why left is gone
+    assert (found["lost"], found["new"]) == (1, 1)
+    found = compare(outputs(left), outputs(right, (2, *further[1:])))  # another class is not suppressed
+    assert (found["lost"], found["new"]) == (0, 1)
