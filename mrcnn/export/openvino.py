@@ -20,8 +20,8 @@ PRECISIONS = ("float32", "float16", "int8")
 # What is quantised: all that multiplies with weights.
 QUANTISED = {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul"}
 
-# Values of which sorting with order takes long.
-LONG = 8000
+# Of fewer values the best are found in their order fast enough; the square of more is no number of 32 bits.
+FEW, MOST = 100, 40_000
 
 # OpenVINO and NNCF send hundreds of messages about their use, and fork the process for each: without a network that
 # takes minutes. Where this variable is set they send none.
@@ -45,20 +45,30 @@ def write(graph: Any, path: Path, precision: str, samples: Sequence[dict[str, np
 
 def _sort_faster(model, openvino):
     """TensorFlow's TopK keeps the order of equal values, for which OpenVINO goes through all values once for each that
-    it finds. Here the best are found without order first, then sorted among themselves, which gives the same."""
+    it finds. Here they are sorted without it; then equal ones are brought into their order, which gives the same."""
     ops = openvino.opset15
     for node in model.get_ordered_ops():
         if node.get_type_name() != "TopK":
             continue
-        values, count = node.input_value(0), node.input_value(1)
-        length = values.get_partial_shape()[-1]
-        if length.is_static and length.get_length() < LONG:
+        shape = node.output(0).get_partial_shape()
+        axis = node.get_attributes()["axis"] % len(shape)
+        if shape[axis].is_dynamic or not FEW <= shape[axis].get_length() <= MOST:
             continue
-        axis, kind = node.get_attributes()["axis"], node.get_attributes()["index_element_type"]
-        best = ops.topk(values, count, axis, "max", "index", kind)
-        order = ops.topk(best.output(0), count, axis, "max", "value", kind, stable=True)
-        index = ops.gather_elements(best.output(1), order.output(1), axis)
-        node.output(0).replace(order.output(0))
+        kind, count = node.get_attributes()["index_element_type"], node.input_value(1)
+        found = ops.topk(node.input_value(0), count, axis, "max", "index", kind)  # those that come first, come first
+        best = ops.topk(found.output(0), count, axis, "max", "value", kind)
+        ends = [np.array([x]) for x in (1, 2**31 - 1, 0, -1)]
+        values, one, where = best.output(0), np.array([1]), np.array([axis])
+        later, sooner = (ops.slice(values, *ends[i : i + 2], one, where) for i in (0, 2))
+        lower = ops.convert(ops.not_equal(later, sooner), kind)
+        front = np.array([int(i == axis) for i in range(len(shape))])
+        lower = ops.pad(lower, front, 0 * front, "constant", ops.convert(np.array(0), kind))
+        # A number for each: first by value, then by place. No two are equal.
+        number = ops.multiply(ops.cum_sum(lower, np.array(axis)), ops.convert(count, kind))
+        number = ops.add(number, best.output(1))
+        order = ops.topk(number, count, axis, "min", "value", kind).output(1)
+        index = ops.gather_elements(found.output(1), ops.gather_elements(best.output(1), order, axis), axis)
+        node.output(0).replace(values)
         node.output(1).replace(index.output(0))
 
 

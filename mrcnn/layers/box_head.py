@@ -8,7 +8,7 @@ from keras import layers, ops
 from keras.initializers import RandomNormal
 
 from mrcnn.layers.batch_norm import BatchNorm
-from mrcnn.layers.roi_head import RoiHead, norm_layer
+from mrcnn.layers.roi_head import RoiHead, Unflatten, norm_layer
 from mrcnn.ops.boxes import Tensor
 
 
@@ -90,15 +90,15 @@ class BoxHead(RoiHead):
         self.logits = layers.Activation("linear", dtype="float32")
         self.deltas = layers.Activation("linear", name=f"{prefix}_bbox", dtype="float32")
 
-    def outputs(self, pooled: Tensor, unflatten: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    def outputs(self, pooled: Tensor, rois: Tensor) -> dict[str, Tensor]:
         x = pooled
         for convolution, norm, relu in self.blocks:
             x = relu(norm(convolution(x)))
         shared = self.squeeze(x)
-        logits = self.logits(unflatten(self.classify(shared)))
+        logits = self.logits(Unflatten()([self.classify(shared), rois]))
         deltas = layers.Reshape((self.boxes, 4))(self.refine(shared))
         return {
             f"{self.prefix}_class_logits": logits,
             f"{self.prefix}_class": self.softmax(logits),
-            f"{self.prefix}_bbox": self.deltas(unflatten(deltas)),
+            f"{self.prefix}_bbox": self.deltas(Unflatten()([deltas, rois])),
         }

@@ -1,11 +1,10 @@
 """The keypoint head (He et al. 2017, section 5): a heatmap of each keypoint of each RoI, from 14x14 cells."""
 
-from collections.abc import Callable
 from typing import Any
 
 from keras import layers
 
-from mrcnn.layers.roi_head import RoiHead
+from mrcnn.layers.roi_head import RoiHead, Unflatten
 from mrcnn.ops.boxes import Tensor, expand
 
 
@@ -54,8 +53,9 @@ class KeypointHead(RoiHead):
     def region(self, rois: Tensor) -> Tensor:
         return expand(rois, self.roi_expand)
 
-    def outputs(self, pooled: Tensor, unflatten: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    def outputs(self, pooled: Tensor, rois: Tensor) -> dict[str, Tensor]:
         x = pooled
         for conv in self.convolutions:
             x = conv(x)
-        return {f"{self.prefix}_keypoint": unflatten(self.transpose(self.upsample(self.deconv(x))))}
+        maps = self.transpose(self.upsample(self.deconv(x)))
+        return {f"{self.prefix}_keypoint": Unflatten()([maps, rois])}

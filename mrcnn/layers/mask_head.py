@@ -14,18 +14,28 @@ from mrcnn.ops.boxes import Tensor
 
 @keras.saving.register_keras_serializable("mrcnn")
 class RoiConv2D(layers.Conv2D):
-    """A 1x1 convolution of the maps of RoIs, [B, N, h, w, C] -> [B, N, h, w, filters] float32, activation included."""
+    """A 1x1 convolution of the maps of RoIs, activation included.
 
-    def call(self, inputs: Tensor) -> Tensor:
-        x = ops.reshape(inputs, (-1, *inputs.shape[2:]))
+    Inputs: [maps [B * N, h, w, C], rois [B, N, 4]]. Output: [B, N, h, w, filters] float32. (To compute on [B, N, ...]
+    would put two reshapes between the layers, which keep other runtimes from computing them as one.)
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.input_spec = None
+
+    def build(self, input_shape: Sequence[Any]) -> None:
+        super().build(input_shape[0])
+        self.input_spec = None
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        x, rois = inputs
         x = self.activation(ops.cast(self.convolution_op(x, self.kernel) + self.bias, "float32"))
-        return ops.reshape(x, (-1, ops.shape(inputs)[1], *x.shape[1:]))
+        return ops.reshape(x, (-1, ops.shape(rois)[1], *x.shape[1:]))
 
-    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple:
-        return (*input_shape[:-1], self.filters)
-
-    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
-        return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
+        maps, rois = inputs
+        return keras.KerasTensor((*rois.shape[:2], *maps.shape[1:-1], self.filters), "float32")
 
 
 class MaskHead(RoiHead):
@@ -70,8 +80,8 @@ class MaskHead(RoiHead):
         }
         self.classify = RoiConv2D(num_classes, 1, name=f"{prefix}_mask", **last)
 
-    def outputs(self, pooled: Tensor, unflatten: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    def outputs(self, pooled: Tensor, rois: Tensor) -> dict[str, Tensor]:
         x = pooled
         for conv, norm, relu in self.blocks:
             x = relu(norm(conv(x)))
-        return {f"{self.prefix}_mask": self.classify(unflatten(self.upsample(x)))}
+        return {f"{self.prefix}_mask": self.classify([self.upsample(x), rois])}

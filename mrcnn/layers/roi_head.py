@@ -48,12 +48,12 @@ class RoiHead:
         """The part of the image [B, N, 4] that the head sees of each RoI."""
         return rois
 
-    def outputs(self, pooled: Tensor, unflatten: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    def outputs(self, pooled: Tensor, rois: Tensor) -> dict[str, Tensor]:
         """Outputs by name, [B, N, ...] each.
 
         Args:
             pooled: RoIs of all images behind each other, [B * N, pool_size, pool_size, C].
-            unflatten: makes [B, N, ...] of [B * N, ...].
+            rois: [B, N, 4], by which `Unflatten` makes [B, N, ...] of [B * N, ...].
         """
         raise NotImplementedError
 
@@ -67,7 +67,7 @@ class RoiHead:
         """
         pooled = self.align([self.region(rois), image_meta, *feature_maps])
         flat = ops.reshape(pooled, (-1, *pooled.shape[2:]))
-        return self.outputs(flat, lambda x: Unflatten()([x, rois]))
+        return self.outputs(flat, rois)
 
 
 def norm_layer(norm: Callable[..., Any] | None, name: str, train_bn: bool | None) -> layers.Layer:

@@ -22,3 +22,22 @@ def test_numbers_of_boxes_keep_their_own_factors():
     (found,) = openvino.compile_model(quantised, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values).values()
     expected = np.exp(values @ weights * [0.1, 0.1, 0.2, 0.2])
     np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+@pytest.mark.parametrize("shape, count", [((2, 9001), 2000), ((1, 20000), 6000), ((2, 3, 400), 400)])
+@pytest.mark.parametrize("high", [400, 2**24])
+def test_best_are_sorted_as_tensorflow_does(shape, count, high):
+    """Highest first, equal ones in their order; among those that are as high as the last, any may be taken."""
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    ops, values = openvino.opset15, np.random.default_rng(0).integers(-high, high, shape).astype("float32")
+    given = ops.parameter([-1, *shape[1:]], np.float32)
+    best = ops.topk(given, np.array(count, "int32"), -1, "max", "value", "i32", stable=True)
+    model = openvino.Model(best.outputs(), [given])
+    written._sort_faster(model, openvino)
+    assert not any(n.get_attributes()["stable"] for n in model.get_ops() if n.get_type_name() == "TopK")
+    highest, index = openvino.compile_model(model, "CPU")([values]).values()
+    expected = np.argsort(-values, axis=-1, kind="stable")[..., :count]
+    np.testing.assert_array_equal(highest, np.take_along_axis(values, expected, -1))
+    np.testing.assert_array_equal(highest, np.take_along_axis(values, index, -1))
+    sure = highest > highest[..., -1:] if count < shape[-1] else np.ones_like(index, bool)
+    np.testing.assert_array_equal(index[sure], expected[sure])
