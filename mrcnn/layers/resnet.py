@@ -30,6 +30,11 @@ class Variant:
     output_stride: int = 32  # of C5: below 32 the last stages have holes in their 3x3 convolutions in place of strides
 
 
+# Channels below which oneDNN in TensorFlow 2.21 writes outside its memory in the gradient of a 1x1 convolution with
+# strides, on processors with AVX-512.
+NARROW = 16
+
+
 def conv_norm(
     x: Tensor,
     filters: int,
@@ -45,6 +50,8 @@ def conv_norm(
     if pad:
         x = layers.ZeroPadding2D(pad)(x)
     padding = "same" if size > 1 and not pad else "valid"
+    if size == 1 and max(strides) > 1 and x.shape[-1] < NARROW:
+        x, strides = layers.MaxPooling2D(1, strides)(x), (1, 1)  # the same pixels
     options = {"groups": groups, "dilation_rate": dilation, "use_bias": variant.bias}
     x = layers.Conv2D(filters, size, strides=strides, padding=padding, name="res" + name, **options)(x)
     return batch_norm(x, "bn" + name, variant.train_bn, variant.epsilon)

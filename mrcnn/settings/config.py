@@ -74,7 +74,7 @@ class Config(LineageSettings):
 
     # Width of the first stage of "resnet18", "resnet34", "dla34" and "vgg16"; later stages double it. Narrow networks
     # train in minutes on a CPU. Below 8 TensorFlow's oneDNN kernels (2.21, on where TF_ENABLE_ONEDNN_OPTS is 1) have
-    # ended trainings by writing outside their memory; such a training is refused. With AVX-512 one of 8 was ended, too.
+    # ended trainings by writing outside their memory on processors with AVX2; such a training is refused.
     BACKBONE_WIDTH = 64
 
     # Strides of P2..P6 against the image. One of them alone, as [16], stands for the backbone's map of that stride in

@@ -10,7 +10,7 @@ from mrcnn import weights
 from mrcnn.config import Config, ModernConfig
 from mrcnn.layers.applications import applications_graph
 from mrcnn.layers.batch_norm import BatchNorm, batch_norm
-from mrcnn.layers.resnet import BACKBONES, Variant, _bottleneck, conv_block, identity_block, resnet_graph
+from mrcnn.layers.resnet import BACKBONES, Variant, _bottleneck, conv_block, conv_norm, identity_block, resnet_graph
 from mrcnn.models import parts
 
 
@@ -363,3 +363,26 @@ def test_batch_norm_config():
     assert (again.frozen, again.epsilon, again.name) == (True, 0.01, "bn")
     restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(restored) is BatchNorm and restored.frozen
+
+
+def test_narrow_shortcuts_have_no_strides():
+    """oneDNN writes outside its memory in the gradient of such convolutions: the same pixels are taken before."""
+    strides = []
+    for width in (8, 16):
+        model, _ = build("resnet18", width=width)
+        ones = [layer for layer in model.layers if getattr(layer, "kernel_size", 0) == (1, 1)]
+        strides.append([max(layer.strides) for layer in ones])
+    assert strides == [[1, 2, 2], [2, 2, 2]]
+
+
+def test_narrow_and_wide_shortcuts_take_the_same_pixels():
+    image = np.random.default_rng(0).normal(size=(1, 7, 8, 20)).astype("float32")
+    kernel = np.random.default_rng(1).normal(size=(1, 1, 4, 5)).astype("float32")
+    found = []
+    for channels in (4, 20):  # of which those from the fifth on count nothing
+        inputs = keras.Input((7, 8, channels))
+        model = keras.Model(inputs, conv_norm(inputs, 5, 1, "x", Variant(bias=False), (2, 2)))
+        model.get_layer("resx").set_weights([np.pad(kernel, [(0, 0), (0, 0), (0, channels - 4), (0, 0)])])
+        found.append(ops.convert_to_numpy(model(image[..., :channels])))
+    assert found[0].shape == (1, 4, 4, 5)
+    np.testing.assert_allclose(*found, atol=1e-5)
