@@ -55,6 +55,12 @@ class CocoFile:
         """Add a problem of the entry that is called so."""
         self.problems.append(Problem(what, str(self.path), f"{name}: {details}" if details else name))
 
+    def note_names(self) -> None:
+        """Add a problem for each name that several classes have."""
+        for name, times in Counter(self.classes.values()).items():
+            if times > 1:
+                self.note(repr(name), "class name used twice")
+
 
 class Read(NamedTuple):
     """An annotation for which there is something to tell: its id, the record if there is one, and what and details."""
@@ -163,9 +169,7 @@ def _read_classes(file, categories):
             file.keypoints[number] = {"keypoints": names, "skeleton": skeleton if _is_skeleton(skeleton, count) else []}
         if skeleton is not None and not _is_skeleton(skeleton, count):
             file.note(name, "skeleton that does not fit", f"{entries.short(skeleton)} of {count} keypoints")
-    for text, times in Counter(file.classes.values()).items():
-        if times > 1:
-            file.note(repr(text), "class name used twice")
+    file.note_names()
     return points
 
 

@@ -16,10 +16,11 @@ from mrcnn.data.arrays import array_size, is_array, read_array, reason
 from mrcnn.ops.files import whole
 from mrcnn.ops.images import convert_channels
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-
 # What is decoded, whatever a file is called. Pillow knows more, and starts other programs for some of it.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+
+# Of files in these formats.
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pbm", ".pgm", ".ppm", ".jp2")
 
 # TIFF's tags.
 SUBFILE, BITS, MEANING, SAMPLES, KIND = 254, 258, 262, 277, 339
