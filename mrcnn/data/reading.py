@@ -164,7 +164,7 @@ def image_size(path: Path | str, decode: bool = False) -> tuple[int, int]:
     if is_array(path):
         return array_size(path)
     with opened(path) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: lying on its side
+        turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # EXIF orientation: lying on its side
         if decode:
             image.load()
         return image.size if turned else image.size[::-1]
