@@ -19,14 +19,12 @@ from mrcnn.cli import program
 
 program.begin(__name__)
 
-import atexit
 import base64
 import colorsys
 import html
 import io
 import json
 import os
-import signal
 import tempfile
 import time
 from contextlib import contextmanager
@@ -240,17 +238,13 @@ def build_page(load, choices, chosen=None):
 
 @contextmanager
 def folder_of_its_own():
-    """A folder for what the page writes. It goes when the block ends, by SIGTERM or SIGHUP too."""
-    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has the one
-    before = [signal.signal(number, lambda number, _: sys.exit(128 + number)) for number in signals]
-    try:
-        with tempfile.TemporaryDirectory(prefix="mrcnn-") as folder:
-            os.environ["GRADIO_TEMP_DIR"] = folder
+    """A folder for what the page writes, which goes however the program ends."""
+    with program.temporary_folder("mrcnn-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        try:
             yield folder
-    finally:
-        os.environ.pop("GRADIO_TEMP_DIR", None)
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        finally:
+            os.environ.pop("GRADIO_TEMP_DIR", None)
 
 
 def launch(page, port=None):
@@ -308,10 +302,6 @@ def serve(args):
     try:
         while True:
             time.sleep(60)
-    except (KeyboardInterrupt, SystemExit) as end:
-        # A detection that still runs is in C++, which aborts where the interpreter ends around it.
-        atexit.register(os._exit, getattr(end, "code", program.STOPPED))
-        raise
     finally:
         page.close(verbose=False)
 

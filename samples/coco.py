@@ -319,7 +319,7 @@ def check(args):
     if args.command == "train":
         arguments.check_folder(args.logs)
     if args.report:
-        arguments.check_folder(args.report)
+        options.check_report(args.report)
     if args.command == "evaluate" and args.output:
         many.check_output(args.output)
     elif args.command == "detect":

@@ -72,7 +72,7 @@ def parse(argv, sample, logs):
         "evaluate the results, a .json; of export the file or folder"
     )
     parser.add_argument("--output", only="evaluate detect export", type=path, metavar="PATH", help=output)
-    report = "a folder for a page about the evaluation: curves, mistakes by kind, the worst images"
+    report = "a new folder for a page about the evaluation: curves, mistakes by kind, the worst images"
     parser.add_argument("--report", only="evaluate", type=path, metavar="DIR", help=report)
     add_outlines(parser, "detect")
     add_numbers(parser)
@@ -365,6 +365,14 @@ def check_recipe(args):
                 "--recipe four-step trains a faster_rcnn on one machine, without --eval-every and --layers."
             )
         args.detector = "faster_rcnn"
+
+
+def check_report(folder):
+    """Raise ValueError or OSError where --report cannot be written."""
+    from mrcnn.draw import report
+
+    arguments.check_folder(folder)
+    report.check(folder)
 
 
 def left(stages, record):

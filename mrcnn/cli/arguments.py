@@ -196,8 +196,8 @@ def check_output(file: str | Path, endings: Sequence[str] = (), inputs: Sequence
         raise ValueError(f"{file} cannot be written: its name must end in {', '.join(endings)}.")
     if file.exists() and not file.is_file():
         raise OSError(f"{file} cannot be written: it is no file.")
-    real = file.resolve()
-    if file.exists() and any(x is not None and Path(x).resolve() in (real, *real.parents) for x in inputs):
+    given = [Path(x) for x in inputs if x is not None]
+    if file.exists() and any(x.exists() and file.samefile(x) or x.resolve() in file.resolve().parents for x in given):
         raise ValueError(f"{file} is what is read, or in a folder that is; give the output another name.")
     check_folder(file.parent)  # files are written beside and moved
     if file.exists():

@@ -9,8 +9,10 @@ import contextlib
 import glob
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ FAILED, MISTAKE, STOPPED = 1, 2, 130
 # Seconds that the work has to tidy up after Ctrl-C; a library that swallows it would go on for hours.
 GRACE = 5.0
 
-# What Ctrl-C calls for its hint, and then ends the program at once: of the `resumable` training that runs.
+# What Ctrl-C calls for its hint, and then ends the program at once: of the `ending` blocks that run.
 _endings: list[Callable[[], str]] = []
 
 # Characters of a message.
@@ -75,12 +77,12 @@ def logs(file: str) -> Path:
     return checkout / "logs" if (checkout / "setup.cfg").exists() else Path("logs")
 
 
-def leave(hint: str = "") -> NoReturn:
+def leave(hint: str = "", code: int = STOPPED) -> NoReturn:
     """End the process as Ctrl-C does, without waiting for its threads; `hint` says how to go on."""
     with contextlib.suppress(Exception):  # it may be just writing
         sys.stdout.flush()
     os.write(2, f"\n{f'Stopped. {hint}'.rstrip()}\n".encode())
-    os._exit(STOPPED)
+    os._exit(code)
 
 
 def _leave(number, frame):
@@ -146,11 +148,50 @@ def run(name: str, work: Callable[[], int | None]) -> int:
 
 
 @contextlib.contextmanager
+def ending(end: Callable[[], str]) -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP, and in a program of `run` Ctrl-C, end the process at once, whatever a library is
+    doing: an exception would be lost in a callback out of C++.
+
+    Args:
+        end: does what has to be done before, and gives the hint for `leave`.
+    """
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has the first alone
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores the second
+    for number in numbers:
+        signal.signal(number, lambda number, _: leave(end(), 128 + number))
+    _endings.append(end)
+    try:
+        yield
+    finally:
+        _endings.remove(end)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[str]:
+    """A new folder that goes when the block ends, or the process by Ctrl-C, SIGTERM or SIGHUP."""
+    folder = tempfile.mkdtemp(prefix=prefix)
+
+    def remove():
+        for _ in range(3):  # a thread may be just writing
+            shutil.rmtree(folder, ignore_errors=True)
+        return ""
+
+    with ending(remove):
+        try:
+            yield folder
+        finally:
+            remove()
+
+
+@contextlib.contextmanager
 def resumable(model: Any, hint: str) -> Iterator[None]:
     """Within it a model trains; Ctrl-C gives the hint how to go on if the run has a checkpoint to go on from.
 
-    In a program of `run` it ends at once, whatever a library is doing: TensorFlow may crash where a KeyboardInterrupt
-    comes in the middle of making a graph. What is half written in the run's folder goes.
+    It ends at once, see `ending`: TensorFlow may crash where a KeyboardInterrupt comes in the middle of making a graph.
+    What is half written in the run's folder goes.
     """
 
     def end():
@@ -160,13 +201,11 @@ def resumable(model: Any, hint: str) -> Iterator[None]:
                 os.unlink(half)
         return hint if os.path.exists(path) else ""
 
-    _endings.append(end)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(end()) from None
-    finally:
-        _endings.remove(end)
+    with ending(end):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(end()) from None
 
 
 def exit_code(error: BaseException) -> int | None:

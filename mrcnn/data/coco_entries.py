@@ -150,7 +150,10 @@ def check(annotation: Annotation, size: tuple[int, int] | None, note: Note) -> N
     extent = _check_mask(annotation, size, note)
     annotation.crowd |= masked and not annotation.segmentation
     _check_box(annotation, size, extent, note)
+    _check_keypoints(annotation, size, note)
     area, box = annotation.area, annotation.box
+    if box is None and extent is not None:
+        box = array("d", [*extent[:2], extent[2] - extent[0], extent[3] - extent[1]])
     if area is not None and (area <= 0 or (box is not None and area > 1.01 * (box[2] + 1) * (box[3] + 1))):
         note("area that cannot be", f"{area:g} in a box of {box[2] * box[3]:g}" if box else f"{area:g}")
         annotation.area = None
@@ -217,6 +220,17 @@ def _check_box(annotation, size, extent, note):
             annotation.box = None
 
 
+def _check_keypoints(annotation, size, note):
+    """Takes off the points that are further outside than the image is large. Where v is 0, x and y mean nothing."""
+    points = annotation.keypoints
+    for k in range(0, len(points or ()) if size else 0, 3):
+        x, y, known = points[k : k + 3]
+        if not (-size[1] <= x <= 2 * size[1] and -size[0] <= y <= 2 * size[0]):
+            if known:
+                note("keypoint far from the image", f"{_shown([x, y])} of {size[1]}x{size[0]}")
+            points[k : k + 3] = array("d", [0, 0, 0])
+
+
 def _shown(numbers):
     return f"[{', '.join(f'{x:g}' for x in numbers)}]"
 
@@ -267,8 +281,12 @@ def encodes(name: str) -> bool:
         return False
 
 
-def _numbers(values):
-    """Finite numbers as an array."""
+def numbers_of(values: Any) -> array[float]:
+    """Finite numbers as an array.
+
+    Raises:
+        ValueError: they are something else.
+    """
     if isinstance(values, np.ndarray):
         values = values.tolist()
     kinds = set(map(type, values)) if isinstance(values, (list, tuple, array)) else {dict}
@@ -284,7 +302,7 @@ def _numbers(values):
 
 
 def _read_size(values):
-    numbers = _numbers(list(values) if isinstance(values, (list, tuple)) else values)
+    numbers = numbers_of(list(values) if isinstance(values, (list, tuple)) else values)
     if len(numbers) != 2 or not all(x.is_integer() and x > 0 for x in numbers) or math.prod(numbers) >= MAX_PIXELS:
         raise ValueError(f"height and width are {short(values)}")
     return int(numbers[0]), int(numbers[1])
@@ -296,14 +314,14 @@ def _read_segmentation(shapes):
             raise ValueError(f"it is {short(shapes)}, neither polygons nor run lengths")
         if shapes and isinstance(shapes[0], (int, float)):
             raise ValueError("it is one flat list, not a list of polygons: [[x1, y1, x2, ...]]")
-        polygons = tuple(map(_numbers, shapes))
+        polygons = tuple(map(numbers_of, shapes))
         if any(len(polygon) % 2 for polygon in polygons):
             raise ValueError("a polygon has an odd count of numbers")
         return polygons
     size, counts = _read_size(shapes.get("size")), shapes.get("counts")
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", "replace")
-    lengths = run_lengths(counts) if isinstance(counts, str) else _numbers(counts)
+    lengths = run_lengths(counts) if isinstance(counts, str) else numbers_of(counts)
     if not all(x >= 0 and x == int(x) for x in lengths):
         raise ValueError("its run lengths are not whole numbers from 0 on")
     if sum(lengths) != math.prod(size):
@@ -313,20 +331,20 @@ def _read_segmentation(shapes):
 
 def _read_area(value):
     try:
-        return _numbers([value])[0]
+        return numbers_of([value])[0]
     except ValueError:
         raise ValueError(f"{short(value)} is not a finite number") from None
 
 
 def _read_box(values):
-    box = _numbers(values)
+    box = numbers_of(values)
     if len(box) != 4:
         raise ValueError(f"{short(values)} is not x, y, width, height")
     return box
 
 
 def _read_keypoints(values):
-    points = _numbers(values)
+    points = numbers_of(values)
     if len(points) % 3 or not set(points[2::3]) <= {0, 1, 2}:
         raise ValueError(f"{short(values)} is not x, y and 0, 1 or 2 for each point")
     return points or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,12 @@ class CocoFile:
     def note(self, name: str, what: str, details: str = "") -> None:
         """Add a problem of the entry that is called so."""
         self.problems.append(Problem(what, str(self.path), f"{name}: {details}" if details else name))
+
+    def note_names(self) -> None:
+        """Add a problem for each name that several classes have."""
+        for name, times in Counter(self.classes.values()).items():
+            if times > 1:
+                self.note(repr(name), "class name used twice")
 
 
 class Read(NamedTuple):
@@ -163,9 +170,7 @@ def _read_classes(file, categories):
             file.keypoints[number] = {"keypoints": names, "skeleton": skeleton if _is_skeleton(skeleton, count) else []}
         if skeleton is not None and not _is_skeleton(skeleton, count):
             file.note(name, "skeleton that does not fit", f"{entries.short(skeleton)} of {count} keypoints")
-    for text, times in Counter(file.classes.values()).items():
-        if times > 1:
-            file.note(repr(text), "class name used twice")
+    file.note_names()
     return points
 
 
@@ -188,9 +193,7 @@ def _read_images(file, images, image_dir, folder):
         except ValueError as error:
             file.note(name, "image that cannot be used", str(error))
             continue
-        name, path = f"image {number} ({file_name})", str(image_dir / file_name)
-        if "\\" in file_name and not os.path.exists(path):  # written by Windows
-            path = str(image_dir / file_name.replace("\\", "/"))
+        name, path = f"image {number} ({file_name})", _find(image_dir, file_name)
         if number in unused:
             file.note(name, "image id used twice in a file")
         elif number in file.images:
@@ -211,6 +214,15 @@ def _read_images(file, images, image_dir, folder):
         if files.setdefault((path, page), number) != number:
             file.note(name, "file of two images", f"that of image {files[path, page]} too")
     return unused
+
+
+def _find(image_dir, name):
+    """The path of a file, which Windows wrote with backslashes, or a Mac with accents that are letters of their own."""
+    path = str(image_dir / name)
+    if name.isascii() and "\\" not in name:
+        return path
+    names = name, name.replace("\\", "/"), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return next((x for x in (str(image_dir / name) for name in names) if os.path.exists(x)), path)
 
 
 def _read_objects(file, annotations, unused):

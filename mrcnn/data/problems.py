@@ -28,6 +28,7 @@ REMEDIES = {
     "keypoints that cannot be read": "Write x, y, v for each keypoint; they are left out.",
     "keypoints of another number": "Write x, y, v for each keypoint of the class; they are left out.",
     "num_keypoints that is wrong": "Write how many v are above 0; they are counted anew.",
+    "keypoint far from the image": "Correct it, which is in pixels, or give it v = 0; it is taken for v = 0.",
     "keypoint outside the image": "Correct it, or give it v = 0.",
     "image that cannot be used": "Mend or delete its entry; it is left out with its objects.",
     "image without a size": "Write the picture's height and width; they are read from the picture.",

@@ -16,10 +16,11 @@ from mrcnn.data.arrays import array_size, is_array, read_array, reason
 from mrcnn.ops.files import whole
 from mrcnn.ops.images import convert_channels
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-
 # What is decoded, whatever a file is called. Pillow knows more, and starts other programs for some of it.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+
+# Of files in these formats.
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pbm", ".pgm", ".ppm", ".jp2")
 
 # TIFF's tags.
 SUBFILE, BITS, MEANING, SAMPLES, KIND = 254, 258, 262, 277, 339
@@ -163,7 +164,7 @@ def image_size(path: Path | str, decode: bool = False) -> tuple[int, int]:
     if is_array(path):
         return array_size(path)
     with opened(path) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: lying on its side
+        turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # EXIF orientation: lying on its side
         if decode:
             image.load()
         return image.size if turned else image.size[::-1]

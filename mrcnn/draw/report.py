@@ -21,8 +21,8 @@ from mrcnn.evaluate.run import Evaluated
 from mrcnn.evaluate.tables import kinds_of
 from mrcnn.ops.files import whole
 
-# The page's file in its folder.
-PAGE = "index.html"
+# The page's file in its folder, and what in its beginning says that it is ours.
+PAGE, GENERATOR = "index.html", "mrcnn evaluation report"
 
 # Images that are shown, those with the most mistakes first; classes with a row of their own in the confusion matrix.
 WORST, CLASSES = 20, 40
@@ -31,6 +31,25 @@ WORST, CLASSES = 20, 40
 SIZES = (("small", "s", 0, 32**2), ("medium", "m", 32**2, 96**2), ("large", "l", 96**2, float("inf")))
 
 BINS = 20
+
+
+def check(folder: Path | str) -> None:
+    """Look whether a folder may have a report in it: it is new, empty, or has an older one.
+
+    Raises:
+        ValueError: something else is there.
+        OSError: it cannot be looked into.
+    """
+    folder = Path(folder)
+    if not (folder.is_dir() and _is_report(folder / PAGE)) and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is there already and holds no older report; name a new folder for it.")
+
+
+def _is_report(path):
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return GENERATOR.encode() in file.read(1000)
 
 
 def write_report(folder: Path | str, dataset: Dataset, evaluated: Evaluated, title: str = "Evaluation") -> Path:
@@ -59,6 +78,7 @@ def write_report(folder: Path | str, dataset: Dataset, evaluated: Evaluated, tit
     )
     page = environment.get_template("report.html").render(
         title=title,
+        generator=GENERATOR,
         images=len(evaluated.image_ids),
         objects=sum(not annotation["iscrowd"] for annotation in evaluated.truth.dataset["annotations"]),
         detections=len(evaluated.results),

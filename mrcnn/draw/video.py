@@ -40,8 +40,6 @@ def convert(
         with whole(target) as new:
             changed = (np.ascontiguousarray(function(frame)[..., ::-1]) for frame in every)
             count, whole_source = _write(cv2, changed, new, rate)
-            if not count:
-                raise OSError(f"{source} has no frame that can be read.")
             if not _holds(cv2, new, count):
                 raise OSError(
                     f"{target} cannot be written; choose an .mp4 file on a disk with room, and frames of one size."
@@ -104,10 +102,12 @@ def check(source: Path | str) -> float:
 
     Raises:
         ImportError: OpenCV is missing.
-        OSError: it is no video; the message names it.
+        OSError: it is no video, or has no frame; the message names it.
     """
     reader = _open(source)
     try:
+        if not reader.read()[0]:
+            raise OSError(f"{source} has no frame that can be read.")
         return reader.get(import_cv2("Videos").CAP_PROP_FPS) or 25
     finally:
         reader.release()

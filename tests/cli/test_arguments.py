@@ -147,6 +147,7 @@ def test_what_can_be_written_leaves_nothing_behind(tmp_path):
         ("a.mp4", ValueError),
         ("a", ValueError),
         ("link.png", ValueError),
+        ("hard.png", ValueError),
     ],
 )
 def test_what_cannot_be_written(tmp_path, name, error):
@@ -154,6 +155,7 @@ def test_what_cannot_be_written(tmp_path, name, error):
     (tmp_path / "file.txt").write_text("")
     (tmp_path / "input.png").write_text("kept")
     (tmp_path / "link.png").symlink_to("input.png")
+    (tmp_path / "hard.png").hardlink_to(tmp_path / "input.png")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(error) as raised:
         arguments.check_output(tmp_path / name, [".png"], [tmp_path / "input.png"])

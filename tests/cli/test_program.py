@@ -151,6 +151,28 @@ def test_ctrl_c_while_training(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0001.1-1.new.h5", "0001.h5"]
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_temporary_folder_goes_with_the_program(tmp_path, name):
+    """In a callback too, out of which no exception passes: the page went on."""
+    number = getattr(signal, name)
+    work = f"""    with program.temporary_folder({str(tmp_path / "new-")!r}) as folder:
+        open(os.path.join(folder, "photo.png"), "w").close()
+        gc.callbacks.append(lambda *_: os.kill(os.getpid(), {int(number)}))
+        gc.collect()
+        time.sleep(60)"""
+    run = as_program("import gc\n" + RUN.format(work))
+    code = 128 + number
+    assert (run.returncode, run.stdout, run.stderr, list(tmp_path.iterdir())) == (code, "", "\nStopped.\n", [])
+
+
+def test_what_nohup_ignores_stays_ignored():
+    work = """    with program.ending(str):
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("goes on")"""
+    run = as_program("signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + RUN.format(work))
+    assert (run.returncode, run.stdout) == (0, "goes on\n")
+
+
 def as_program(code):
     begin = "import os, signal, sys, time\nfrom mrcnn.cli import program\nprogram.begin(__name__)\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

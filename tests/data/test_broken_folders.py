@@ -288,3 +288,66 @@ def test_pages_whose_values_are_no_images_are_left_out(tmp_path):
     assert [image.path[-5:] for image in files[""].images.values()] == ["a.tif", "a.tif"]
     assert [found[0] for found in problems(files)] == ["image cannot be read"] * 2
     write(files, tmp_path / "2", "labelme")
+
+
+def test_numbers_of_labelme_that_no_float_holds(tmp_path):
+    huge = shape([[10**400, 3], [14, 3], [14, 13]])
+    files = read(labelme(tmp_path, huge, shape(SQUARE, label=5)))
+    assert [name for name, *_ in objects(files)] == ["5"]
+    assert problems(files)[0][0] == "region that cannot be used" and "not finite" in problems(files)[0][2]
+
+
+def test_xml_that_is_no_annotation_is_not_an_image_without_objects(tmp_path):
+    for name, difficult in (("a", 0), ("b", "true")):
+        picture(tmp_path / f"{name}.png")
+        voc(tmp_path / f"{name}.xml", (4, 3, 14, 13, difficult), name=f"{name}.png")
+    picture(tmp_path / "c.png")
+    text(tmp_path / "c.xml", "<svg/>")
+    files = read(tmp_path)
+    assert len(files[""].images) == 2 and len(objects(files)) == 1
+    assert [found[0] for found in problems(files)] == [
+        "annotation that cannot be used",
+        "annotation file that cannot be used",
+    ]
+    assert "its iscrowd is 'true'" in problems(files)[0][2] and "holds <svg>" in problems(files)[1][2]
+
+
+@pytest.mark.parametrize("names", ["[yes, cat]", "{true: cat}"])
+def test_names_that_yaml_takes_for_truth_are_named(tmp_path, names):
+    with pytest.raises(ValueError, match="the names of classes have .* no number and name"):
+        yolo(tmp_path)
+        text(tmp_path / "data.yaml", f"names: {names}\n")
+        read(tmp_path)
+
+
+def test_a_name_of_two_classes_is_a_problem(tmp_path):
+    yolo(tmp_path)
+    text(tmp_path / "data.yaml", "names: [cat, dog, cat]\n")
+    assert [found[::2] for found in problems(read(tmp_path), "train")] == [("class name used twice", "'cat'")]
+
+
+def test_labels_below_0_are_named(tmp_path):
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    np.save(tmp_path / "labels" / "a.npy", np.full((H, W), -1))
+    text(tmp_path / "classes.txt", "cell")
+    ((what, _, details),) = problems(read(tmp_path))
+    assert what == "labels that cannot be used" and "it has the label -1, below 0" in details
+
+
+def test_every_format_that_is_read_has_its_ending(tmp_path):
+    """A mask in a .gif was left out without a word."""
+    folder = tmp_path / "a"
+    picture(folder / "images" / "a.png")
+    (folder / "masks").mkdir()
+    for k, ending in enumerate(("gif", "ppm", "jp2")):
+        mask = np.zeros((H, W), "uint8")
+        mask[8 * k : 8 * k + 4] = 255
+        Picture.fromarray(mask).save(folder / "masks" / f"{k}.{ending}")
+    assert [rest for _, *rest, _ in objects(read(tmp_path, "masks"))] == [[[0, 8 * k, W, 4], 4 * W] for k in range(3)]
+
+
+def test_images_of_cocos_keypoints_are_found(tmp_path):
+    picture(tmp_path / "val2017" / "a.png")
+    coco(tmp_path / "annotations" / "person_keypoints_val2017.json", "a.png", keypoints=[5, 5, 2])
+    assert len(objects(read(tmp_path), "val")) == 1 and not problems(read(tmp_path), "val")

@@ -40,7 +40,7 @@ def test_labelme_has_polygons_rectangles_circles_groups_and_masks(tmp_path):
     "bad, what, details",
     [
         (shape([[3, 3]], "point"), "region that cannot be used", "shape 1: a 'point' of 1 points has no area"),
-        (shape([[3, 3], [5, float("nan")], [5, 5]]), "region that cannot be used", "are no finite numbers"),
+        (shape([[3, 3], [5, float("nan")], [5, 5]]), "region that cannot be used", "numbers that are not finite"),
         (shape("x"), "region that cannot be used", "shape 1: its points are 'x'"),
         (7, "region that cannot be used", "shape 1: it is 7, not an object"),
         (shape(SQUARE, label=""), "class without a name", "shape 1: ''"),

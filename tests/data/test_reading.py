@@ -71,11 +71,12 @@ def test_read_image_names_the_bad_file(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_image_size_of_a_turned_photo(tmp_path):
+@pytest.mark.parametrize("orientation, size", [(6, (40, 30)), (3, (30, 40)), (9, (30, 40)), (65535, (30, 40))])
+def test_image_size_of_a_turned_photo(tmp_path, orientation, size):
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation  # there are 1 to 8
     Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
-    assert image_size(tmp_path / "a.jpg") == (40, 30)
+    assert image_size(tmp_path / "a.jpg") == size == read_image(tmp_path / "a.jpg").shape[:2]
     (tmp_path / "b.jpg").write_bytes(b"no image")
     with pytest.raises(OSError, match="b.jpg cannot be read"):
         image_size(tmp_path / "b.jpg")

@@ -13,7 +13,7 @@ from PIL import Image
 from squares import Model, Squares, found
 
 from mrcnn.draw.mistakes import COLORS, draw_pair
-from mrcnn.draw.report import write_report
+from mrcnn.draw.report import check, write_report
 from mrcnn.evaluate import evaluate_in_full
 
 EVIL = "<script>alert('x')</script> & \"Müller\" 细胞"
@@ -131,6 +131,15 @@ def test_pairs():
     red = tuple(round(255 * channel) for channel in COLORS["missed"])
     assert tuple(left[29, 15]) == red and not right[29, 15].any()
     assert tuple(right[424, 15]) == red and not left[424, 15].any()
+
+
+def test_only_an_older_report_may_be_there(written, tmp_path):
+    path, _ = written
+    for folder in (tmp_path, tmp_path / "new", path.parent):
+        check(folder)
+    (tmp_path / "index.html").write_text("<html>somebody's</html>")
+    with pytest.raises(ValueError, match=f"^{tmp_path} is there already and holds no older report"):
+        check(tmp_path)
 
 
 def test_nothing_found_and_images_that_are_gone(tmp_path):

@@ -53,6 +53,15 @@ def test_never_onto_its_input(source, tmp_path, way):
     assert source.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["no.avi", "text.mp4"])
+def test_what_has_no_frame_is_refused_before_the_work(tmp_path, name):
+    path = tmp_path / name
+    cv2.VideoWriter(str(tmp_path / "no.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48)).release()
+    (tmp_path / "text.mp4").write_text("text")
+    with pytest.raises(OSError, match=f"{name} (has no frame|is no video) that can be read"):
+        video.check(path)
+
+
 def after(frames, event):
     """A function of frames to which something happens after so many of them."""
     seen = []

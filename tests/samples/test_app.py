@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import sys
 import time
 import urllib.parse
@@ -227,18 +226,13 @@ def test_mistakes_are_one_line_and_exit_code_2(capsys, monkeypatch):
         assert message.startswith("app.py: error: ") and text in message and message.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_nothing_is_left_after_a_signal(monkeypatch, name):
-    """The handler was the system's, which ends at once."""
+def test_the_page_has_a_folder_of_its_own(monkeypatch):
+    """`program.temporary_folder` says what becomes of it."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", "before")
-    number, before = getattr(signal, name), signal.getsignal(getattr(signal, name))
-    with pytest.raises(SystemExit) as end, app.folder_of_its_own() as folder:
+    with app.folder_of_its_own() as folder:
         Path(folder, "photo.png").touch()
         assert os.environ["GRADIO_TEMP_DIR"] == folder
-        signal.raise_signal(number)
-        time.sleep(1)
-    assert end.value.code == 128 + number and not Path(folder).exists()
-    assert signal.getsignal(number) is before
+    assert not Path(folder).exists() and "GRADIO_TEMP_DIR" not in os.environ
 
 
 def test_strangers_and_large_files_are_refused(monkeypatch):

@@ -47,10 +47,10 @@ def test_train_evaluate_detect(folder, tmp_path, capsys, monkeypatch):
     assert code == 0, err
     assert "keypoint AP" in out and "Weights are in" in out and "mrcnn_keypoint_loss" in out
 
-    code, out, err = run(capsys, "evaluate", *logs, "--output", tmp_path / "found.json", "--report", tmp_path)
+    code, out, err = run(capsys, "evaluate", *logs, "--output", tmp_path / "found.json", "--report", tmp_path / "page")
     assert code == 0, err
     assert "keypoint" in out and ("Left and right exchanged in" in out or "Nobody found." in out)
-    assert "keypoint AP50" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "keypoint AP50" in (tmp_path / "page/index.html").read_text(encoding="utf-8")
     entries = json.loads((tmp_path / "found.json").read_text())
     assert all({"bbox", "segmentation", "score"} <= entry.keys() for entry in entries)
     assert all(len(entry["keypoints"]) == 3 * len(figures.COCO_NAMES) for entry in entries)

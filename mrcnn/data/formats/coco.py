@@ -93,8 +93,8 @@ def _part(file, folder):
 
 def _image_folder(folder, file, part, names):
     """The folder from which most of the files are there; the annotation file's own if there are none."""
-    sub = file.stem.partition("_")[2]
-    subs = [name for name in (sub, part, "default") if name]
+    words = file.stem.split("_")  # person_keypoints_train2017
+    subs = [name for name in (*("_".join(words[k:]) for k in range(1, len(words))), part, "default") if name]
     homes = [file.parent, *(folder / name for name in subs), *(folder / "images" / name for name in subs)]
     homes += [folder / "images", folder, file.parent / "images"]
     there = [sum(os.path.isfile(home / x.replace("\\", "/")) for x in names) for home in homes]

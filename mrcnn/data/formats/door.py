@@ -146,6 +146,10 @@ class Door:
         if all(isinstance(i, str) for i in self.classes):  # then their order is that in which they were met
             for name in sorted(map(str, self.classes)):
                 self.classes[name] = self.classes.pop(name)
+        for file in files.values():
+            if file.classes is self.classes:  # else `read_coco` has done it
+                file.note_names()
+                break
         every = [annotation for file in files.values() for objects in file.objects.values() for annotation in objects]
         if any(annotation.has_mask() for annotation in every):  # a set of boxes alone is as it should be
             for file, path, where in self._boxes:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from mrcnn.data.annotations import Annotation
-from mrcnn.data.coco_entries import short
+from mrcnn.data.coco_entries import numbers_of, short
 from mrcnn.data.coco_file import CocoFile, Image
 from mrcnn.data.dataset import read_json
 from mrcnn.data.formats.door import Door, find_image
@@ -72,9 +72,10 @@ def _read_file(door, path, content):
             door.note(path, "region that cannot be used", f"{where}: {error}")
             continue
         first = shapes[0][1]
-        flags = first.get("flags")
+        flags, label = first.get("flags"), first.get("label")
+        label = str(label) if type(label) in (int, float) else label
         crowd = isinstance(flags, dict) and flags.get("crowd") is True
-        door.add_object(image_id, first.get("label"), path, where, iscrowd=int(crowd), **fields)
+        door.add_object(image_id, label, path, where, iscrowd=int(crowd), **fields)
 
 
 def _read_shape(shape, image):
@@ -88,9 +89,7 @@ def _read_shape(shape, image):
     kind, points = shape.get("shape_type", "polygon"), shape.get("points")
     if not (isinstance(points, list) and points and all(isinstance(p, list) and len(p) == 2 for p in points)):
         raise ValueError(f"its points are {short(points)}")
-    flat = [value for point in points for value in point]
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in flat):
-        raise ValueError(f"its points {short(points)} are no finite numbers")
+    flat = numbers_of([value for point in points for value in point]).tolist()
     xs, ys = flat[::2], flat[1::2]
     if kind == "polygon":
         return "polygon", flat

@@ -63,6 +63,8 @@ def _read_objects(door, path, image_id):
         for page in _pages(path, image.page):
             numbers = _read_numbers(path, page, size)
             values = [int(value) for value in np.unique(numbers) if value]
+            if values and values[0] < 0:
+                raise ValueError(f"it has the label {values[0]}, below 0")
             if len(values) * numbers.size > MASK_BYTES:
                 raise ValueError(f"it has {len(values)} labels at {size[1]}x{size[0]}: an image, or to be cut")
             for value in values:

@@ -11,6 +11,7 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -90,6 +91,8 @@ def _read_image(door, path, names):
     if path.is_file() or not objects.is_file():
         try:
             root = read_xml(path)
+            if root.tag != "annotation":
+                raise ValueError(f"{path} holds <{root.tag}>, not an <annotation>.")
         except FileNotFoundError:
             door.note(path, "labels missing")
             return
@@ -110,13 +113,14 @@ def _read_image(door, path, names):
     entries = root.findall("object")
     by_voc = (text_of(root, "source/database") or "").startswith("The VOC")
     for k, entry in enumerate(entries, 1):
-        fields = {"segmentation": encode_rle(masks.pop(k))} if k in masks else {}
-        difficult = text_of(entry, "difficult") == "1"
+        fields: dict[str, Any] = {"segmentation": encode_rle(masks.pop(k))} if k in masks else {}
+        difficult = text_of(entry, "difficult") or "0"
+        fields["iscrowd"] = int(difficult) if difficult in ("0", "1") else difficult
         try:
             fields["bbox"] = _read_box(entry, by_voc)
         except ValueError as error:
             door.note(path, "bbox that cannot be read", f"object {k}: {error}")
-        door.add_object(image_id, text_of(entry, "name"), path, f"object {k}", iscrowd=int(difficult), **fields)
+        door.add_object(image_id, text_of(entry, "name"), path, f"object {k}", **fields)
     for k, mask in masks.items():
         door.add_object(image_id, classes.get(k), objects, f"object {k}", segmentation=encode_rle(mask))
 

@@ -64,8 +64,8 @@ def read(door: Door) -> None:
     pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else []
     for number, name in pairs:
         # Nothing nested: a few lines of YAML can stand for a list that fills the memory once it is written out.
-        text = str(name) if isinstance(name, (str, int, float)) else ""
-        if not isinstance(number, int) or not text.strip() or not encodes(text):
+        text = str(name) if type(name) in (str, int, float) else ""
+        if type(number) is not int or not text.strip() or not encodes(text):
             raise ValueError(f"{folder}: the names of classes have {short(number)}: {short(name)}, no number and name.")
         door.classes[number] = text
     if not door.classes:
