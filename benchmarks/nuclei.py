@@ -40,9 +40,13 @@ from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.augment import RECIPES
+from mrcnn.data.reading import write_image
+from mrcnn.draw.instances import apply_mask, random_colors
 from mrcnn.models.detectors import build_detector
 from mrcnn.settings.checks import DETECTORS
 from mrcnn.settings.detectors import practice
+
+PICTURES, CORNER = [5, 33, 61, 27], 256  # of val: two stains, and two that glow
 
 
 class OriginalNucleusConfig(Config):
@@ -104,6 +108,21 @@ def plot(clock, path):
     figure.savefig(path, dpi=110)
 
 
+def picture(detector, dataset, path):
+    """The corners of some images, and below each what is found in it."""
+    columns = []
+    for i in dataset.image_ids[PICTURES]:
+        image = dataset.load_image(i)[:CORNER, :CORNER, :3]
+        (found,) = detector.detect([image])
+        sure = found["masks"][..., found["scores"] >= NucleusConfig.DETECTION_MIN_CONFIDENCE]
+        image, masks = (x.repeat(2, axis=0).repeat(2, axis=1) for x in (image, sure))
+        drawn = image.copy()
+        for mask, color in zip(np.moveaxis(masks, -1, 0), random_colors(masks.shape[-1]), strict=True):
+            apply_mask(drawn, mask, color)
+        columns.append(np.concatenate([image, drawn]))
+    write_image(path, np.concatenate(columns, axis=1))
+
+
 def main():
     """Train, evaluate, report."""
     parser, path = arguments.Parser(description=__doc__), arguments.path
@@ -122,10 +141,12 @@ def main():
     subset = arguments.text("the name of a subset", r"[^/\\]+")
     parser.add_argument("--subset", type=subset, default="val", help="what to evaluate (default: val)")
     parser.add_run("logs")
+    parser.add_argument("--picture", type=path, metavar="PNG", help="what is found in some images")
     parser.add_argument("--plot", type=path, default=Path(__file__).with_suffix(".png"), metavar="PNG")
     args = parser.parse_args()
     arguments.check_folder(args.logs)
-    arguments.check_output(args.plot, [".png"])
+    for output in filter(None, (args.plot, args.picture)):
+        arguments.check_output(output, [".png"])
     keras.utils.set_random_seed(args.seed)
     own = {"VALIDATION_STEPS": 0, **arguments.parse_settings(args.config)}
     config = (OriginalNucleusConfig if args.original else NucleusConfig)()
@@ -148,6 +169,8 @@ def main():
     model.save_weights(Path(model.log_dir) / "mask_rcnn_nucleus_mean.h5")
     print(evaluate.format_table(clock.metrics))
     plot(clock, args.plot)
+    if args.picture:
+        picture(detector, val, args.picture)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """What TensorFlow's C++ says while it is imported, before anything can ask it for silence (TF_CPP_MIN_LOG_LEVEL is not
-read yet): that it is information, in lines that look like errors. Those are left out; all else passes."""
+read yet): that it is information, in lines that look like errors; and what its Python says of images of several shapes.
+Those are left out; all else passes."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import re
 import signal
@@ -37,9 +39,15 @@ class TensorFlow:
             def quietly(module: ModuleType) -> None:
                 with without_information():
                     execute(module)
+                logging.getLogger(name).addFilter(is_news)
 
             spec.loader.exec_module = quietly  # type: ignore[method-assign]
         return spec
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether TensorFlow says anything else than that a graph is made anew, as it is for images of another shape."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextlib.contextmanager

@@ -1,11 +1,14 @@
 """What programs let through of what is said while TensorFlow is imported: a package of that name says all kinds."""
 
+import logging
 import os
 import subprocess
 import sys
 
 import pytest
 from real_data import ROOT
+
+from mrcnn.cli import quiet
 
 INFORMATION = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
 I0000 00:00:1795746857.541791   18565 cudart_stub.cc:31] Could not find cuda drivers on your machine
@@ -42,3 +45,14 @@ os.write(2, b"I0000 afterwards\\n")
     assert done.returncode == code
     rest = {"": "I0000 afterwards\n", "os.write(2, b'half a line')": "half a lineI0000 afterwards\n", "os.abort()": ""}
     assert done.stderr == NEWS + rest.get(end, "-c: error: no such library\n")
+
+
+@pytest.mark.parametrize(
+    "said, news",
+    [
+        ("5 out of the last 5 calls to %s triggered tf.function retracing.", False),
+        ("Gradients do not exist for variables %s.", True),
+    ],
+)
+def test_images_of_another_shape_are_no_news(said, news):
+    assert quiet.is_news(logging.LogRecord("tensorflow", logging.WARNING, "x", 1, said, ("f",), None)) is news
