@@ -1,13 +1,35 @@
 """A small model of masks and keypoints to export, and images in which it finds nothing, one thing and many."""
 
+import importlib.util
+
 import keras
 import numpy as np
+import pytest
 from quick import QuickConfig
 
 from mrcnn.models.detectors import build_detector
 from mrcnn.settings.detectors import practice
 
 SIDE = 64
+
+# Format -> the name of its file, and what it needs beside TensorFlow: the packages, and what they are called.
+FILES = {
+    "savedmodel": ("folder", (), ""),
+    "onnx": ("m.onnx", ("tf2onnx", "onnxruntime"), "ONNX Runtime"),
+    "openvino": ("m.xml", ("openvino",), "OpenVINO"),
+    "litert": ("m.tflite", ("ai_edge_litert",), "LiteRT"),
+}
+
+JOINTS = {"NUM_KEYPOINTS": 4, "KEYPOINT_FLIP_PAIRS": [], "KEYPOINT_CONVOLUTIONS": 1, "KEYPOINT_CHANNELS": 4}
+
+
+def file_of(format):
+    """The name of a format's file; skips the test where it cannot be."""
+    name, packages, words = FILES[format]
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{words} is not installed")
+    return name
 
 
 def small_model(name, folder, **changes):
@@ -24,6 +46,12 @@ def small_model(name, folder, **changes):
             layer.bias.assign([-1, *[1] * (config.NUM_CLASSES - 1)])
         if layer.name.endswith("bbox_fc"):  # boxes near the regions
             layer.kernel.assign(rng.normal(0, 0.04, layer.kernel.shape))
+        if layer.name == "dense_class_raw":
+            layer.kernel.assign(3 * layer.kernel.numpy())
+        if layer.name == "semantic_class":  # of a unet
+            layer.kernel.assign(0.2 * layer.kernel.numpy())
+        if layer.name == "semantic_class_8":  # of an fcn; a coarser map has one object in all of the image
+            layer.kernel.assign(rng.normal(0, 0.3, layer.kernel.shape))
         if layer.name == "dense_size_raw":  # of a centernet, in cells
             layer.bias.assign([4, 5])
         if hasattr(layer, "moving_mean"):  # as if it were trained
@@ -39,9 +67,9 @@ def images(count=12, height=40, width=56):
     return [(x * (i + 1) / count).astype("uint8") for i, x in enumerate(noise)]
 
 
-def counted(model, images):
+def counted(model, images, **given):
     """A score above which there are images with nothing, one thing and more, and these: {0: .., 1: .., 2: ..}."""
-    scores = [[*found["scores"], 0.0, 0.0] for found in model.detect(images)]
+    scores = [[*found["scores"], 0.0, 0.0] for found in model.detect(images, **given)]
     for first, second, *_ in scores:
         threshold = (first + second) / 2
         counts = [min(2, sum(score > threshold for score in x)) for x in scores]
@@ -49,6 +77,21 @@ def counted(model, images):
         if set(counts) == {0, 1, 2} and near > 1e-4:
             return float(threshold), {n: images[counts.index(n)] for n in (0, 1, 2)}
     raise AssertionError(f"No score has images with nothing, one thing and many: {scores}")
+
+
+def example(name, folder, proposals=(), **changes):
+    """A detector; images by the number of things in them, and one of another size; and what it finds in them."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)  # what the model itself finds needs no compiling
+    model = small_model(name, folder, DETECTION_MIN_CONFIDENCE=0.0, **changes)
+    given = {"proposals": [proposals] * 12} if model.config.takes_proposals else {}
+    threshold, found = counted(model, images(), **given)
+    model = small_model(name, folder, DETECTION_MIN_CONFIDENCE=threshold, **changes)
+    pictures = [*found.values(), found[2][:33]]
+    expected = model.detect(pictures, **{name: x[:4] for name, x in given.items()})
+    tf.config.run_functions_eagerly(False)
+    return model, pictures, expected
 
 
 def assert_same(expected, found, masks=0.002):
@@ -63,5 +106,6 @@ def assert_same(expected, found, masks=0.002):
     if "keypoints" in expected:
         assert expected["keypoints"].shape == found["keypoints"].shape
         np.testing.assert_allclose(expected["keypoints"][..., 2], found["keypoints"][..., 2], rtol=0.01)
+        np.testing.assert_allclose(expected["keypoints"][..., :2], found["keypoints"][..., :2], atol=1)
     for name, value in expected.items():
         assert value.dtype == found[name].dtype

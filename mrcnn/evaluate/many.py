@@ -198,7 +198,11 @@ def on_ray(
         environment = {"env_vars": {"PYTHONPATH": root}}
         # Actors take a core each, and what hands them the files one more.
         cores = {"num_cpus": workers + 1, "include_dashboard": False} if address == "local" else {}
-        ray.init(address=address, runtime_env=environment, log_to_driver=False, **cores)
+        try:
+            ray.init(address=address, runtime_env=environment, log_to_driver=False, **cores)
+        except Exception as error:  # Ray's own is of no class of its own where the machine is too busy
+            words = " ".join(str(error).split())
+            raise RuntimeError(f"Ray does not start at {address}; the same command tries again: {words}") from error
         try:
             items = [{"index": i, "path": str(path)} for i, path in enumerate(paths) if i not in done]
             work = ray.data.from_items(items, override_num_blocks=-(-len(items) // PIECE))

@@ -13,7 +13,7 @@ from mrcnn.layers.dense_detections import best_pairs
 from mrcnn.layers.detections import image_window, normalize_by_meta
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
-from mrcnn.ops.gather import gather
+from mrcnn.ops.gather import gather, largest
 from mrcnn.ops.heatmaps import cells_of
 
 
@@ -127,7 +127,7 @@ class PeakDetectionLayer(layers.Layer):
         reach = self.reach * ops.maximum(y2 - y1, x2 - x1)
         conditions = y >= y1, y <= y2, x >= x1, x <= x2, score >= self.least_joint, distance <= reach
         near = reduce(ops.logical_and, conditions)
-        nearest = ops.argmin(ops.where(near, distance, 1e9), axis=-1)
+        nearest = largest(ops.where(near, -distance, -1e9))
         snaps = ops.any(near, axis=-1)
         cells, _ = cells_of(said, shape)
         own = ops.take_along_axis(ops.transpose(map_rows(heat), (0, 2, 1)), cells, axis=2)

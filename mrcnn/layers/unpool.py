@@ -8,6 +8,7 @@ import keras
 from keras import initializers, layers, ops
 
 from mrcnn.ops.boxes import Tensor
+from mrcnn.ops.gather import largest
 
 
 def nearest(x: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def at_maxima(x: Tensor, pooled: Tensor) -> Tensor:
     """
     _, height, width, channels = ops.shape(x)
     cells = ops.transpose(ops.reshape(pooled, (-1, height, 2, width, 2, channels)), (0, 1, 3, 5, 2, 4))
-    return _placed(x, ops.argmax(ops.reshape(cells, (-1, height, width, channels, 4)), axis=-1)[..., None])
+    return _placed(x, largest(ops.reshape(cells, (-1, height, width, channels, 4)))[..., None])
 
 
 def _placed(x, places):

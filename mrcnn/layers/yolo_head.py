@@ -134,5 +134,6 @@ def root_deltas(numbers: Tensor, grid: Sequence[int]) -> Tensor:
         grid: cells (down, across).
     """
     roots = ops.maximum(numbers[..., 2:], 1e-3)  # what is negative says nothing
-    sides = 2 * ops.log(roots) + ops.convert_to_tensor(np.log(grid), dtype="float32")
+    # Of NumPy: a tensor that was there before the graph is one more input of it where it is exported to ONNX.
+    sides = ops.add(2 * ops.log(roots), np.log(grid).astype("float32"))
     return ops.concatenate([numbers[..., :2] - 0.5, sides], axis=-1)

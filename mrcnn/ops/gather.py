@@ -1,4 +1,4 @@
-"""Rows of a batch by their indices."""
+"""Rows of a batch by their indices, and the index of the largest value."""
 
 from keras import ops
 
@@ -14,3 +14,11 @@ def gather(x: Tensor, index: Tensor) -> Tensor:
     batch, count = ops.shape(x)[:2]
     starts = ops.arange(batch, dtype="int32") * count
     return ops.take(ops.reshape(x, (-1, *x.shape[2:])), ops.cast(index, "int32") + starts[:, None], axis=0)
+
+
+def largest(x: Tensor) -> Tensor:
+    """Indices [...] int32 of the largest values along the last axis of [..., n], of equal ones the first.
+
+    `ops.argmax` of floats looks at their bits on TensorFlow, for which ONNX and others have nothing.
+    """
+    return ops.argmax(ops.cast(ops.equal(x, ops.max(x, axis=-1, keepdims=True)), "int32"), axis=-1)

@@ -95,6 +95,15 @@ def test_names(tmp_path):
         many.listed(tmp_path / "010.png")
 
 
+def test_ray_that_does_not_start(tmp_path, monkeypatch):
+    def init(**_):
+        raise Exception("The current node\ntimed out during startup.")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(RuntimeError, match="^Ray does not start at local; .*: The current node timed out"):
+        many.detect_files(pictures(tmp_path, 1), tmp_path / "results.json", "a", many.on_ray(Model), [0, 7])
+
+
 def test_ray_loses_and_doubles_nothing_when_a_worker_dies(tmp_path):
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed")

@@ -1,6 +1,5 @@
 """A model of masks and keypoints in every format: nothing, one thing and many in an image, alone and in a batch."""
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -9,18 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exportable import assert_same, counted, images, small_model
+from exportable import FILES, JOINTS, assert_same, example, file_of, images
 from PIL import Image
 
 from mrcnn.export import Exported, runtime
-
-# Format -> the name of its file, and what it needs beside TensorFlow: the packages, and what they are called.
-FILES = {
-    "savedmodel": ("folder", (), ""),
-    "onnx": ("m.onnx", ("tf2onnx", "onnxruntime"), "ONNX Runtime"),
-    "openvino": ("m.xml", ("openvino",), "OpenVINO"),
-    "litert": ("m.tflite", ("ai_edge_litert",), "LiteRT"),
-}
 
 # What only the program of a format has, in the docs.
 PROGRAMS = {
@@ -35,27 +26,14 @@ pytestmark = pytest.mark.compiled
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
-    """A model; images by the number of things in them, and one of another size; and what the model finds in them."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)  # what the model itself finds needs no compiling
-    keypoints = {"NUM_KEYPOINTS": 4, "KEYPOINT_FLIP_PAIRS": [], "KEYPOINT_CONVOLUTIONS": 1, "KEYPOINT_CHANNELS": 4}
-    model = small_model("mask_rcnn", tmp_path_factory.mktemp("model"), DETECTION_MIN_CONFIDENCE=0.0, **keypoints)
-    threshold, found = counted(model, images())
-    model = small_model("mask_rcnn", model.model_dir, DETECTION_MIN_CONFIDENCE=threshold, **keypoints)
-    pictures = [*found.values(), found[2][:33]]
-    expected = model.detect(pictures)
-    tf.config.run_functions_eagerly(False)
-    return model, pictures, expected
+    """Of masks and keypoints."""
+    return example("mask_rcnn", tmp_path_factory.mktemp("model"), **JOINTS)
 
 
 @pytest.fixture(scope="module", params=FILES)
 def exported(request, examples, tmp_path_factory):
     """The model in a format, and what `export` said."""
-    name, packages, words = FILES[request.param]
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{words} is not installed")
+    name = file_of(request.param)
     path = tmp_path_factory.mktemp(request.param) / name
     model, pictures, _ = examples
     record = model.export(path, request.param, images=pictures[1:2], image_size=(40, 56))
