@@ -47,7 +47,8 @@ import sys
 if "google.colab" in sys.modules and not os.path.exists("lessons.py"):
     {fetch}
     %pip install -q ./mrcnn
-    %cd mrcnn/samples"""
+    %cd mrcnn/samples
+    sys.path.insert(0, "")"""
 UPLOAD = f"""To run this on [Google Colab]({COLAB}), upload it there (File, Upload notebook), and beside it the
 whole checkout as one file (the folder symbol on the left): `git archive -o mrcnn.zip HEAD` makes it. The next cell
 installs what is in it."""

@@ -329,11 +329,13 @@ def test_google_colab(address, fetch, monkeypatch, tmp_path):
     shell = types.SimpleNamespace(system=called.append, run_line_magic=lambda *words: called.append(" ".join(words)))
     code = TransformerManager().transform_cell(notebook.cells[2].source)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     exec(code, {"get_ipython": lambda: shell})
     assert not called
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     exec(code, {"get_ipython": lambda: shell})
     assert called[0].startswith(fetch) and called[1:] == ["pip install -q ./mrcnn", "cd mrcnn/samples"]
+    assert sys.path[0] == ""  # the folder that it went to
     called.clear()
     monkeypatch.chdir(ROOT / "samples")  # run once more
     exec(code, {"get_ipython": lambda: shell})
