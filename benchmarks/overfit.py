@@ -26,6 +26,7 @@ from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
 from mrcnn.config import Config
 from mrcnn.data.coco import CocoDataset
+from mrcnn.evaluate.tables import KINDS
 from mrcnn.model import MaskRCNN
 
 BAR = 0.9
@@ -73,7 +74,9 @@ class Until(keras.callbacks.Callback):
         found = [metrics[kind]["AP50"] for kind in self.kinds]
         steps = int(self.model.optimizer.iterations.numpy())
         minutes = (time.time() - self.start) / 60
-        line = ", ".join(f"{kind} AP50 {value:.3f}" for kind, value in zip(self.kinds, found, strict=True))
+        line = ", ".join(
+            f"{name} AP50 {metrics[kind]['AP50']:.3f}" for name, kind in KINDS.items() if kind in self.kinds
+        )
         print(f"\n{steps} steps, {minutes:.1f} minutes: loss {logs['loss']:.3f}, {line}")
         if min(found) > BAR:
             print(evaluate.format_table(metrics))
