@@ -33,7 +33,7 @@ from mrcnn.model import MaskRCNN
 BASE = {
     "IMAGES_PER_GPU": 1,
     "IMAGE_RESIZE_MODE": "square",
-    "IMAGE_MAX_DIM": 704,
+    "IMAGE_MAX_DIM": 1408,
     "DETECTION_MIN_CONFIDENCE": 0.05,
 }
 # name -> settings, and whether BatchNorm is folded

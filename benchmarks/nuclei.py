@@ -1,7 +1,7 @@
 """Train samples/nucleus.py's configuration for a fixed time, then evaluate on held-out images.
 
     python benchmarks/nuclei.py path/to/nuclei --minutes 30 --seed 0
-    python benchmarks/nuclei.py path/to/nuclei --minutes 30 --seed 0 --imagenet
+    python benchmarks/nuclei.py path/to/nuclei --minutes 30 --seed 0 --imagenet --picture docs/nuclei.png
     python benchmarks/nuclei.py path/to/nuclei --minutes 30 --seed 0 --original
     python benchmarks/nuclei.py path/to/nuclei --minutes 60 --seed 0 --detector unet
 
@@ -34,7 +34,7 @@ import numpy as np
 from clock import Clock
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, PRETRAINED, NucleusConfig, load_dataset
+from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset, pretrained
 
 from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
@@ -111,7 +111,7 @@ def plot(clock, path):
 def picture(detector, dataset, path):
     """The corners of some images, and below each what is found in it."""
     columns = []
-    for i in dataset.image_ids[PICTURES]:
+    for i in (i for i in PICTURES if i < len(dataset.image_ids)):
         image = dataset.load_image(i)[:CORNER, :CORNER, :3]
         (found,) = detector.detect([image])
         sure = found["masks"][..., found["scores"] >= NucleusConfig.DETECTION_MIN_CONFIDENCE]
@@ -151,7 +151,7 @@ def main():
     own = {"VALIDATION_STEPS": 0, **arguments.parse_settings(args.config)}
     config = (OriginalNucleusConfig if args.original else NucleusConfig)()
     if args.imagenet:
-        own = {**PRETRAINED, **weights.imagenet.settings(PRETRAINED["BACKBONE"]), **own}
+        own = {**pretrained(own), **own}
     config.update(**{**practice(args.detector, config.to_dict()), **own})
     model = build_detector("training", config, args.logs)
     if args.imagenet:

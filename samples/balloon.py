@@ -35,7 +35,7 @@ import skimage.color
 from mrcnn import evaluate, weights
 from mrcnn.cli import arguments
 from mrcnn.config import Config
-from mrcnn.data.reading import IMAGE_ENDINGS, read_image, write_image
+from mrcnn.data.reading import WRITTEN_ENDINGS, read_image, write_image
 from mrcnn.data.via import ViaDataset
 from mrcnn.draw import video
 from mrcnn.models.detectors import build_detector
@@ -205,7 +205,7 @@ def check(args):
     elif not Path(args.image).is_file():
         raise FileNotFoundError(f"There is no image file {args.image}.")
     args.output = args.output or ("splash.png" if args.image else "splash.mp4")
-    arguments.check_output(args.output, IMAGE_ENDINGS if args.image else [".mp4"], [args.image, args.video])
+    arguments.check_output(args.output, WRITTEN_ENDINGS if args.image else [".mp4"], [args.image, args.video])
 
 
 def make_config(args, path):

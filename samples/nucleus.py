@@ -77,7 +77,7 @@ class NucleusConfig(ModernConfig):
     TRAIN_BN = True
 
 
-# What is different where the training begins with ImageNet's weights.
+# The network where the training begins with ImageNet's weights.
 PRETRAINED = {"BACKBONE": "efficientnet_lite0", "BACKBONE_WIDTH": ModernConfig.BACKBONE_WIDTH}
 
 # Whole images, at the scale that the crops had.
@@ -195,6 +195,11 @@ def config_of(path):
     return NucleusConfig.from_json(stored) if beside else NucleusConfig()
 
 
+def pretrained(changes):
+    """What is different where the training begins with ImageNet's weights, for settings of the command line."""
+    return {**PRETRAINED, **weights.imagenet.settings(changes.get("BACKBONE", PRETRAINED["BACKBONE"]))}
+
+
 def load_model(args):
     """The model with its weights."""
     training, changes = args.command == "train", arguments.parse_settings(args.config)
@@ -205,8 +210,11 @@ def load_model(args):
     if args.command == "evaluate":
         own["DETECTION_MIN_CONFIDENCE"] = 0.05  # AP counts every detection, however unsure
     if path == "imagenet":
-        own |= {**PRETRAINED, **weights.imagenet.settings(changes.get("BACKBONE", PRETRAINED["BACKBONE"]))}
-    config = config_of(path).update(**{**own, **changes})
+        own |= pretrained(changes)
+    config = config_of(path)
+    if training and changes.get("NAME", NucleusConfig.NAME) != config.NAME:  # of another set: its weights alone
+        config = NucleusConfig()
+    config.update(**{**own, **changes})
     keras.utils.set_random_seed(args.seed)
     model = MaskRCNN("training" if training else "inference", config, args.logs)
     if path != "none":

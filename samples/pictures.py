@@ -15,7 +15,7 @@ from mrcnn import visualize
 from mrcnn.cli import program
 from mrcnn.cli.arguments import check_output
 from mrcnn.data.formats import FILES
-from mrcnn.data.reading import IMAGE_ENDINGS, image_files, read_image, write_image
+from mrcnn.data.reading import IMAGE_ENDINGS, WRITTEN_ENDINGS, image_files, read_image, write_image
 from mrcnn.data.windows import windows
 from mrcnn.draw import video
 from mrcnn.draw.large import draw_large
@@ -46,7 +46,7 @@ def check_detect(args):
     if args.track:
         tracking.check()
     inputs = args.image, args.video, args.output and args.dataset
-    pictures = [".mp4"] if args.video else IMAGE_ENDINGS
+    pictures = [".mp4"] if args.video else WRITTEN_ENDINGS
     if found.is_data(output_of(args)) and not (args.video and not output_of(args).suffix):
         return found.check(output_of(args), inputs)
     check_output(output_of(args), [*pictures, *FILES], inputs)

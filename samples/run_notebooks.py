@@ -36,7 +36,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LEVELS = 52
 
-# Pictures of the documentation that are a notebook's: its name, a word of the cell that draws it, and the file.
+# Pictures of the documentation that are a notebook's: its name, a title in the cell that draws it, and the file.
 DOCUMENTED = {"inspect_model": ("the 12 surest after NMS", FOLDER.parent / "docs" / "stages.png")}
 
 COLAB = "https://colab.research.google.com"
@@ -45,8 +45,9 @@ import os
 import sys
 
 if "google.colab" in sys.modules and not os.path.exists("lessons.py"):
-    {fetch}
-    %pip install -q ./mrcnn
+    if not os.path.exists("mrcnn"):
+        {fetch}
+        %pip install -q ./mrcnn
     %cd mrcnn/samples
     sys.path.insert(0, "")"""
 UPLOAD = f"""To run this on [Google Colab]({COLAB}), upload it there (File, Upload notebook), and beside it the
@@ -80,7 +81,7 @@ def begin(notebook, name, address):
         badge, link = f"{COLAB}/assets/colab-badge.svg", f"{COLAB}/github/{address}/blob/main/samples/{name}.ipynb"
         text, fetch = f"[![Open in Colab]({badge})]({link})", f"!git clone -q https://github.com/{address} mrcnn"
     cells = notebook.cells
-    if cells[2].source.startswith(INSTALL[:16]):
+    if INSTALL.splitlines()[0] in cells[2].source:
         del cells[1:3]
     cells[1:1] = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(INSTALL.format(fetch=fetch))]
     for i, cell in enumerate(cells):
@@ -205,6 +206,7 @@ def work(names):
 
 
 def start(args):
+    """Do what the command line says."""
     (write_beginnings if args.colab else work)(args.names)
 
 

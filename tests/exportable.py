@@ -84,14 +84,16 @@ def example(name, folder, proposals=(), **changes):
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)  # what the model itself finds needs no compiling
-    model = small_model(name, folder, DETECTION_MIN_CONFIDENCE=0.0, **changes)
-    given = {"proposals": [proposals] * 12} if model.config.takes_proposals else {}
-    threshold, found = counted(model, images(), **given)
-    model = small_model(name, folder, DETECTION_MIN_CONFIDENCE=threshold, **changes)
-    pictures = [*found.values(), found[2][:33]]
-    expected = model.detect(pictures, **{name: x[:4] for name, x in given.items()})
-    tf.config.run_functions_eagerly(False)
-    return model, pictures, expected
+    try:
+        model = small_model(name, folder, DETECTION_MIN_CONFIDENCE=0.0, **changes)
+        every = images()
+        given = {"proposals": [proposals] * len(every)} if model.config.takes_proposals else {}
+        threshold, found = counted(model, every, **given)
+        model = small_model(name, folder, DETECTION_MIN_CONFIDENCE=threshold, **changes)
+        pictures = [*found.values(), found[2][:33]]
+        return model, pictures, model.detect(pictures, **{name: x[:4] for name, x in given.items()})
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 def assert_same(expected, found, masks=0.002):

@@ -24,7 +24,8 @@ END = b"\0\n"
 
 
 class TensorFlow:
-    """Finds TensorFlow as it is found without this, and has it imported `without_information`, the first time."""
+    """Finds TensorFlow as it is found without this, and has it imported `without_information`, the first time. Then its
+    logger tells only what `is_news`."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +12,7 @@ from mrcnn.data import coco_entries as entries
 from mrcnn.data.annotations import Annotation
 from mrcnn.data.dataset import read_json
 from mrcnn.data.problems import Problem
-from mrcnn.data.reading import image_size, leads_out
+from mrcnn.data.reading import find_file, image_size, leads_out
 
 # The lists of a file, and the ids of their entries.
 SECTIONS = {"images": ["id"], "annotations": ["id", "image_id", "category_id"], "categories": ["id"]}
@@ -193,7 +191,7 @@ def _read_images(file, images, image_dir, folder):
         except ValueError as error:
             file.note(name, "image that cannot be used", str(error))
             continue
-        name, path = f"image {number} ({file_name})", _find(image_dir, file_name)
+        name, path = f"image {number} ({file_name})", find_file(image_dir, file_name)
         if number in unused:
             file.note(name, "image id used twice in a file")
         elif number in file.images:
@@ -214,15 +212,6 @@ def _read_images(file, images, image_dir, folder):
         if files.setdefault((path, page), number) != number:
             file.note(name, "file of two images", f"that of image {files[path, page]} too")
     return unused
-
-
-def _find(image_dir, name):
-    """The path of a file, which Windows wrote with backslashes, or a Mac with accents that are letters of their own."""
-    path = str(image_dir / name)
-    if name.isascii() and "\\" not in name:
-        return path
-    names = name, name.replace("\\", "/"), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
-    return next((x for x in (str(image_dir / name) for name in names) if os.path.exists(x)), path)
 
 
 def _read_objects(file, annotations, unused):

@@ -1,6 +1,7 @@
 """Image files: reading, writing, their size, and where they may lie."""
 
 import os
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +20,22 @@ from mrcnn.ops.images import convert_channels
 # What is decoded, whatever a file is called. Pillow knows more, and starts other programs for some of it.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 
-# Of files in these formats.
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pbm", ".pgm", ".ppm", ".jp2")
+# Of files in these formats; in the first ones pictures are written, as they hold every colour.
+WRITTEN_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_ENDINGS = (*WRITTEN_ENDINGS, ".gif", ".pbm", ".pgm", ".ppm", ".jp2")
 
 # TIFF's tags.
 SUBFILE, BITS, MEANING, SAMPLES, KIND = 254, 258, 262, 277, 339
+
+
+def find_file(folder: Path, name: str) -> str:
+    """The path of a file in a folder, by a name that Windows wrote with backslashes, or a Mac with accents that are
+    letters of their own; the name as it is where there is none."""
+    path = str(folder / name)
+    if name.isascii() and "\\" not in name:
+        return path
+    forms = [unicodedata.normalize(form, x) for x in (name, name.replace("\\", "/")) for form in ("NFC", "NFD")]
+    return next((x for x in (path, *(str(folder / form) for form in forms)) if os.path.exists(x)), path)
 
 
 class DarkImage(UserWarning):

@@ -200,6 +200,8 @@ def on_ray(
         cores = {"num_cpus": workers + 1, "include_dashboard": False} if address == "local" else {}
         try:
             ray.init(address=address, runtime_env=environment, log_to_driver=False, **cores)
+        except (OSError, ValueError):  # nobody is at the address
+            raise
         except Exception as error:  # Ray's own is of no class of its own where the machine is too busy
             words = " ".join(str(error).split())
             raise RuntimeError(f"Ray does not start at {address}; the same command tries again: {words}") from error

@@ -20,7 +20,7 @@ PRECISIONS = ("float32", "float16", "int8")
 # What is quantised: all that multiplies with weights.
 QUANTISED = {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul"}
 
-# Of fewer values the best are found in their order fast enough; the square of more is no number of 32 bits.
+# Where fewer are wanted, they are found in their order fast enough; the square of more is no number of 32 bits.
 FEW, MOST = 100, 40_000
 
 # OpenVINO and NNCF send hundreds of messages about their use, and fork the process for each: without a network that
@@ -58,8 +58,9 @@ def _sort_faster(model, openvino):
 
 
 def _best(x, count, axis, kind, ops):
-    """The highest values along an axis and their indices, equal ones in their order: sorted without it, then once more
-    by a number that says for each how many lower steps there are above it, then its place. No two have the same."""
+    """The highest values along an axis and their indices, equal ones in their order; of those as high as the last any
+    may be taken. They are sorted without order, then by a number that says for each how many higher values there are,
+    then its place. No two have the same."""
     found = ops.topk(x, count, axis, "max", "index", kind)  # in the order of the indices
     best = ops.topk(found.output(0), count, axis, "max", "value", kind)
     values, place = best.outputs()

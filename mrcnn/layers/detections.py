@@ -18,7 +18,7 @@ PAIRS = 5000
 
 def _best_class(probs):
     """For each RoI its best class: RoIs [B, N], class ids, scores, those of background being no candidates (-1)."""
-    # Not argmax: Keras looks at the bits of its floats, for which ONNX has nothing.
+    # Not argmax, see `ops.gather.largest`.
     scores, class_ids = (x[..., 0] for x in ops.top_k(probs, 1))
     class_ids = ops.cast(class_ids, "int32")
     scores = ops.where(class_ids > 0, scores, -1.0)

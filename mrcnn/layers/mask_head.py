@@ -22,7 +22,7 @@ class RoiConv2D(layers.Conv2D):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.input_spec = None
+        self.input_spec = None  # that of Conv2D knows one input
 
     def build(self, input_shape: Sequence[Any]) -> None:
         super().build(input_shape[0])

@@ -48,7 +48,7 @@ class SemanticNetwork(Detector):
         if mode == "training":
             return (self._training(config, image, meta, said),)
         probabilities = ops.softmax(said["semantic_logits"], axis=-1)
-        scores, classes = (x[..., 0] for x in ops.top_k(probabilities, 1))  # not argmax, see `_best_class`
+        scores, classes = (x[..., 0] for x in ops.top_k(probabilities, 1))  # not argmax, see `largest`
         pick = keras.Model([image], {"classes": ops.cast(classes, "int32"), "scores": scores})
         return InferenceGraph([image], list(said.values()), name=self.name), pick
 

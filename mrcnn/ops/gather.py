@@ -19,6 +19,7 @@ def gather(x: Tensor, index: Tensor) -> Tensor:
 def largest(x: Tensor) -> Tensor:
     """Indices [...] int32 of the largest values along the last axis of [..., n], of equal ones the first.
 
-    `ops.argmax` of floats looks at their bits on TensorFlow, for which ONNX and others have nothing.
+    `ops.argmax` of floats looks at their bits on TensorFlow, for which ONNX and others have nothing. Where the value is
+    wanted as well, `ops.top_k(x, 1)` gives both.
     """
     return ops.argmax(ops.cast(ops.equal(x, ops.max(x, axis=-1, keepdims=True)), "int32"), axis=-1)

@@ -304,12 +304,12 @@ def test_xml_that_is_no_annotation_is_not_an_image_without_objects(tmp_path):
     picture(tmp_path / "c.png")
     text(tmp_path / "c.xml", "<svg/>")
     files = read(tmp_path)
-    assert len(files[""].images) == 2 and len(objects(files)) == 1
+    assert len(files[""].images) == len(objects(files)) == 2
     assert [found[0] for found in problems(files)] == [
-        "annotation that cannot be used",
+        "iscrowd that is not 0 or 1",
         "annotation file that cannot be used",
     ]
-    assert "its iscrowd is 'true'" in problems(files)[0][2] and "holds <svg>" in problems(files)[1][2]
+    assert "difficult is 'true'" in problems(files)[0][2] and "holds <svg>" in problems(files)[1][2]
 
 
 @pytest.mark.parametrize("names", ["[yes, cat]", "{true: cat}"])

@@ -178,10 +178,17 @@ def test_files_of_one_set_agree_about_classes(tmp_path):
         dataset.load_coco(tmp_path, "val")
 
 
-@pytest.mark.parametrize("name, there", [("caf\u00e9.png", "cafe\u0301.png"), ("cafe\u0301.png", "caf\u00e9.png")])
+@pytest.mark.parametrize(
+    "name, there",
+    [
+        ("caf\u00e9.png", "cafe\u0301.png"),
+        ("cafe\u0301.png", "caf\u00e9.png"),
+        ("x\\caf\u00e9.png", "x/cafe\u0301.png"),
+    ],
+)
 def test_accents_may_be_letters_of_their_own(tmp_path, name, there):
-    """As a Mac has them in the names of files."""
-    (tmp_path / "val2017").mkdir()
+    """As a Mac has them in the names of files; also beside Windows' backslashes."""
+    (tmp_path / "val2017" / there).parent.mkdir(parents=True)
     PIL.Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "val2017" / there)
     images = [{"id": 5, "file_name": name, "width": WIDTH, "height": HEIGHT}]
     assert kinds(load(tmp_path, content(images=images, annotations=content()["annotations"][:1]))) == []

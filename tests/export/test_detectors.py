@@ -1,4 +1,4 @@
-"""Every other detector in every format: nothing, one thing and many in an image, alone and in a batch.
+"""Every detector but Mask R-CNN in every format: nothing, one thing and many in an image, alone and in a batch.
 
 test_graph.py has all of them in Keras; what runtimes make of them is looked at where one is installed.
 """
@@ -18,7 +18,7 @@ BOXES = np.sort(np.random.default_rng(0).uniform(0, 33, (9, 2, 2)), axis=1).resh
 pytestmark = pytest.mark.compiled
 
 if not any(importlib.util.find_spec(package) for _, packages, _ in FILES.values() for package in packages):
-    pytest.skip("ONNX Runtime is not installed", allow_module_level=True)
+    pytest.skip("no runtime of exported files is installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module", params=NAMES)

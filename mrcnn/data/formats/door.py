@@ -11,7 +11,7 @@ from mrcnn.data.arrays import page_size, page_sizes
 from mrcnn.data.coco_entries import check, encodes, read_annotation, short
 from mrcnn.data.coco_file import CocoFile, Id, Image
 from mrcnn.data.problems import Problem
-from mrcnn.data.reading import image_files, image_size, leads_out
+from mrcnn.data.reading import find_file, image_files, image_size, leads_out
 
 # Folders of the parts of a set -> what the parts are called; "" is that of a set without parts.
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -180,8 +180,8 @@ def find_image(door: Door, annotations: Path, name: object = None) -> Path | Non
     `images` or `JPEGImages` beside its own; None, and a note, where there is none."""
     candidates = []
     if isinstance(name, str) and name.strip() and "\0" not in name:
-        said = Path(name.replace("\\", "/"))  # by Windows
-        candidates = [annotations.parent / said, annotations.parent / said.name]
+        said = Path(find_file(annotations.parent, name.replace("\\", "/")))
+        candidates = [said, annotations.parent / said.name]
     homes = [annotations.parent, *(annotations.parent.parent / sub for sub in ("images", "JPEGImages"))]
     candidates += [home / path.name for home in homes[1:] for path in candidates[:1]]
     for path in candidates:

@@ -115,7 +115,9 @@ def _read_image(door, path, names):
     for k, entry in enumerate(entries, 1):
         fields: dict[str, Any] = {"segmentation": encode_rle(masks.pop(k))} if k in masks else {}
         difficult = text_of(entry, "difficult") or "0"
-        fields["iscrowd"] = int(difficult) if difficult in ("0", "1") else difficult
+        fields["iscrowd"] = int(difficult == "1")
+        if difficult not in ("0", "1"):
+            door.note(path, "iscrowd that is not 0 or 1", f"object {k}: difficult is {difficult!r}, taken for 0")
         try:
             fields["bbox"] = _read_box(entry, by_voc)
         except ValueError as error:
