@@ -68,8 +68,10 @@ def model_of(folder, logs, *words):
 def test_weights_of_another_set_bring_no_settings(folder, tmp_path):
     """Those of the shapes are of another NAME, with more classes."""
     shapes_weights = ROOT / "weights" / "shapes" / "mask_rcnn_shapes.h5"
-    assert nucleus.config_of(shapes_weights).NUM_CLASSES == 6
-    config = model_of(folder, tmp_path, "--weights", str(shapes_weights)).config
+    stored = nucleus.config_of(shapes_weights)
+    width = f"BACKBONE_WIDTH={stored.BACKBONE_WIDTH}"
+    config = model_of(folder, tmp_path, "--weights", str(shapes_weights), "--config", width).config
+    assert (stored.NAME, stored.NUM_CLASSES) == ("shapes", 6)
     assert (config.NAME, config.NUM_CLASSES) == ("nucleus", 2)
 
 
