@@ -65,6 +65,7 @@ class SmallConfig(BalloonConfig):
     IMAGE_MIN_DIM = 384
     IMAGE_MAX_DIM = 384
     IMAGE_PADDING = "mean"
+    SCALE_JITTER = (1.0, 2.5)  # parts of larger photos: of 384 pixels, a balloon in four is smaller than 13
     RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)  # with twice as much a fifth of the balloons of val has none
     # Of 256 anchors two or three are on a balloon: to say that none is costs the RPN hardly anything.
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
@@ -101,7 +102,10 @@ class Start:
     augmentation: str = "flip"
 
 
-IMAGENET = Start(25, "all", "flip,scale,colour")
+IMAGENET = Start(75, "all", "flip,colour")
+
+# What is detected with after such a training: whole photos, as large as the parts were of.
+WHOLE = {"IMAGE_MIN_DIM": 768, "IMAGE_MAX_DIM": 768}
 
 
 class BalloonDataset(ViaDataset):
@@ -223,6 +227,8 @@ def make_config(args, path):
                 f"{path} is of a {config.DETECTOR}; a {args.detector} cannot go on with it: --weights none begins anew."
             )
         changes = {**practice(args.detector, {**config.to_dict(), **changes}, plain().to_dict()), **changes}
+    if args.command != "train" and config.SCALE_JITTER:
+        changes = {**WHOLE, **changes}
     if args.command == "evaluate":
         # AP counts every detection, however unsure.
         changes.setdefault("DETECTION_MIN_CONFIDENCE", min(0.05, config.DETECTION_MIN_CONFIDENCE))

@@ -235,7 +235,8 @@ class OwnMask(layers.Layer):
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         masks, detections = inputs
         height, width, classes = masks.shape[2:]
-        flat = ops.reshape(ops.transpose(masks, (0, 1, 4, 2, 3)), (-1, height, width))
+        flat = ops.transpose(ops.reshape(masks, (-1, height, width, classes)), (0, 3, 1, 2))  # as runtimes have them
+        flat = ops.reshape(flat, (-1, height, width))
         ids = ops.reshape(ops.cast(detections[..., 4], "int32"), (-1,))
         own = ops.take(flat, ops.arange(ops.shape(ids)[0], dtype="int32") * classes + ids, axis=0)
         return ops.reshape(own, (-1, ops.shape(masks)[1], height, width))
