@@ -29,7 +29,7 @@ def check(args):
     """Look at what is to be written.
 
     Raises:
-        ValueError, OSError: it cannot be.
+        ValueError, OSError, ImportError: it cannot be.
     """
     if args.command != "export":
         if is_exported(args.model) and args.command not in COMMANDS:
@@ -41,9 +41,14 @@ def check(args):
         raise ValueError("Name the file to write with --output.")
     if is_exported(args.model):
         raise ValueError(f"{args.model} is exported already; export its weights.")
-    arguments.check_output(
-        args.output, [format_module(args.file_format).ENDING] if args.file_format != "savedmodel" else []
-    )
+    ending = format_module(args.file_format).ENDING
+    if ending:
+        arguments.check_output(args.output, [ending])
+    else:
+        arguments.check_folder(Path(args.output).parent)
+    from mrcnn.export.writing import check_format
+
+    check_format(Path(args.output), args.file_format, args.precision)
 
 
 def export(args, model, dataset):

@@ -32,7 +32,7 @@ FLOORS = {
     "train": "ops settings weights data",
     "layers": "ops",
     "losses": "ops",
-    "export": "ops settings data",
+    "export": "cli ops settings data",
     "models": "ops settings weights data evaluate train layers losses export",
     "draw": "ops settings weights data evaluate train layers losses export models",
     "compat": "ops settings weights data evaluate train layers losses export models draw",

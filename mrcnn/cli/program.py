@@ -129,8 +129,11 @@ def run(name: str, work: Callable[[], int | None]) -> int:
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
         if stopped or grace.ident:  # of which libraries make errors of their own
-            if begun or before in (signal.default_int_handler, signal.SIG_IGN):  # else the outer program says it
-                print(f"\nStopped. {error if stopped else ''}".rstrip(), file=sys.stderr)
+            hint = str(error) if stopped else ""
+            if begun:
+                leave(hint)  # at its own end the interpreter may crash, among the threads of a library
+            if before in (signal.default_int_handler, signal.SIG_IGN):  # else the outer program says it
+                print(f"\nStopped. {hint}".rstrip(), file=sys.stderr)
         else:
             if isinstance(error, BrokenPipeError):  # whoever read what is printed has gone
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -170,9 +173,10 @@ def ending(end: Callable[[], str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def temporary_folder(prefix: str) -> Iterator[str]:
-    """A new folder that goes when the block ends, or the process by Ctrl-C, SIGTERM or SIGHUP."""
-    folder = tempfile.mkdtemp(prefix=prefix)
+def temporary_folder(prefix: str, place: str | Path | None = None) -> Iterator[str]:
+    """A new folder, in that of temporary files or in `place`, that goes when the block ends, or the process by Ctrl-C,
+    SIGTERM or SIGHUP."""
+    folder = tempfile.mkdtemp(prefix=prefix, dir=place)
 
     def remove():
         for _ in range(3):  # a thread may be just writing
@@ -224,7 +228,8 @@ def one_line(error: BaseException) -> str:
     if _of_backend(error):
         text = " ".join(line for line in text.splitlines() if not _OF_GRAPHS.match(line.strip())) or text
     text = " ".join(text.split()) or type(error).__name__
-    if isinstance(error, MemoryError) or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError"):
+    exhausted = type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
+    if isinstance(error, MemoryError) or (exhausted and "No space left" not in text):  # TensorFlow says so of disks too
         text = f"Out of memory: lower IMAGES_PER_GPU or the size of images. ({text})"
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
 

@@ -243,6 +243,8 @@ def read_json(path: Path | str, hook: Callable[[dict], Any] | None = None) -> An
         raise ValueError(f"{path} is no file.")
     try:
         text = Path(path).read_bytes()
+        if text.startswith((b"\x1f\x8b", b"PK\3\4")):
+            raise ValueError("it is compressed, unpack it")
         build = (lambda pairs: hook(once(pairs))) if hook else once
         return json.loads(text, object_pairs_hook=build)  # bytes: UTF-8 or UTF-16
     except FileNotFoundError:

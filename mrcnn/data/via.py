@@ -143,5 +143,5 @@ def _entries(path: Path) -> Iterator[tuple[Any, Any]]:
         content = content.get("_via_img_metadata", content)
     entries = list(content.items()) if isinstance(content, dict) else []
     if not any(isinstance(entry, dict) and "filename" in entry for _, entry in entries):
-        raise ValueError(f"{path} is not the VGG Image Annotator's: entries have no filename and regions.")
+        raise ValueError(f"{path} is not of the VGG Image Annotator 1 or 2: entries have no filename and regions.")
     yield from entries

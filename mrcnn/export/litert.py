@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from mrcnn.cli.program import temporary_folder
 from mrcnn.export import savedmodel
 
 ENDING = ".tflite"
@@ -18,7 +18,7 @@ def write(graph: Any, path: Path, precision: str = "float32", **_: Any) -> None:
     quantisation: activations follow from each image."""
     import tensorflow as tf
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("mrcnn-") as folder:
         savedmodel.write(graph, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if precision != "float32":

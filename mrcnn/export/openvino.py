@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 
+from mrcnn.cli.program import temporary_folder
 from mrcnn.export import savedmodel
 
 ENDING = ".xml"
@@ -34,13 +34,16 @@ def write(graph: Any, path: Path, precision: str, samples: Sequence[dict[str, np
     samples, inputs by name."""
     import openvino
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("mrcnn-") as folder:
         savedmodel.write(graph, Path(folder))
         model = openvino.convert_model(folder)
     _sort_faster(model, openvino)
     if precision == "int8":
         model = _quantised(model, samples)
-    openvino.save_model(model, str(path), compress_to_fp16=precision == "float16")
+    try:
+        openvino.save_model(model, str(path), compress_to_fp16=precision == "float16")
+    except RuntimeError as error:  # as of a disk that is full
+        raise OSError(f"{path.name} cannot be written, the disk may be full: {error}") from error
 
 
 def _sort_faster(model, openvino):
@@ -82,7 +85,7 @@ def _quantised(model, samples):
     from nncf.quantization.advanced_parameters import OverflowFix
 
     # Conversion leaves nodes that no result needs, at which NNCF stops; what is read again has none.
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("mrcnn-") as folder:
         path, core = Path(folder, "model.xml"), openvino.Core()
         openvino.save_model(model, str(path), compress_to_fp16=False)
         core.set_property({"ENABLE_MMAP": False})  # the file goes

@@ -124,7 +124,7 @@ class Exported:
         try:
             self._run = format_module(self.record["format"]).load(self.path)
         except ImportError as error:
-            raise ImportError(f"{path} needs {package}: {error}") from error
+            raise ImportError(f"{path} needs {package}: pip install {package} ({error})") from error
         except MemoryError:
             raise
         except Exception as error:  # each runtime has errors of its own

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from mrcnn.cli.program import temporary_folder
 from mrcnn.export import check
 from mrcnn.export.graph import exported_graph
 from mrcnn.export.runtime import FORMATS, Exported, fingerprint, format_module, record_path
@@ -68,7 +69,7 @@ def export(
     shown = images or [picture(shape[0], shape[1], model.config.IMAGE_CHANNEL_COUNT)]
     samples = [_inputs(model, image, fixed) for image in shown]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with named(path), tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+    with named(path), temporary_folder(f".{path.name}-", path.parent) as folder:
         new = Path(folder) / path.name
         format_module(format).write(graph, new, precision=precision, samples=samples)
         record["sha1"] = fingerprint(new).hex()
@@ -89,7 +90,21 @@ def export(
 
 
 def check_export(config: Any, path: Path, format: str, precision: str) -> None:
-    """Raise ValueError if this cannot be exported so; ImportError if a package is missing."""
+    """As `check_format`; and raise ValueError if a model of this config cannot be exported."""
+    check_format(path, format, precision)
+    if config.PRECISION != "float32":
+        raise ValueError(f"PRECISION is {config.PRECISION}; export a float32 model and name the precision of the file.")
+    if config.IMAGE_RESIZE_MODE not in MODES:
+        raise ValueError(f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} has no fixed size; set 'square'.")
+
+
+def check_format(path: Path, format: str, precision: str) -> None:
+    """Look at what needs no model.
+
+    Raises:
+        ValueError: whatever the model, it cannot be exported so.
+        ImportError: a package is missing.
+    """
     if format not in FORMATS:
         raise ValueError(f"Format {format!r} is unknown; choose {', '.join(FORMATS)}.")
     module = format_module(format)
@@ -97,20 +112,18 @@ def check_export(config: Any, path: Path, format: str, precision: str) -> None:
         raise ValueError(f"{format} is written in {', '.join(module.PRECISIONS)}, not in {precision!r}.")
     if path.suffix != module.ENDING and module.ENDING:
         raise ValueError(f"A file of {format} ends in {module.ENDING}; {path} does not.")
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"Exporting needs KERAS_BACKEND=tensorflow; this is {keras.backend.backend()}.")
-    if config.PRECISION != "float32":
-        raise ValueError(f"PRECISION is {config.PRECISION}; export a float32 model and name the precision of the file.")
-    if config.IMAGE_RESIZE_MODE not in MODES:
-        raise ValueError(f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} has no fixed size; set 'square'.")
+    if module.ENDING and path.is_dir() or not module.ENDING and path.is_file():
+        raise ValueError(f"{path} is there already, and is {'a folder' if path.is_dir() else 'no folder'}.")
     if path.is_dir() and not (path / "saved_model.pb").exists() and any(path.iterdir()):
         raise ValueError(f"{path} is a folder with other things in it.")
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"Exporting needs KERAS_BACKEND=tensorflow; this is {keras.backend.backend()}.")
     for package in module.NEEDS:
         try:
             importlib.import_module(package)
         except ImportError as error:
             raise ImportError(
-                f"Exporting to {format} needs {package}: pip install 'mrcnn[export]' ({error})."
+                f"Exporting to {format} needs {package}: pip install 'mask-rcnn-keras[export]' ({error})."
             ) from error
 
 

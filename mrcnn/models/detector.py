@@ -324,7 +324,7 @@ class Detector(Network):
             what the JSON holds; "differences" are the largest ones from this model's own results.
 
         Raises:
-            ImportError: a package is missing, which `pip install 'mrcnn[export]'` has.
+            ImportError: a package is missing, which `pip install 'mask-rcnn-keras[export]'` has.
             ValueError: the model cannot be exported so, or its file in float32 gives other results.
         """
         self._need("inference")

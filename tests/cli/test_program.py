@@ -47,6 +47,7 @@ Hint: If you want to see a list of allocated tensors when OOM happens, add repor
             "x; No such file\n",
         ),
         (of("tensorflow.python.x", "ResourceExhaustedError")(TENSORFLOW), 1, "Out of memory: lower IMAGES_PER_GPU"),
+        (of("tensorflow.python.x", "ResourceExhaustedError")("a; No space left on device"), 1, "a; No space left"),
         (of("tensorflow.python.x", "InvalidArgumentError")(TENSORFLOW), 1, "OOM when allocating tensor with shape[8,"),
         (of("jax.errors", "JaxRuntimeError", RuntimeError)("RESOURCE_EXHAUSTED: Out of memory"), 1, "RESOURCE_EX"),
         (

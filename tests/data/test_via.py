@@ -116,13 +116,14 @@ def test_via_without_regions_is_background(tmp_path):
     "text, message",
     [
         ('{"a.png1": {}, "a.png1": {}}', "is no JSON that can be used, or was cut off: 'a.png1' is given twice."),
+        ("\x1f\x8b\x08", "is no JSON that can be used, or was cut off: it is compressed, unpack it."),
         ('{"a": ', "is no JSON that can be used, or was cut off"),
-        ('{"images": [], "annotations": []}', "is not the VGG Image Annotator's"),
-        ("[]", "is not the VGG Image Annotator's"),
+        ('{"images": [], "annotations": []}', "is not of the VGG Image Annotator 1 or 2"),
+        ("[]", "is not of the VGG Image Annotator 1 or 2"),
     ],
 )
 def test_via_files_that_are_not(tmp_path, text, message):
-    (tmp_path / "via_region_data.json").write_text(text)
+    (tmp_path / "via_region_data.json").write_bytes(text.encode("latin1"))
     with pytest.raises(ValueError, match=f"via_region_data.json {message}"):
         ViaDataset().load_via(tmp_path)
 

@@ -2,6 +2,7 @@
 
 import sys
 
+import keras
 import pytest
 from real_data import ROOT
 
@@ -44,6 +45,15 @@ def test_refused(words, line, tmp_path, monkeypatch, capsys):
         code = error.code
     assert code == 2 and line in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", *names]
+
+
+def test_missing_packages_are_said_before_any_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.setattr(coco, "load_dataset", None)
+    assert coco.main(["export", "--format", "litert", "--output", str(tmp_path / "a.tflite")]) == 2
+    found = keras.backend.backend() == "tensorflow"
+    line = "pip install 'mask-rcnn-keras[export]'" if found else "Exporting needs KERAS_BACKEND=tensorflow"
+    assert line in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_names_that_are_not_the_models():

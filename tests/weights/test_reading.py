@@ -87,6 +87,7 @@ def test_pickles_of_something_else(tmp_path, content):
 def test_torch_files(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     values = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(5), "c": torch.ones(2, dtype=torch.bfloat16)}
+    values["c"] = torch.nn.Parameter(values["c"])  # as named_parameters() gives them
     for name, content in {"plain.pth": values, "trained.pth": {"model": values, "iteration": 3}}.items():
         torch.save(content, tmp_path / name)
         found = convert.read(tmp_path / name)
@@ -96,6 +97,11 @@ def test_torch_files(tmp_path):
     with pytest.raises(ValueError, match="bad.pth cannot be read as a weights file: it holds more than tensors"):
         convert.read(tmp_path / "bad.pth")
     assert not (tmp_path / "harm").exists()
+    whole = (tmp_path / "plain.pth").read_bytes()
+    for content in (b"", whole[:100], b"<html>404</html>"):
+        (tmp_path / "cut.pth").write_bytes(content)
+        with pytest.raises(ValueError, match="it is cut short, or no file of torch.save$"):
+            convert.read(tmp_path / "cut.pth")
 
 
 def test_safetensors_files(tmp_path):

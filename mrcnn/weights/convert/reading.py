@@ -1,6 +1,7 @@
 """Reading weights files of other packages. No file can make it run code."""
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,8 @@ def _read_torch(path):
         import torch
     except ImportError:
         raise ImportError(f"{path} needs PyTorch to be read: pip install torch") from None
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is cut short, or no file of torch.save")
 
     def arrays(x):
         if isinstance(x, dict):
@@ -60,6 +63,7 @@ def _read_torch(path):
             return x
         if x.numel() * x.element_size() > x.untyped_storage().nbytes():  # by strides of 0
             raise ValueError(f"it declares {tuple(x.shape)} values and does not hold them")
+        x = x.detach()  # parameters want gradients
         return (x.float() if x.is_floating_point() else x).numpy()
 
     try:
