@@ -124,6 +124,8 @@ def read_annotation(entry: Any, note: Note = lambda what, details: None) -> Anno
     if said not in (None, count):
         note("num_keypoints that is wrong", f"{short(said)}, not {count}")
     segmentation, box, area = values["segmentation"], values["bbox"], values["area"]
+    if box is not None and not segmentation:
+        box = _upright(box, entry)
     return Annotation(number, image_id, category_id, segmentation, box, area, bool(crowd), points)
 
 
@@ -132,6 +134,17 @@ def _is_exported(entry):
     so among its attributes."""
     attributes = entry.get("attributes")
     return isinstance(attributes, Mapping) and "occluded" in attributes and not attributes.get("is_crowd")
+
+
+def _upright(box, entry):
+    """The box about one that CVAT says is turned about its centre, by degrees among its attributes."""
+    attributes = entry.get("attributes")
+    turn = attributes.get("rotation") if isinstance(attributes, Mapping) else None
+    if isinstance(turn, bool) or not isinstance(turn, (int, float)) or not math.isfinite(turn):
+        return box
+    (x, y, width, height), (cos, sin) = box, (abs(f(math.radians(turn))) for f in (math.cos, math.sin))
+    across, down = width * cos + height * sin, width * sin + height * cos
+    return array(box.typecode, (x + (width - across) / 2, y + (height - down) / 2, across, down))
 
 
 def check(annotation: Annotation, size: tuple[int, int] | None, note: Note) -> None:

@@ -55,8 +55,8 @@ def _sort_faster(model, openvino):
         axis = node.get_attributes()["axis"] % len(node.output(0).get_partial_shape())
         count = node.output(0).get_partial_shape()[axis]
         if count.is_static and FEW <= count.get_length() <= MOST:
-            kind = node.get_attributes()["index_element_type"]
-            for old, new in zip(node.outputs(), _best(*node.input_values(), axis, kind, openvino.opset15), strict=True):
+            kind, (values, wanted) = node.get_attributes()["index_element_type"], node.input_values()
+            for old, new in zip(node.outputs(), _best(values, wanted, axis, kind, openvino.opset15), strict=True):
                 old.replace(new)
 
 

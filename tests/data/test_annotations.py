@@ -310,3 +310,14 @@ def test_pycocotools_object_on_demand(tmp_path, monkeypatch):
     assert "coco" not in vars(dataset)
     assert dataset.coco.anns[7]["note"] == "own" and dataset.coco is dataset.coco
     assert Dataset().problems == [] and CocoDataset().coco is None
+
+
+@pytest.mark.parametrize(
+    "turn, box", [(90, (15, 5, 10, 30)), (0, (5, 15, 30, 10)), (None, (5, 15, 30, 10)), ("x", (5, 15, 30, 10))]
+)
+def test_a_box_that_cvat_turned(turn, box):
+    """The upright box about it; 45 degrees widen it to the sum of its sides over the root of two."""
+    entry = {"image_id": 1, "category_id": 1, "bbox": [5, 15, 30, 10], "attributes": {"rotation": turn}}
+    np.testing.assert_allclose(read_annotation(entry).box, box, atol=1e-9)
+    entry["attributes"]["rotation"] = 45.0
+    np.testing.assert_allclose(read_annotation(entry).box[2:], [40 / 2**0.5] * 2)
