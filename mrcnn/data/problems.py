@@ -8,6 +8,7 @@ REMEDIES = {
     "annotation file that cannot be used": "Mend or replace the file.",
     "annotation that cannot be read": "Mend or delete it; it is left out.",
     "annotation that cannot be used": "Mend or delete it; it is left out.",
+    "difficult that is not 0 or 1": "Write 1 for an object that does not count; it is taken for 0.",
     "image not in the file": "Give the id that an image of the file has, or delete it; it is left out.",
     "class not in the file": "Give the id that a category of the file has, or delete it; it is left out.",
     "annotation without an id": "Give it a number of its own; it is used.",

@@ -306,10 +306,10 @@ def test_xml_that_is_no_annotation_is_not_an_image_without_objects(tmp_path):
     files = read(tmp_path)
     assert len(files[""].images) == len(objects(files)) == 2
     assert [found[0] for found in problems(files)] == [
-        "iscrowd that is not 0 or 1",
+        "difficult that is not 0 or 1",
         "annotation file that cannot be used",
     ]
-    assert "difficult is 'true'" in problems(files)[0][2] and "holds <svg>" in problems(files)[1][2]
+    assert "object 1: 'true'" in problems(files)[0][2] and "holds <svg>" in problems(files)[1][2]
 
 
 @pytest.mark.parametrize("names", ["[yes, cat]", "{true: cat}"])

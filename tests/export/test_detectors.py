@@ -18,7 +18,7 @@ BOXES = np.sort(np.random.default_rng(0).uniform(0, 33, (9, 2, 2)), axis=1).resh
 pytestmark = pytest.mark.compiled
 
 if not any(importlib.util.find_spec(package) for _, packages, _ in FILES.values() for package in packages):
-    pytest.skip("no runtime of exported files is installed", allow_module_level=True)
+    pytest.skip("ONNX Runtime is not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module", params=NAMES)

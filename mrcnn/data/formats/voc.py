@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image as Picture
 
+from mrcnn.data.coco_entries import short
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.formats.door import Door, find_image, lines_of, part_folders
 from mrcnn.data.formats.placing import Placer, plain
@@ -117,7 +118,7 @@ def _read_image(door, path, names):
         difficult = text_of(entry, "difficult") or "0"
         fields["iscrowd"] = int(difficult == "1")
         if difficult not in ("0", "1"):
-            door.note(path, "iscrowd that is not 0 or 1", f"object {k}: difficult is {difficult!r}, taken for 0")
+            door.note(path, "difficult that is not 0 or 1", f"object {k}: {short(difficult)}")
         try:
             fields["bbox"] = _read_box(entry, by_voc)
         except ValueError as error:
