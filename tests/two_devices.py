@@ -78,6 +78,7 @@ def train(count):
     np.savez(FOLDER / f"{count}.npz", loss=history["loss"], points=points, **weights_of(graph))
 
 
+keras.utils.set_random_seed(0)
 RATE, STARTS = 0.1, []
 BATCH = DataGenerator(Kites(), QuickConfig().update(**SETTINGS, IMAGES_PER_GPU=1), shuffle=False, seed=0)[1][0]
 for count in (1, 2):

@@ -30,9 +30,10 @@ def test_two_devices_train_as_one(tmp_path):
         np.testing.assert_allclose(two[name], expected, rtol=0, atol=limit, err_msg=name)
         if name.endswith("mrcnn_class_logits/kernel"):
             assert np.abs(expected - start[name]).max() > 3 * limit
-    # Two steps of 0.1 and gradients of norm 1, the first one's momentum in the second.
+    # Two steps of 0.1 and gradients of norm 1, the first one's momentum in the second: 0.19 and 0.1, whose directions
+    # may be the same or opposed.
     moved = np.sqrt(sum(((one[name] - start[name]) ** 2).sum() for name in start))
-    assert 0.2 < moved < 0.291
+    assert 0.089 < moved < 0.291
     assert one["points"][0] > 1
     assert one["loss"][1] < one["loss"][0]
 
