@@ -139,8 +139,9 @@ def _is_exported(entry):
 def _upright(box, entry):
     """The box about one that CVAT says is turned about its centre, by degrees among its attributes."""
     attributes = entry.get("attributes")
-    turn = attributes.get("rotation") if isinstance(attributes, Mapping) else None
-    if isinstance(turn, bool) or not isinstance(turn, (int, float)) or not math.isfinite(turn):
+    try:
+        (turn,) = numbers_of([attributes.get("rotation") if isinstance(attributes, Mapping) else 0.0])
+    except ValueError:  # an attribute of somebody else
         return box
     (x, y, width, height), (cos, sin) = box, (abs(f(math.radians(turn))) for f in (math.cos, math.sin))
     across, down = width * cos + height * sin, width * sin + height * cos

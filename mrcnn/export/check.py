@@ -49,25 +49,25 @@ def _unexplained(one, other, pairs, lowest):
     """Indices of detections that only one of the two has, and that no difference of a score within its limit explains.
 
     It explains those that hardly score enough for the lowest score or for a list that is full without them; two that
-    are as sure and overlap, as one of them suppresses the other; and those that such a one, where it is, suppresses.
+    are as sure and overlap, as one of them suppresses the other; and those which a detection explained so suppresses in
+    the results that have it.
     """
     limit, lone, explained = LIMITS["scores"], [], []
-    for part, (x, others) in enumerate(((one, other), (other, one))):
-        rows = np.setdiff1d(np.flatnonzero(x["classes"] > 0), [pair[part] for pair in pairs])
-        last = others["scores"].min() if (others["classes"] > 0).all() else 0.0
-        explained.append(x["scores"][rows] <= max(lowest, last) + limit)
-        lone.append(rows)
-    (classes, scores, boxes), (others, found, places) = (
-        [x[name][rows] for name in ("classes", "scores", "boxes")] for x, rows in zip((one, other), lone, strict=True)
-    )
-    rivals = (classes[:, None] == others) & (overlaps(boxes, places) > 0.1)
-    surer = scores[:, None] - found
+    for part, (mine, theirs) in enumerate(((one, other), (other, one))):
+        rows = np.setdiff1d(np.flatnonzero(mine["classes"] > 0), [pair[part] for pair in pairs])
+        last = theirs["scores"].min() if (theirs["classes"] > 0).all() else 0.0
+        explained.append(mine["scores"][rows] <= max(lowest, last) + limit)
+        lone.append({name: mine[name][rows] for name in ("classes", "scores", "boxes")} | {"rows": rows})
+    first, second = lone
+    rivals = first["classes"][:, None] == second["classes"]
+    rivals &= overlaps(first["boxes"], second["boxes"]) > 0.1
+    surer = first["scores"][:, None] - second["scores"]
     tied = rivals & (np.abs(surer) < limit)
-    mine, theirs = explained[0] | tied.any(axis=1), explained[1] | tied.any(axis=0)
-    for _ in range(len(scores) + len(found)):  # as long as a chain of suppressions can be
-        theirs |= (rivals & (surer > -limit) & mine[:, None]).any(axis=0)
-        mine |= (rivals & (surer < limit) & theirs).any(axis=1)
-    return [rows[~fine].tolist() for rows, fine in zip(lone, (mine, theirs), strict=True)]
+    of_first, of_second = explained[0] | tied.any(axis=1), explained[1] | tied.any(axis=0)
+    for _ in range(sum(map(len, explained))):  # as long as a chain of suppressions can be
+        of_second |= (rivals & (surer > -limit) & of_first[:, None]).any(axis=0)
+        of_first |= (rivals & (surer < limit) & of_second).any(axis=1)
+    return [x["rows"][~fine].tolist() for x, fine in zip(lone, (of_first, of_second), strict=True)]
 
 
 def _pairs(one, other):

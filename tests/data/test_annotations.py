@@ -313,7 +313,15 @@ def test_pycocotools_object_on_demand(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "turn, box", [(90, (15, 5, 10, 30)), (0, (5, 15, 30, 10)), (None, (5, 15, 30, 10)), ("x", (5, 15, 30, 10))]
+    "turn, box",
+    [
+        (90, (15, 5, 10, 30)),
+        (0, (5, 15, 30, 10)),
+        (None, (5, 15, 30, 10)),
+        ("x", (5, 15, 30, 10)),
+        (10**400, (5, 15, 30, 10)),
+        ([9], (5, 15, 30, 10)),
+    ],
 )
 def test_a_box_that_cvat_turned(turn, box):
     """The upright box about it; 45 degrees widen it to the sum of its sides over the root of two."""
