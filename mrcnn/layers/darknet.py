@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from mrcnn.layers.batch_norm import batch_norm
+from mrcnn.layers.upsampling import Nearest
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.darknet import EPSILON, SLOPE, Network
 
@@ -172,6 +173,6 @@ _OTHERS = {
     "maxpool": _maxpool,
     "route": lambda x, *_: layers.Concatenate()(x) if len(x) > 1 else x[0],
     "shortcut": lambda x, *_: layers.Add()(x),
-    "upsample": lambda x, layer, *_: layers.UpSampling2D(layer.step)(x[0]),
+    "upsample": lambda x, layer, *_: Nearest(layer.step)(x[0]),
     "reorg": lambda x, layer, *_: Reorg(layer.step)(x[0]),
 }

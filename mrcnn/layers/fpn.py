@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import layers
 
+from mrcnn.layers.upsampling import Nearest
 from mrcnn.ops.boxes import Tensor
 
 
@@ -66,7 +67,7 @@ def build_fpn(
     merged = convolve(feature_maps[-1], 1, f"fpn_c{last}p{last}")
     pyramid = [merged]
     for level in range(last - 1, first - 1, -1):
-        up = layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(merged)
+        up = Nearest(2, name=f"fpn_p{level + 1}upsampled")(merged)
         lateral = convolve(feature_maps[level - first], 1, f"fpn_c{level}p{level}")
         merged = layers.Add(name=f"fpn_p{level}add")([up, lateral])
         pyramid.insert(0, merged)

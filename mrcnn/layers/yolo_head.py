@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from mrcnn.layers.darknet import SLOPE, Reorg
 from mrcnn.layers.dense_head import Predictor, prior_bias
+from mrcnn.layers.upsampling import Nearest
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 
@@ -68,7 +69,7 @@ def scale_maps(maps: Sequence[Tensor], convolve: Convolve, channels: int) -> lis
     for level in range(len(maps), 0, -1):
         x, width = maps[level - 1], channels * 2 ** (level - 1)
         if below is not None:
-            up = layers.UpSampling2D(2)(convolve(below, width // 2, 1, f"scale{level}_up"))
+            up = Nearest(2)(convolve(below, width // 2, 1, f"scale{level}_up"))
             x = layers.Concatenate()([up, x])
         for i in range(1, 6):
             x = convolve(x, width // 2 if i % 2 else width, 1 if i % 2 else 3, f"scale{level}_conv{i}")

@@ -1,4 +1,4 @@
-"""int8 of OpenVINO: what is not quantised stays as it is."""
+"""OpenVINO's graph: what is changed in it, and what int8 leaves as it is."""
 
 import numpy as np
 import pytest
@@ -41,3 +41,49 @@ def test_best_are_sorted_as_tensorflow_does(shape, count, high):
     np.testing.assert_array_equal(highest, np.take_along_axis(values, index, -1))
     sure = highest > highest[..., -1:] if count < shape[-1] else np.ones_like(index, bool)
     np.testing.assert_array_equal(index[sure], expected[sure])
+
+
+def test_wide_convolutions_are_split():
+    """Bias and ReLU go with the halves; one that several read, one of 1x1 and one without a ReLU stay."""
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    ops, rng = openvino.opset15, np.random.default_rng(0)
+    given = ops.parameter([1, 4, 9, 11], np.float32)
+    values = rng.normal(size=(1, 4, 9, 11)).astype("float32")
+
+    def convolution(x, inside, outside, size):
+        kernel = rng.normal(size=(outside, inside, size, size)).astype("float32")
+        return ops.convolution(x, kernel, [1, 2], [size // 2] * 2, [size // 2] * 2, [1, 1])
+
+    wide = ops.relu(ops.add(convolution(given, 4, 301, 3), rng.normal(size=(1, 301, 1, 1)).astype("float32")))
+    bare = ops.relu(convolution(given, 4, 258, 3))
+    shared = convolution(given, 4, 300, 3)
+    others = [
+        ops.relu(convolution(given, 4, 300, 1)),
+        ops.relu(convolution(given, 4, 256, 3)),
+        ops.relu(shared),
+        shared,
+    ]
+    model = openvino.Model([wide, bare, *others], [given])
+    before = list(openvino.compile_model(model, "CPU")(values).values())
+    written._in_halves(model, ops)
+    widths = [n.output(0).get_shape()[1] for n in model.get_ordered_ops() if n.get_type_name() == "Convolution"]
+    assert sorted(widths) == sorted([151, 150, 129, 129, 300, 256, 300])
+    for old, new in zip(before, openvino.compile_model(model, "CPU")(values).values(), strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-5)
+
+
+def test_transposes_that_undo_each_other():
+    """A map that is read both ways is turned once; other pairs stay."""
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    ops = openvino.opset15
+    given = ops.parameter([2, 3, 4, 5], np.float32)
+    last = ops.transpose(given, [0, 2, 3, 1])
+    back, further = ops.transpose(last, [0, 3, 1, 2]), ops.transpose(last, [0, 2, 3, 1])
+    model = openvino.Model([ops.abs(last), ops.abs(back), ops.abs(further)], [given])
+    written._undo_transposes(model)
+    assert sum(n.get_type_name() == "Transpose" for n in model.get_ops()) == 2
+    values = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype("float32")
+    turned = values.transpose(0, 2, 3, 1)
+    expected = [np.abs(x) for x in (turned, values, turned.transpose(0, 2, 3, 1))]
+    for found, wanted in zip(openvino.compile_model(model, "CPU")(values).values(), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
