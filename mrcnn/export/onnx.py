@@ -40,21 +40,11 @@ def write(graph: Any, path: Path, precision: str, samples: Sequence[dict[str, np
     foreign = sorted({node.op_type for node in proto.graph.node if not _known(node, onnx)})
     if foreign:
         raise ValueError(f"The graph has what ONNX lacks: {', '.join(foreign)}.")
-    _renew(proto.graph)
     if precision == "float16":
         _halve(proto.graph, onnx)
     onnx.save(proto, str(path))
     if precision == "int8":
         _quantise(proto.graph, path, samples)
-
-
-def _renew(graph):
-    """Nearest places in ONNX's words of today: tf2onnx takes those of before opset 13, at which ONNX Runtime warns."""
-    for node in graph.node:
-        rules = {x.name: x for x in node.attribute} if node.op_type == "Resize" else {}
-        place = rules.get("coordinate_transformation_mode")
-        if place is not None and place.s == b"tf_half_pixel_for_nn":
-            place.s, rules["nearest_mode"].s = b"half_pixel", b"round_prefer_ceil"  # x - 0.5 rounded, for x cut
 
 
 def _halve(graph, onnx):

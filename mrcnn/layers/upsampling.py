@@ -22,8 +22,11 @@ class Nearest(layers.UpSampling2D):
     def call(self, inputs: Tensor) -> Tensor:
         if keras.backend.backend() != "tensorflow":
             return super().call(inputs)
-        sides = [side * factor for side, factor in zip(ops.shape(inputs)[1:3], self.size, strict=True)]
-        return ops.image.resize(inputs, sides, interpolation="nearest")
+        import tensorflow as tf
+
+        sides = ops.stack([side * factor for side, factor in zip(ops.shape(inputs)[1:3], self.size, strict=True)])
+        # ops.image.resize refuses sides that are not known yet, and has half pixels, which ONNX Runtime warns of.
+        return tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=sides)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), inputs.dtype)

@@ -46,11 +46,24 @@ def test_train_evaluate_splash(capsys, folder, tmp_path):
     assert code == 0 and "mask_rcnn_balloon_0001.h5" in out
     code, out, _ = run(capsys, "evaluate", "--dataset", folder, "--weights", "last", *common)
     assert code == 0 and "AP50" in out and "mask" in out
+    code, out, _ = run(capsys, "evaluate", "--dataset", folder, "--weights", "last", "--scales", "1,2", *common)
+    assert code == 0 and "AP50" in out and "mask" in out
     picture = tmp_path / "new folder" / "splash.png"
     words = ["--weights", "last", "--image", folder / "val" / "1.jpg", "--output", picture]
     code, out, _ = run(capsys, "splash", *words, *common)
     assert code == 0 and f"Wrote {picture}" in out
     assert Image.open(picture).size == (60, 50)
+
+
+def test_whole_photos_are_larger(folder, tmp_path):
+    """What learned from parts looks at twice their size, unless told otherwise."""
+    sizes = []
+    for weights, settings in (("none", []), ("imagenet", []), ("imagenet", ["IMAGE_MIN_DIM=512", "IMAGE_MAX_DIM=576"])):
+        words = ["evaluate", "--dataset", folder, "--weights", weights, "--logs", tmp_path]
+        words += ["--config", *settings] if settings else []
+        config = balloon.make_config(balloon.parse_arguments([str(word) for word in words]), weights)
+        sizes.append((config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM))
+    assert sizes == [(800, 1024), (768, 768), (512, 576)]
 
 
 @pytest.mark.parametrize("detector", ["rcnn", "retinanet"])
