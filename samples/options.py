@@ -75,6 +75,7 @@ def parse(argv, sample, logs):
     report = "a new folder for a page about the evaluation: curves, mistakes by kind, the worst images"
     parser.add_argument("--report", only="evaluate", type=path, metavar="DIR", help=report)
     add_outlines(parser, "detect")
+    add_scales(parser)
     add_numbers(parser)
     add_tiles(parser, work)
     args = parser.parse_args(argv)
@@ -102,6 +103,12 @@ def scales(text):
     return found
 
 
+def add_scales(parser):
+    """The option of evaluate that looks at an image more than once."""
+    views = "look at each image in sizes of A, B, ... times its own and in a mirror, as 0.75,1,1.5 (slow)"
+    parser.add_argument("--scales", only="evaluate", type=scales, metavar="A,B,...", help=views)
+
+
 def add_advise(parser):
     """The option of validate that looks at more than what is wrong."""
     what = "settings that fit the set, too: anchors, image size, how many objects; and the memory of a step"
@@ -116,8 +123,6 @@ def add_tiles(parser, only):
 
 def add_numbers(parser):
     """What evaluate counts, and how."""
-    views = "look at each image in sizes of A, B, ... times its own and in a mirror, as 0.75,1,1.5 (slow)"
-    parser.add_argument("--scales", only="evaluate", type=scales, metavar="A,B,...", help=views)
     most = "detections that count in an image (default: 100, as for COCO)"
     parser.add_count("--max-detections", only="evaluate", default=100, help=most)
     engine = "what counts COCO's numbers; the second, an extra, is faster and gives the same"
