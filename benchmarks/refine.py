@@ -77,8 +77,8 @@ def degraded(items, wander, pasted):
 
 
 def crop(mask, box):
-    """A mask's part in a box."""
-    y1, x1, y2, x2 = box
+    """A mask's part in a box, whose edges `refine` cuts likewise."""
+    y1, x1, y2, x2 = (int(edge) for edge in box)
     return mask[y1:y2, x1:x2]
 
 
