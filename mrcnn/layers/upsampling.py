@@ -16,11 +16,12 @@ class Nearest(layers.UpSampling2D):
     """Each value of a map [B, H, W, C] repeated over factor x factor places, as `UpSampling2D` does it.
 
     TensorFlow has an operation for this. Keras composes it of others, which take twice as long there, and of which the
-    runtimes of exported files do not see that it is one.
+    runtimes of exported files do not see that it is one. In training it stays composed: XLA, with which GPUs train, has
+    no gradient of the operation.
     """
 
-    def call(self, inputs: Tensor) -> Tensor:
-        if keras.backend.backend() != "tensorflow":
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        if training or keras.backend.backend() != "tensorflow":
             return super().call(inputs)
         import tensorflow as tf
 

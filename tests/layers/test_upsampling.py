@@ -29,3 +29,18 @@ def test_nearest_is_what_keras_composes(factor):
 def test_precision_stays():
     """Half precision in, half precision out."""
     assert Nearest(2, dtype="float16")(ops.ones((1, 1, 1, 1), "float16")).dtype == "float16"
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("training", [False, True])
+def test_gradient(training):
+    """Also with XLA, with which GPUs train, and which has no gradient of TensorFlow's own operation."""
+    import tensorflow as tf
+
+    layer, x = Nearest(2), tf.constant([[[[1.0], [2.0]]]])
+
+    @tf.function(jit_compile=training)
+    def gradient(x):
+        return tf.gradients(layer(x, training=training) ** 2, x)[0]
+
+    np.testing.assert_array_equal(gradient(x), 8 * x)
