@@ -15,7 +15,7 @@ def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.O
 
 
 def batches_seen(model: keras.Model) -> int:
-    """Batches that a compiled model's optimizer has seen, as schedules count: those too whose gradients wait for others,
+    """Batches that a compiled model's optimizer has seen, as schedules count: those whose gradients wait as well,
     where Keras's `iterations` has the steps alone, and with a scaled loss, where the outer optimizer counts none."""
     return int(inner_optimizer(model.optimizer)._iterations.numpy())
 
