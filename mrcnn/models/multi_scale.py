@@ -131,4 +131,4 @@ def _finished(found, image, rle):
     if "masks" in found:
         stacked = np.stack(found["masks"], axis=-1) if found["masks"] else np.zeros((*image.shape[:2], 0), bool)
         found["masks"] = [encode_rle(mask) for mask in found["masks"]] if rle else stacked
-    return {**found, "rois": found["rois"].astype("float32")}
+    return found | {name: found[name].astype("float32") for name in ("rois", "keypoints") if name in found}

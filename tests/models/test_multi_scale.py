@@ -81,6 +81,7 @@ def test_mirrored_views_are_turned_back():
     np.testing.assert_allclose(found["rois"], [(2, 4, 8, 10)])
     np.testing.assert_array_equal(found["masks"][..., 0], image[..., 0] > 0)
     np.testing.assert_allclose(found["keypoints"], [[(4, 5, 1), (9, 5, 1)]])  # left stays left
+    assert found["rois"].dtype == found["keypoints"].dtype == np.float32
 
 
 def test_one_of_the_sizes_is_the_images_own():
