@@ -117,6 +117,10 @@ def main():
         if sample.data and not folder:
             print(f"{name}: left out, --{sample.data} is not given")
             continue
+        if not args.write and name not in bands:
+            print(f"{name}: not measured, {BANDS.name} has nothing of it; --write with several --seeds comes first")
+            good = False
+            continue
         start, found = time.monotonic(), [measure(sample, folder, seed) for seed in args.seeds]
         print(f"{name}: {(time.monotonic() - start) / len(found) / 60:.1f} minutes a seed", flush=True)
         if args.write:

@@ -273,16 +273,17 @@ def validate(folder, load, subsets=("train", "val"), config=None):
 
     Raises:
         FileNotFoundError: the first subset is not there.
+        ValueError: the config is impossible, or the set has no objects but crowds.
     """
-    problems = []
+    problems, first = [], None
     for subset in subsets:
         try:
             dataset = load(subset)
             problems += dataset.validate()
             if empty := emptiness(dataset):
                 print(empty)
-            elif config and subset == subsets[0]:
-                advise(dataset, config)
+            elif subset == subsets[0]:
+                first = dataset
         except FileNotFoundError as error:
             if subset == subsets[0]:
                 raise
@@ -290,6 +291,8 @@ def validate(folder, load, subsets=("train", "val"), config=None):
         except (ValueError, OSError) as error:
             problems.append(Problem("annotation file that cannot be used", str(folder), str(error)))
             print(format_problems(problems[-1:], 0))
+    if config and first:
+        advise(first, config)
     return 1 if problems else 0
 
 

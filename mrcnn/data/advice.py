@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mrcnn.data.bad_images import readable_objects
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.resizing import plan
 from mrcnn.ops.boxes import pair_overlaps
@@ -41,6 +43,14 @@ class Advice(NamedTuple):
     settings: dict[str, Any]
 
 
+class Objects(NamedTuple):
+    """Those of an image of a set: its size in pixels, and their boxes [n, 4] (x, y, width, height) in these."""
+
+    height: int
+    width: int
+    boxes: np.ndarray
+
+
 class Boxes(NamedTuple):
     """A set's objects where the network sees them: boxes [n, 4] in pixels; how many each image has; and the largest
     factor by which images grow."""
@@ -51,7 +61,7 @@ class Boxes(NamedTuple):
 
 
 def advise(dataset: Dataset, config: Config, seed: int = 0) -> Advice:
-    """Look at all objects of a set once, crowds aside.
+    """Look at all objects of a set once, crowds and images that cannot be read aside.
 
     Args:
         dataset: prepared.
@@ -61,14 +71,49 @@ def advise(dataset: Dataset, config: Config, seed: int = 0) -> Advice:
     Raises:
         ValueError: there is no object.
     """
-    found = boxes_of(dataset, config)
+    objects, config = objects_of(dataset), copy.copy(config)
     lines: list[str] = []
     settings: dict[str, Any] = {}
     for part in (_sizes, _counts, _anchors):
-        for line, changes in part(found, config, np.random.default_rng(seed)):
+        for line, changes in part(objects, config, np.random.default_rng(seed)):
             lines.append(line)
             settings |= changes
+        config.update(**settings)  # anchors are for the images that are proposed
     return Advice(lines, settings)
+
+
+def objects_of(dataset: Dataset) -> list[Objects]:
+    """The objects of each image of a set.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = []
+    for i in dataset.image_ids:
+        objects = [x for x in readable_objects(dataset, i) if not x.crowd]
+        info = dataset.image_info[i]
+        height, width = info.get("height") or 0, info.get("width") or 0
+        if objects and not (height and width):
+            height, width = dataset.load_image(i).shape[:2]
+        boxes = np.array([x.extent(height, width) for x in objects], float).reshape(-1, 4)
+        found.append(Objects(height, width, boxes[(boxes[:, 2:] > 0).all(axis=1)]))
+    if not any(len(x.boxes) for x in found):
+        raise ValueError("The set has no objects, so there is nothing to advise on.")
+    return found
+
+
+def seen(objects: Sequence[Objects], config: Config) -> Boxes:
+    """The boxes of objects where the network sees them in training; there is one at least."""
+    found, largest = [], 0.0
+    sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, config.IMAGE_RESIZE_MODE
+    for height, width, boxes in objects:
+        if len(boxes):
+            geometry = plan(height, width, *sides, square=True)
+            scale, (top, left, *_) = np.broadcast_to(geometry.scale, 2), geometry.window
+            corners = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
+            found.append(corners * np.tile(scale, 2) + (top, left, top, left))
+            largest = max(largest, *scale)
+    return Boxes(np.concatenate(found), [len(x.boxes) for x in objects], largest)
 
 
 def boxes_of(dataset: Dataset, config: Config) -> Boxes:
@@ -77,26 +122,7 @@ def boxes_of(dataset: Dataset, config: Config) -> Boxes:
     Raises:
         ValueError: there is none.
     """
-    found, counts, largest = [], [], 0.0
-    sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, config.IMAGE_RESIZE_MODE
-    for i in dataset.image_ids:
-        objects = [x for x in dataset.load_annotations(i) if not x.crowd]
-        info = dataset.image_info[i]
-        height, width = info.get("height") or 0, info.get("width") or 0
-        if objects and not (height and width):
-            height, width = dataset.load_image(i).shape[:2]
-        boxes = np.array([x.extent(height, width) for x in objects]).reshape(-1, 4)
-        boxes = boxes[(boxes[:, 2:] > 0).all(axis=1)]
-        counts.append(len(boxes))
-        if len(boxes):
-            geometry = plan(height, width, *sides, square=True)
-            scale, (top, left, *_) = np.broadcast_to(geometry.scale, 2), geometry.window
-            corners = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
-            found.append(corners * np.tile(scale, 2) + (top, left, top, left))
-            largest = max(largest, *scale)
-    if not found:
-        raise ValueError("The set has no objects, so there is nothing to advise on.")
-    return Boxes(np.concatenate(found), counts, largest)
+    return seen(objects_of(dataset), config)
 
 
 def best_ious(boxes: np.ndarray, scales: Numbers, ratios: Numbers, strides: Numbers, step: int = 1) -> np.ndarray:
@@ -118,9 +144,10 @@ def best_ious(boxes: np.ndarray, scales: Numbers, ratios: Numbers, strides: Numb
     return best
 
 
-def _sizes(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _sizes(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """How large objects are, and a larger or smaller image where that fits them better."""
-    sides = np.sqrt(np.prod(found.pixels[:, 2:] - found.pixels[:, :2], axis=1))
+    found = seen(objects, config)
+    sides = _sides(found)
     small, middle, large = np.percentile(sides, (5, 50, 95))
     yield (
         (
@@ -133,19 +160,19 @@ def _sizes(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[s
     side = config.IMAGE_MAX_DIM
     if not side or config.IMAGE_RESIZE_MODE not in ("square", "rect", "shortest", "stretch"):
         return
-    wanted = side * (2 * SMALL / small if small < 2 * SMALL else max(PLAIN / small, 0.5))
-    wanted = min(LARGEST, max(128, 64 * math.ceil(wanted / 64)), 64 * math.ceil(2 * side / max(found.scale, 1e-9) / 64))
-    if small < 2 * SMALL and wanted > 1.2 * side:
-        grown = wanted / side
-        least = 64 * round(grown * (config.IMAGE_MIN_DIM or side) / 64)
+    # In images that fill the square objects grow with its side; in others the padding might grow alone.
+    full = seen(objects, copy.copy(config).update(IMAGE_MIN_DIM=side))
+    least = float(np.percentile(_sides(full), 5))
+    wanted = side * (2 * SMALL / least if small < 2 * SMALL else max(PLAIN / small, 0.5))
+    wanted = min(LARGEST, max(128, 64 * math.ceil(wanted / 64)), 64 * math.ceil(2 * side / full.scale / 64))
+    if small < 2 * SMALL and least * wanted / side > 1.2 * small:
         yield (
             (
                 f"{tiny:.0%} of them are under {SMALL} pixels, two cells of the finest map, and are hardly found: "
-                f"larger images{'; or tiles, --tiles' if wanted == LARGEST else ''}."
+                f"images enlarged to {wanted}{'; or tiles, --tiles' if wanted == LARGEST else ''}."
             ),
-            {"IMAGE_MIN_DIM": least, "IMAGE_MAX_DIM": wanted},
+            {"IMAGE_MIN_DIM": wanted, "IMAGE_MAX_DIM": wanted},
         )
-        found.pixels[:] *= grown
     elif small > 2 * PLAIN and wanted < 0.8 * side:
         yield (
             (
@@ -156,22 +183,29 @@ def _sizes(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[s
         )
 
 
-def _counts(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _sides(found):
+    """The root [n] of each box's area."""
+    return np.sqrt(np.prod(found.pixels[:, 2:] - found.pixels[:, :2], axis=1))
+
+
+def _counts(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """How many objects images have."""
-    most = max(found.counts)
+    counts = [len(x.boxes) for x in objects]
+    most = max(counts)
     changes = {}
     if most > config.MAX_GT_INSTANCES and not config.by_pixels:
         changes["MAX_GT_INSTANCES"] = 10 * math.ceil(most / 10)
     if 1.2 * most > config.DETECTION_MAX_INSTANCES:
         changes["DETECTION_MAX_INSTANCES"] = 10 * math.ceil(1.5 * most / 10)
-    yield f"The most objects in an image are {most}; the mean is {np.mean(found.counts):.1f}.", changes
+    yield f"The most objects in an image are {most}; the mean is {np.mean(counts):.1f}.", changes
 
 
-def _anchors(found: Boxes, config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _anchors(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Whether the anchors fit, and others that do."""
     if config.takes_proposals or config.by_pixels or (config.DETECTOR in ONE_STAGE and config.DETECTOR != "retinanet"):
         return
-    boxes = found.pixels if len(found.pixels) <= MOST else rng.choice(found.pixels, MOST, replace=False)
+    boxes = seen(objects, config).pixels
+    boxes = boxes if len(boxes) <= MOST else rng.choice(boxes, MOST, replace=False)
     strides, step = config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE
     own = best_ious(boxes, config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, strides, step)
     missed = float(np.mean(own < ENOUGH))

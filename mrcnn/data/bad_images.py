@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mrcnn.data.annotations import Annotation
 from mrcnn.data.dataset import Dataset
 
 # As many images one after the other that fail with the same words do not fail by themselves.
@@ -54,3 +55,18 @@ class BadImages(dict[int, Exception]):
     def good(self) -> None:
         """Note that an image could be used: what fails next begins a new row."""
         self._words = None
+
+
+def readable_objects(dataset: Dataset, image_id: int) -> list[Annotation]:
+    """The objects of an image, for what counts those of a whole set: none if they cannot be read, which is said where
+    the image is used.
+
+    Raises:
+        MemoryError, ImportError, NameError: as they come.
+    """
+    try:
+        return dataset.load_annotations(image_id)
+    except OTHERS_FAULT:
+        raise
+    except Exception:
+        return []

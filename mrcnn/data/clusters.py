@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.bad_images import readable_objects
 from mrcnn.data.coco_entries import MAX_PIXELS
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.resizing import plan
@@ -79,7 +80,7 @@ def _image_size(dataset: Dataset, image_id: int) -> tuple[int, int]:
 def _sizes(dataset: Dataset, image_id: int) -> Iterator[np.ndarray]:
     objects = dataset.image_info[image_id].get("annotations")
     if objects is None or not all(isinstance(x, Annotation) for x in objects):
-        objects = dataset.load_annotations(image_id)
+        objects = readable_objects(dataset, image_id)
     for annotation in objects:
         shapes, known = annotation.segmentation, _image_size(dataset, image_id)
         shape = shapes.size if isinstance(shapes, RunLengths) else [side or MAX_PIXELS for side in known]

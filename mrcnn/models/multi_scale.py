@@ -22,15 +22,17 @@ class MultiScale:
 
     Detections of one class whose boxes have an IoU above DETECTION_NMS_THRESHOLD with the best of them are of one
     object: the score is the best one's, the box and the keypoints are the mean of all, weighted by their scores (box
-    voting, Gidaris and Komodakis 2015), and the mask is where the mean of the masks is above a half.
+    voting, Gidaris and Komodakis 2015), and the mask is where the mean of the masks is above a half. With DETECTION_NMS
+    "all" the best one's class wins: those of other classes go, without a vote.
 
     Args:
         detector: for inference; of two stages, as others know images of one size.
-        scales: what IMAGE_MIN_DIM and IMAGE_MAX_DIM are multiplied by, rounded to multiples of 64.
+        scales: what IMAGE_MIN_DIM, IMAGE_MAX_DIM and IMAGE_MIN_SCALE are multiplied by; a side that the network has in
+            multiples of 64 is rounded to these. Images are never made smaller than they are to reach IMAGE_MIN_DIM.
         flip: whether mirrored images are looked at too.
 
     Raises:
-        ValueError: a detector of one stage, or one for semantic segmentation.
+        ValueError: a detector of one stage, one for semantic segmentation, or one that takes images as they are.
 
     Attributes:
         config, keras_model: of the detector.
@@ -39,6 +41,8 @@ class MultiScale:
     def __init__(self, detector: Any, scales: Sequence[float] = (0.75, 1.0, 1.5), flip: bool = True) -> None:
         if detector.config.DETECTOR in ONE_STAGE or detector.config.by_pixels or detector.config.takes_proposals:
             raise ValueError(f"A {detector.config.DETECTOR} does not look at several sizes; those with an RPN do.")
+        if detector.config.IMAGE_RESIZE_MODE == "none":
+            raise ValueError("IMAGE_RESIZE_MODE is 'none', which knows images of their own size alone; set 'square'.")
         self.detector, self.scales, self.flips = detector, tuple(scales), (False, True) if flip else (False,)
         self.config, self.keras_model = detector.config, detector.keras_model
 
@@ -55,16 +59,18 @@ class MultiScale:
                 for view, result, image in zip(views, found, images, strict=True):
                     view.append(_mirrored(result, image.shape[1], self.config) if flip else result)
         most, threshold = self.config.DETECTION_MAX_INSTANCES, self.config.DETECTION_NMS_THRESHOLD
-        found = (together(view, threshold, most) for view in views)
+        found = (together(view, threshold, most, self.config.DETECTION_NMS == "all") for view in views)
         return [_finished(own, image, rle) for own, image in zip(found, images, strict=True)]
 
 
 @contextmanager
 def _sized(config: Any, scale: float) -> Iterator[None]:
     """While it lasts, images come to another size."""
-    own = {name: getattr(config, name) for name in ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM")}
+    own = {name: getattr(config, name) for name in ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE")}
+    steps = {"IMAGE_MIN_DIM": STEP if config.IMAGE_RESIZE_MODE == "pad64" else 1, "IMAGE_MAX_DIM": STEP}
     for name, value in own.items():
-        setattr(config, name, value and max(STEP, STEP * round(value * scale / STEP)))
+        step = steps.get(name)
+        setattr(config, name, value and (max(step, step * round(value * scale / step)) if step else value * scale))
     try:
         yield
     finally:
@@ -84,13 +90,14 @@ def _mirrored(result, width, config):
     return found
 
 
-def together(views: Sequence[dict[str, Any]], threshold: float, most: int) -> dict[str, Any]:
+def together(views: Sequence[dict[str, Any]], threshold: float, most: int, across: bool = False) -> dict[str, Any]:
     """Results of one image put together, see `MultiScale`.
 
     Args:
         views: what `detect` gives, masks as run lengths.
         threshold: IoU from which on two detections are of one object.
         most: detections at most, the best ones.
+        across: whether a detection leaves no place to those of other classes.
 
     Returns:
         the same; masks are arrays [h, w] bool in a list, rois float.
@@ -101,10 +108,11 @@ def together(views: Sequence[dict[str, Any]], threshold: float, most: int) -> di
     while left and len(groups) < most:
         best = left[0]
         iou = overlaps(whole["rois"][[best]].astype(float), whole["rois"][left].astype(float))[0]
-        same = (iou > threshold) & (whole["class_ids"][left] == whole["class_ids"][best])
-        same[0] = True
+        near = iou > threshold
+        near[0] = True
+        same = near & (whole["class_ids"][left] == whole["class_ids"][best])
         groups.append([i for i, own in zip(left, same, strict=True) if own])
-        left = [i for i, own in zip(left, same, strict=True) if not own]
+        left = [i for i, gone in zip(left, near if across else same, strict=True) if not gone]
     weights = [whole["scores"][group] / whole["scores"][group].sum() for group in groups]
     best_ones = [group[0] for group in groups]
     found: dict[str, Any] = {name: value[best_ones] for name, value in whole.items()}
@@ -123,4 +131,4 @@ def _finished(found, image, rle):
     if "masks" in found:
         stacked = np.stack(found["masks"], axis=-1) if found["masks"] else np.zeros((*image.shape[:2], 0), bool)
         found["masks"] = [encode_rle(mask) for mask in found["masks"]] if rle else stacked
-    return {**found, "rois": found["rois"].astype("float32")}
+    return found | {name: found[name].astype("float32") for name in ("rois", "keypoints") if name in found}

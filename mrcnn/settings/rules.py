@@ -23,6 +23,8 @@ def _classes(c):
 def _sides(c):
     if c.IMAGE_RESIZE_MODE == "none":
         return
+    if c.IMAGE_RESIZE_MODE == "shortest" and not c.IMAGE_MIN_DIM:
+        yield f"IMAGE_MIN_DIM is {c.IMAGE_MIN_DIM}; mode 'shortest' scales the shorter side to it, for instance 800."
     name = "IMAGE_MIN_DIM" if c.IMAGE_RESIZE_MODE in ("crop", "pad64") else "IMAGE_MAX_DIM"
     side = getattr(c, name)
     if c.DETECTOR == "ssd" and c.IMAGE_RESIZE_MODE == "stretch" and side:

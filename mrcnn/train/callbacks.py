@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from mrcnn.weights.averages import batches_seen
+
 
 class Batches(Protocol):
     """What knows the images of a batch: a `DataGenerator`."""
@@ -37,8 +39,7 @@ class SampleSeed(keras.callbacks.Callback):
         self.generator, self.seed = generator, seed
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        step = int(self.model.optimizer.iterations.numpy())
-        self.generator.state.assign(np.array([self.seed, step], self.generator.state.dtype))
+        self.generator.state.assign(np.array([self.seed, batches_seen(self.model)], self.generator.state.dtype))
 
 
 class Pace(keras.callbacks.Callback):

@@ -11,7 +11,7 @@ import numpy as np
 
 from mrcnn.ops.files import whole
 from mrcnn.settings import CONFIG, Config
-from mrcnn.weights.averages import averaged, has_averages, inner_optimizer
+from mrcnn.weights.averages import averaged, batches_seen, has_averages, inner_optimizer
 
 
 class Trained(Protocol):
@@ -81,7 +81,7 @@ def restore_optimizer(model: keras.Model, checkpoint: Path | str) -> int:
         return 0
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    steps = int(model.optimizer._iterations.numpy())  # of gradients that are accumulated all, as schedules count
+    steps = batches_seen(model)
     print(f"Resuming the optimizer's state at step {steps}.")
     return steps
 

@@ -14,6 +14,12 @@ def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.O
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def batches_seen(model: keras.Model) -> int:
+    """Batches that a compiled model's optimizer has seen, as schedules count: those whose gradients wait as well,
+    where Keras's `iterations` has the steps alone, and with a scaled loss, where the outer optimizer counts none."""
+    return int(inner_optimizer(model.optimizer)._iterations.numpy())
+
+
 def has_averages(model: keras.Model) -> bool:
     """Whether a model's optimizer averages its weights (Keras's `use_ema`)."""
     return getattr(model, "optimizer", None) is not None and inner_optimizer(model.optimizer).use_ema

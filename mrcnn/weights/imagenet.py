@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.settings import Config
+from mrcnn.settings import SETTINGS, Config
 from mrcnn.weights.convert import efficientnet_lite, h5_file
 from mrcnn.weights.h5 import read_record
 from mrcnn.weights.releases import PRETRAINED, default_folder, download
@@ -68,9 +68,16 @@ def check(weights: Path | str, config: Config) -> None:
     which.
 
     Raises:
-        ValueError: another scale of pixels, padding or epsilon; the message names the settings.
+        ValueError: another scale of pixels, padding or epsilon; the message names the settings. Or what the file says
+            is damaged.
     """
-    needs = read_record(weights).get("input", {})
+    try:
+        record = read_record(weights)
+        needs = dict(record.get("input", {}))
+        if odd := [name for name, value in needs.items() if SETTINGS[name].remedy(value)]:
+            raise ValueError(f"{', '.join(odd)} cannot be that")
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{weights} is damaged in its record of the network's input: {error!r}.") from error
     wrong = {key: value for key, value in needs.items() if not _same(getattr(config, key), value)}
     if wrong:
         listed = ", ".join(f"{key} = {value}" for key, value in wrong.items())

@@ -1,6 +1,7 @@
 """What is advised for a set: against all anchors of a config, and by hand."""
 
 from array import array
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +91,27 @@ def test_images_for_small_objects():
     found = advise(annotated([[(100, 100, 4, 4)]], shape=(512, 512)), config(IMAGE_MIN_DIM=256, IMAGE_MAX_DIM=256))
     assert found.settings["IMAGE_MAX_DIM"] == 1024 and found.settings["IMAGE_MIN_DIM"] == 1024
     assert any("100% of them are under 8 pixels" in line for line in found.lines)
+
+
+@pytest.mark.parametrize("shape, sides, wanted", [(512, (256, 1024), 1024), (128, (0, 512), 256)])
+def test_images_that_do_not_fill_the_square(shape, sides, wanted):
+    """A larger square brings padding alone where IMAGE_MIN_DIM asks for no larger image: both sides are advised."""
+    c = config(IMAGE_MIN_DIM=sides[0], IMAGE_MAX_DIM=sides[1])
+    dataset = annotated([[(60, 60, 6, 6)]], shape=(shape, shape))
+    found = advise(dataset, c)
+    sizes = {name: value for name, value in found.settings.items() if name.startswith("IMAGE")}
+    assert sizes == {"IMAGE_MIN_DIM": wanted, "IMAGE_MAX_DIM": wanted}
+    assert sides[1] == c.IMAGE_MAX_DIM
+    y1, _, y2, _ = boxes_of(dataset, c.update(**sizes)).pixels[0]
+    assert y2 - y1 == 12  # twice the image, at most
+    assert not any(name.startswith("IMAGE") for name in advise(dataset, c).settings)
+
+
+def test_images_that_cannot_be_read_are_passed_over():
+    dataset = annotated([[(64, 64, 32, 32)], [(64, 64, 8, 8)]])
+    load = dataset.load_annotations
+    dataset.load_annotations = lambda i: load(i) if i == 0 else Path("no/such.png").read_bytes()
+    assert advise(dataset, config()).lines[0].startswith("1 objects in 2 images")
 
 
 def test_sets_and_detectors_without():

@@ -1,5 +1,6 @@
 """Repeat-factor sampling by hand."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,14 @@ def test_factors_are_those_of_the_rarest_class():
     share = {2: 3 / 8, 3: 1 / 8}
     np.testing.assert_allclose(found, [1] * 5 + [np.sqrt(0.5 / share[2])] * 2 + [np.sqrt(0.5 / share[3])])
     assert repeat_factors(dataset([], [1]), 0.5).tolist() == [1, 1]
+
+
+def test_an_image_that_cannot_be_read_comes_once():
+    """It is named and passed over when its turn comes, as without REPEAT_THRESHOLD."""
+    broken = dataset([1], [1], [1, 2])
+    load = broken.load_annotations
+    broken.load_annotations = lambda i: load(i) if i else Path("no/such.png").read_bytes()
+    np.testing.assert_allclose(repeat_factors(broken, 0.6), [1, 1, np.sqrt(0.6 * 3)])
 
 
 def test_a_pass_has_each_image_as_often_as_its_factor():

@@ -39,6 +39,15 @@ def test_boxes_and_masks_vote():
     assert len(together([one, two], 0.5, 2)["scores"]) == 2
 
 
+def test_with_nms_of_all_classes_the_best_class_wins():
+    """The other class at its place goes without a vote, of whatever view."""
+    one = result(((0, 0, 10, 10), 1, 0.9), ((10, 20, 20, 30), 2, 0.2))
+    two = result(((0, 0, 10, 14), 2, 0.5))
+    found = together([one, two], 0.5, 100, across=True)
+    assert found["class_ids"].tolist() == [1, 2]
+    np.testing.assert_allclose(found["rois"], [(0, 0, 10, 10), (10, 20, 20, 30)])
+
+
 def test_nothing_found():
     found = together([result(), result()], 0.5, 100)
     assert found["rois"].shape == (0, 4) and found["masks"] == []
@@ -50,10 +59,11 @@ class Known:
     def __init__(self):
         self.config = Config().update(NUM_KEYPOINTS=2, KEYPOINT_FLIP_PAIRS=[(0, 1)])
         self.config.update(IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=192)
-        self.keras_model, self.sizes = None, []
+        self.keras_model, self.sizes, self.least = None, [], []
 
     def detect(self, images, rle):
         self.sizes.append((self.config.IMAGE_MIN_DIM, self.config.IMAGE_MAX_DIM))
+        self.least.append(self.config.IMAGE_MIN_SCALE)
         found = []
         for image in images:
             y, x = np.nonzero(image[..., 0])
@@ -71,6 +81,23 @@ def test_mirrored_views_are_turned_back():
     np.testing.assert_allclose(found["rois"], [(2, 4, 8, 10)])
     np.testing.assert_array_equal(found["masks"][..., 0], image[..., 0] > 0)
     np.testing.assert_allclose(found["keypoints"], [[(4, 5, 1), (9, 5, 1)]])  # left stays left
+    assert found["rois"].dtype == found["keypoints"].dtype == np.float32
+
+
+def test_one_of_the_sizes_is_the_images_own():
+    """800 is no multiple of 64, and need not be one, unless the shorter side is padded to it."""
+    image = np.full((20, 30, 3), 255, "uint8")
+    seen = {}
+    for mode, least in (("square", 800), ("pad64", 768)):
+        detector = Known()
+        detector.config.update(IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=least, IMAGE_MAX_DIM=1024, IMAGE_MIN_SCALE=2.0)
+        MultiScale(detector, (1.0, 0.55), flip=False).detect([image])
+        seen[mode] = detector.sizes, detector.least
+    assert seen["square"] == ([(800, 1024), (440, 576)], [2, 1.1])
+    assert seen["pad64"] == ([(768, 1024), (448, 576)], [2, 1.1])
+    detector.config.update(IMAGE_RESIZE_MODE="none")
+    with pytest.raises(ValueError, match="IMAGE_RESIZE_MODE is 'none'"):
+        MultiScale(detector)
 
 
 def test_detectors_of_one_size_are_refused():

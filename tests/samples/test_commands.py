@@ -108,6 +108,7 @@ detect --augment flip                   | --augment goes with train
 validate --model none                   | --model goes with train or evaluate or detect
 train --advise                          | --advise goes with validate
 evaluate --count 3                      | --count goes with anchors
+validate --advise --config MASK_SHAPE=[9,9] | MASK_SHAPE is (9, 9)
 train --output a.json                   | --output goes with evaluate or detect
 train --patience 2                      | --patience counts the evaluations of --eval-every
 train --limit 2                         | --limit is of the images that --eval-every evaluates

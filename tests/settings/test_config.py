@@ -60,6 +60,10 @@ def test_derived_values():
             "IMAGE_MIN_DIM is 0; it must be a multiple of 64 in mode 'pad64', for instance 64.",
         ),
         (
+            {"IMAGE_RESIZE_MODE": "shortest", "IMAGE_MIN_DIM": 0},
+            "IMAGE_MIN_DIM is 0; mode 'shortest' scales the shorter side to it, for instance 800.",
+        ),
+        (
             {"RPN_ANCHOR_SCALES": (32, 64, 128)},
             "RPN_ANCHOR_SCALES has 3 values for 5 pyramid levels; give one scale for each entry of BACKBONE_STRIDES.",
         ),

@@ -8,6 +8,7 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.models.network import Network
+from mrcnn.train.callbacks import SampleSeed
 from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
 from mrcnn.train.optimizers import make_optimizer
 from mrcnn.train.schedules import Schedule
@@ -96,6 +97,28 @@ def test_a_schedule_counts_batches(tmp_path):
     callback.set_model(model)
     callback.on_epoch_end(0)
     assert restore_optimizer(one_weight(accumulation=2, learning_rate=schedule), tmp_path / "1.h5") == 4
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_what_resumes_counts_batches(tmp_path, scaled):
+    """With a scaled loss too, whose own optimizer counts none; and in the second of two batches that make a step."""
+    model = one_weight(accumulation=2, ema_momentum=0.5, scale_loss=scaled)
+    times = float(model.optimizer.dynamic_scale.numpy()) if scaled else 1.0
+    assert [step(model, times * gradient) for gradient in (1.0, 3.0, 5.0)] == [0, -2, -2]
+    callback = Checkpoints(SimpleNamespace(checkpoint_path=str(tmp_path / "{epoch}.h5"), epoch=0, config=Config()))
+    callback.trained.save_weights = lambda path: None
+    callback.set_model(model)
+    callback.on_epoch_end(0)
+
+    other = one_weight(accumulation=2, ema_momentum=0.5, scale_loss=scaled)
+    assert restore_optimizer(other, tmp_path / "1.h5") == 3
+    assert step(other, times * 1.0) == -5  # of 5 and 1
+    with averaged(other):
+        assert weight(other) == 0.5 * -2 + 0.5 * -5  # the first step as it is, and that of the fourth batch
+    sampler = SampleSeed(SimpleNamespace(state=keras.Variable([0, 0], dtype="uint32")), 7)
+    sampler.set_model(other)
+    sampler.on_epoch_begin(1)
+    assert sampler.generator.state.numpy().tolist() == [7, 4]
 
 
 def test_warmup_counts_steps_of_the_optimizer():

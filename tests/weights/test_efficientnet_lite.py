@@ -132,3 +132,10 @@ def test_files_of_other_networks(published):
         convert.translate(state)
     with pytest.raises(ValueError, match=r"1 keys are unknown \(_blocks.3._se_reduce.weight\)"):
         convert.translate({**published, "_blocks.3._se_reduce.weight": np.ones(1)})
+
+
+@pytest.mark.parametrize("record", [[1], {"input": 5}, {"input": {"NO_SUCH": 3}}, {"input": {"PIXEL_STD": None}}])
+def test_crafted_records_are_refused(tmp_path, record):
+    weights.write_groups(tmp_path / "bad.h5", [("conv1", {"conv1/kernel:0": np.ones((1, 1), "float32")})], record)
+    with pytest.raises(ValueError, match="bad.h5 is damaged in its record of the network's input: "):
+        imagenet.check(tmp_path / "bad.h5", Config())

@@ -117,6 +117,7 @@ ONE = {"1": np.ones(4, "float32")}
         ({"a": tensor("1", 4, (2, 2), (3, 1))}, ONE, "declares .* values and does not hold them"),
         ({"a": tensor("1", 4, (2,), (-1,), offset=3)}, ONE, "it has a tensor that is none"),
         ({"a": tensor("1", 4, (2.0,), (1,))}, ONE, "it has a tensor that is none"),
+        ({"a": tensor("1", 4, (2**39,) * 65, (1,) * 65)}, ONE, "it has a tensor that is none"),
         ({"a": tensor("1", 4, (2, 2), (1,))}, ONE, "it has a tensor that is none"),
         ({str(i): tensor("1", 4, (4,), (1,)) for i in range(3)}, ONE, "declares more values than it holds"),
         ({"a": tensor("1", 4, (4,), (1,)), "b": tensor("1", 2, (2,), (1,))}, ONE, "two storages of one key"),

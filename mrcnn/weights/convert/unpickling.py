@@ -8,8 +8,8 @@ import numpy as np
 
 
 def is_tuple_of_sizes(x: Any) -> bool:
-    """Whether it is a tuple of whole numbers from 0 on that an array can have as sides."""
-    return isinstance(x, tuple) and all(type(side) is int and 0 <= side < 2**40 for side in x)
+    """Whether it is a tuple of whole numbers from 0 on that an array can have as sides: no more than PyTorch's 64."""
+    return isinstance(x, tuple) and len(x) <= 64 and all(type(side) is int and 0 <= side < 2**40 for side in x)
 
 
 def _encode(text, encoding):
