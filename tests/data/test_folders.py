@@ -139,3 +139,44 @@ def test_keypoints_go_to_yolo_and_back(tmp_path):
     assert [there.keypoints[k]["keypoints"] for k in (0, 1)] == [["Nase", "tail"], ["point 1", "point 2"]]
     assert not write({"": there}, tmp_path / "2", "yolo")
     assert (tmp_path / "2/labels/train/a.txt").read_text() == (tmp_path / "yolo/labels/train/a.txt").read_text()
+
+
+@pytest.mark.parametrize("second", ["coco", "labelme", "voc", "via", "geojson", "yolo"])
+def test_attributes_go_where_they_are_held(tmp_path, second):
+    """And a crowd stays one, though CVAT's files of COCO's format call what is none so."""
+    said = {"occluded": True, "truncated": True, "pose": "Left", "Größe": 2.5, "Farbe": "rot", "wild": False}
+    files = master(tmp_path / "own")
+    for annotation in files["train"].objects[1]:
+        annotation.attributes = dict(said)
+    files["train"].objects[1][0].crowd = second not in ("via", "yolo")
+    if second in ("yolo", "geojson"):
+        place = (tmp_path / "2.geojson", None) if second == "geojson" else (tmp_path / "2", "yolo")
+        lost = write(files, *place)
+        assert lost == ({"attributes": 3} if second == "yolo" else {"images without objects": 2})
+        if second == "geojson":
+            found = json.loads(place[0].read_text("utf-8"))["features"]
+            assert [x["properties"].get("attributes") for x in found] == [said] * 3 + [None]
+        return
+    assert not write(files, tmp_path / "2", second)
+    there = read(tmp_path / "2")
+    (image_id,) = there["train"].objects
+    found = there["train"].objects[image_id]
+    assert [a.crowd for a in found] == [second != "via", False, False]
+    for a in found:
+        assert {k: v for k, v in a.attributes.items() if k != "is_crowd"} == said
+    assert not there["val"].objects[next(iter(there["val"].objects))][0].attributes
+
+
+def test_scores_and_tracks_of_detections_are_kept(tmp_path):
+    files = {"": CocoFile(tmp_path, {1: Image(str(picture(tmp_path / "a.png")), H, W)}, {1: "cat"})}
+    files[""].objects[1] = [annotation(1, 1, 1, (TRIANGLE,), score=0.625, track_id=3)]
+    write(files, tmp_path / "found.json")
+    write(read(tmp_path / "found.json"), tmp_path / "found.geojson")
+    (feature,) = json.loads((tmp_path / "found.geojson").read_text())["features"]
+    assert feature["properties"]["score"] == 0.625 and feature["properties"]["track_id"] == 3
+
+
+def test_data_yaml_counts_from_its_folder(tmp_path):
+    """A `path` of "." is the working directory to Ultralytics; without one it is the file's folder."""
+    write(master(tmp_path / "own"), tmp_path / "yolo", "yolo")
+    assert (tmp_path / "yolo" / "data.yaml").read_text().startswith("train: images/train\nval: images/val\nnames:")

@@ -144,6 +144,8 @@ def write_file(files: dict[str, CocoFile], path: Path, names: dict[Any, str] | N
                 if area is None:
                     area = float(annotation.mask(image.height, image.width).sum()) if annotation.has_mask() else w * h
                 entry = {**annotation, "id": next(own_ids), "image_id": number, "category_id": category}
+                if annotation.crowd and annotation.attributes:  # else it reads as a mask of CVAT's
+                    entry["attributes"] = {**annotation.attributes, "is_crowd": True}
                 content["annotations"].append({**entry, "bbox": [x, y, w, h], "area": area})
     with whole(path) as new:
         new.write_text(json.dumps(content, ensure_ascii=False), "utf-8", "backslashreplace")  # as JSON has it

@@ -102,7 +102,8 @@ class Door:
             image_id: as `add_image` gave it.
             name: the class's; or its id, where the classes are known.
             path, where: file and entry, for what is wrong.
-            fields: as COCO names them: segmentation, bbox (x, y, width, height), iscrowd, keypoints, area.
+            fields: as COCO names them: segmentation, bbox (x, y, width, height), iscrowd, keypoints, area; and
+                attributes, see `Annotation`.
         """
 
         def note(what, details=""):
@@ -118,6 +119,7 @@ class Door:
         image = self.file.images[image_id]
         try:
             annotation = read_annotation(entry, note)
+            annotation.crowd |= fields.get("iscrowd") == 1  # whatever else is said: it is not CVAT's COCO file
             check(annotation, (image.height, image.width), note)
         except ValueError as error:
             note("annotation that cannot be used", str(error))
@@ -177,12 +179,17 @@ def lines_of(path: Path) -> list[str]:
 
 def find_image(door: Door, annotations: Path, name: object = None) -> Path | None:
     """The picture that an annotation file names, or else the one of the file's own name, beside it or in a folder
-    `images` or `JPEGImages` beside its own; None, and a note, where there is none."""
+    `images` or `JPEGImages` beside its own, or in the folder within that its own is in; None, and a note, where there
+    is none."""
     candidates = []
     if isinstance(name, str) and name.strip() and "\0" not in name:
         said = Path(find_file(annotations.parent, name.replace("\\", "/")))
         candidates = [said, annotations.parent / said.name]
-    homes = [annotations.parent, *(annotations.parent.parent / sub for sub in ("images", "JPEGImages"))]
+    homes, home = [annotations.parent], annotations.parent
+    for up in home.parents:
+        homes += [Path(up, sub, *home.relative_to(up).parts[1:]) for sub in ("images", "JPEGImages")]
+        if door.folder in (up, home):
+            break
     candidates += [home / path.name for home in homes[1:] for path in candidates[:1]]
     for path in candidates:
         if os.path.isfile(path) and (door.outside or not leads_out(path, door.folder)):

@@ -1,7 +1,8 @@
 """labelme's format (https://github.com/wkentaro/labelme): a JSON file beside each image.
 
-Polygons, circles and masks are masks; a rectangle is a box without a mask. Shapes of one label and group_id are one
-object. A shape with the flag "crowd" is a region that does not count.
+Polygons, circles, masks and rectangles that are turned are masks; a rectangle is a box without a mask. Shapes of one
+label and group_id are one object. A shape with the flag "crowd" is a region that does not count. Its other flags are
+attributes, as are its "attributes", which X-AnyLabeling writes and labelme keeps.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from mrcnn.data.formats.placing import Placer
 from mrcnn.data.reading import opened
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
+
+# Rectangles by their four corners: labelme's, and that of X-AnyLabeling.
+TURNED = ("oriented_rectangle", "rotation")
 
 
 def recognises(folder: Path, keys: set[str]) -> bool:
@@ -74,8 +78,10 @@ def _read_file(door, path, content):
         first = shapes[0][1]
         flags, label = first.get("flags"), first.get("label")
         label = str(label) if type(label) in (int, float) else label
-        crowd = isinstance(flags, dict) and flags.get("crowd") is True
-        door.add_object(image_id, label, path, where, iscrowd=int(crowd), **fields)
+        more = [part for part in (first.get("attributes"), flags) if isinstance(part, dict)]
+        attributes = {name: value for part in more for name, value in part.items()}
+        crowd = attributes.pop("crowd", False) is True
+        door.add_object(image_id, label, path, where, iscrowd=int(crowd), attributes=attributes, **fields)
 
 
 def _read_shape(shape, image):
@@ -91,7 +97,7 @@ def _read_shape(shape, image):
         raise ValueError(f"its points are {short(points)}")
     flat = numbers_of([value for point in points for value in point]).tolist()
     xs, ys = flat[::2], flat[1::2]
-    if kind == "polygon":
+    if kind == "polygon" or (kind in TURNED and len(points) == 4):
         return "polygon", flat
     if kind == "rectangle":
         return "bbox", [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
@@ -179,10 +185,14 @@ def _shapes(annotation: Annotation, label: str, number: int, image: Image, toler
         x, y, w, h = annotation.extent(image.height, image.width)
         found.append({"points": [[x, y], [x + w, y + h]], "shape_type": "rectangle"})
     group = number if len(found) > 1 else None
-    flags = {"crowd": True} if annotation.crowd else {}
+    said = annotation.attributes or {}
+    flags = {name: value for name, value in said.items() if isinstance(value, bool)}
+    flags |= {"crowd": True} if annotation.crowd else {}
+    more = {name: value for name, value in said.items() if not isinstance(value, bool)}
     words = "" if annotation.score is None else f"score {annotation.score:.4f}"
     return [
         {"label": label, "group_id": group, "description": words, "flags": flags, "mask": None, **shape}
+        | ({"attributes": more} if more else {})
         for shape in found
     ]
 

@@ -32,9 +32,17 @@ def has_own_box(annotation: Annotation, image: Image) -> bool:
     return bool(np.abs(np.subtract(annotation.box, masks_own)).max() > 1)
 
 
-def count_lost(lost: Counter[str], annotation: Annotation, image: Image, points: int = 0) -> None:
+def says_more(annotation: Annotation) -> bool:
+    """Whether it has an attribute; those that are False or 0, as tools write them of every object, say nothing."""
+    return any((annotation.attributes or {}).values())
+
+
+def count_lost(
+    lost: Counter[str], annotation: Annotation, image: Image, points: int = 0, attributes: bool = False
+) -> None:
     """Count what a format cannot hold that has one mask or one box for each object, all of which count, and so many
-    keypoints."""
+    keypoints, and attributes or not."""
+    lost["attributes"] += not attributes and says_more(annotation)
     lost["crowds"] += annotation.crowd
     lost["keypoints"] += annotation.keypoints is not None and len(annotation.keypoints) != 3 * points
     lost["boxes that are not their masks'"] += has_own_box(annotation, image)

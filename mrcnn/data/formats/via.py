@@ -39,7 +39,8 @@ def read(door: Door) -> None:
         name = region.value(attribute) if attribute else OBJECT
         # The annotator's points are drawn from centres of pixels, see `via_regions.draw`, its rectangles from edges.
         ring = np.array(outline(region.shape)) + (region.shape["name"] != "rect") / 2
-        door.add_object(image_id, name, path, where, segmentation=[ring.tolist()])
+        more = {key: value for key, value in region.attributes.items() if key != attribute and value != ""}
+        door.add_object(image_id, name, path, where, segmentation=[ring.tolist()], attributes=more)
 
 
 def _read_file(door, path):
@@ -79,13 +80,13 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
             picture = placer.place(image, folder / part)
             regions = []
             for annotation in file.objects.get(image_id, []):
-                count_lost(lost, annotation, image)
+                count_lost(lost, annotation, image, attributes=True)
                 lost["boxes without a mask"] += not annotation.has_mask() and not annotation.crowd
                 if annotation.crowd or not annotation.has_mask():
                     continue
                 x, y = (one_ring(annotation, image) - 0.5).T.tolist()
                 shape = {"name": "polygon", "all_points_x": x, "all_points_y": y}
-                attributes = {ATTRIBUTE: file.classes[annotation.category_id]}
+                attributes = {**(annotation.attributes or {}), ATTRIBUTE: file.classes[annotation.category_id]}
                 regions.append({"shape_attributes": shape, "region_attributes": attributes})
             size = picture.stat().st_size
             entry = {"filename": picture.name, "size": size, "regions": regions, "file_attributes": {}}
