@@ -92,7 +92,9 @@ def test_coco_keeps_what_it_has(tmp_path):
     content = {
         "images": [{"id": 3, "file_name": "a.png", "height": H, "width": W}],
         "annotations": [entry, crowd],
-        "categories": [{"id": 5, "name": "person", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}],
+        "categories": [
+            {"id": 5, "name": "person", "supercategory": "animal", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
+        ],
     }
     (tmp_path / "set.json").write_text(json.dumps(content))
     assert not write(read(tmp_path / "set.json"), tmp_path / "2.json")
@@ -180,3 +182,14 @@ def test_data_yaml_counts_from_its_folder(tmp_path):
     """A `path` of "." is the working directory to Ultralytics; without one it is the file's folder."""
     write(master(tmp_path / "own"), tmp_path / "yolo", "yolo")
     assert (tmp_path / "yolo" / "data.yaml").read_text().startswith("train: images/train\nval: images/val\nnames:")
+
+
+@pytest.mark.parametrize("second", FORMATS)
+def test_classes_keep_their_order_and_those_without_objects_stay(tmp_path, second):
+    """As numbers of classes depend on it; where a format does not name classes by themselves, it says so."""
+    files = {"": CocoFile(tmp_path, {1: Image(str(picture(tmp_path / "a.png")), H, W)}, {5: "zebra", 2: "dog", 3: "a"})}
+    files[""].objects[1] = [annotation(1, 1, 2, (TRIANGLE,)), annotation(2, 1, 3, PIECES)]
+    lost = write(files, tmp_path / "2", second)
+    assert lost == ({"classes without objects": 1, "order of classes": 1} if second in ("via", "masks") else {})
+    (there,) = read(tmp_path / "2").values()
+    assert list(there.classes.values()) == (["a", "dog"] if lost else ["zebra", "dog", "a"])

@@ -349,3 +349,14 @@ def test_yolo_of_cvat_has_parts_of_any_name(tmp_path):
     text(tmp_path / "2" / "data.yaml", "path: .\nTrain: Train.txt\nnames: {0: dog}\n")
     files = read(tmp_path / "2")
     assert objects(files, "train") == [("dog", [4, 3, 10, 10], 0, False)] and not problems(files, "train")
+
+
+def test_numbers_of_classes_may_be_text_in_yaml(tmp_path):
+    """As Ultralytics takes them; a name that YAML takes for something else has to be quoted."""
+    picture(tmp_path / "a.png")
+    text(tmp_path / "a.txt", f"1 {BOX}")
+    text(tmp_path / "data.yaml", "names: {'0': cat, '1': 'no'}\n")
+    assert objects(read(tmp_path)) == [("no", [4, 3, 10, 10], 0, False)]
+    text(tmp_path / "data.yaml", "names: [cat, no]\n")
+    with pytest.raises(ValueError, match="have 1: False, no number and name; put a name that YAML .* in quotes"):
+        read(tmp_path)

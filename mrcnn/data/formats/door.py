@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Door:
         self.classes: dict[Id, str] = {}
         self._seen: dict[tuple[str, int | None], Id] = {}
         self._again: set[tuple[str, int | None]] = set()
+        self._order: list[str] = []
         self._count = 0
         self._pictures: dict[Path, list[Path]] = {}
         self._boxes: list[tuple[CocoFile, str, str]] = []
@@ -82,6 +83,13 @@ class Door:
         number = self._seen[known] = len(self.file.images) + 1
         self.file.images[number] = Image(path, *size, page)
         return number
+
+    def list_classes(self, names: Iterable[str]) -> None:
+        """Take names of classes, with or without objects, in the order that they are to have."""
+        for name in names:
+            if name.strip() and name not in self._order:
+                self._order.append(name)
+                self.classes.setdefault(name, name)
 
     def add_pages(self, path: Path) -> list[Id]:
         """The ids of the images in a file: one, or those of the pages of a TIFF file."""
@@ -146,7 +154,7 @@ class Door:
         if not files or not self.classes:
             raise ValueError(f"{self.folder} has no {'objects' if files else 'images'} that can be used{first}.")
         if all(isinstance(i, str) for i in self.classes):  # then their order is that in which they were met
-            for name in sorted(map(str, self.classes)):
+            for name in [*self._order, *sorted(set(map(str, self.classes)) - set(self._order))]:
                 self.classes[name] = self.classes.pop(name)
         for file in files.values():
             if file.classes is self.classes:  # else `read_coco` has done it

@@ -23,12 +23,15 @@ from mrcnn.data.annotations import Annotation
 from mrcnn.data.coco_entries import numbers_of, short
 from mrcnn.data.coco_file import CocoFile, Image
 from mrcnn.data.dataset import read_json
-from mrcnn.data.formats.door import Door, find_image
+from mrcnn.data.formats.door import Door, find_image, lines_of
 from mrcnn.data.formats.outlines import has_own_box, pieces
-from mrcnn.data.formats.placing import Placer
+from mrcnn.data.formats.placing import Placer, plain
 from mrcnn.data.reading import opened
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
+
+# The file of names of classes that labelme's --labels takes, and what stands in it that is none.
+LABELS, NO_CLASSES = "labels.txt", ("", "__ignore__", "_background_")
 
 # Rectangles by their four corners: labelme's, and that of X-AnyLabeling.
 TURNED = ("oriented_rectangle", "rotation")
@@ -41,6 +44,8 @@ def recognises(folder: Path, keys: set[str]) -> bool:
 
 def read(door: Door) -> None:
     """Reads the folder of the door."""
+    if (door.folder / LABELS).is_file():
+        door.list_classes(name for name in lines_of(door.folder / LABELS) if name not in NO_CLASSES)
     for home in door.parts():
         for path in sorted(home.rglob("[!.]*.json")):
             try:
@@ -151,6 +156,10 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer, tolerance: f
         tolerance: pixels by which outlines of masks may miss them; see `to_polygons`.
     """
     lost: Counter[str] = Counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    names = dict.fromkeys(name for file in files.values() for name in file.classes.values())
+    with whole(folder / LABELS) as new:
+        new.write_text("".join(f"{name}\n" for name in names if name == plain(name, Counter())), "utf-8")
     for part, file in files.items():
         for image_id, image in file.images.items():
             picture = placer.place(image, folder / part)
@@ -158,6 +167,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer, tolerance: f
             for k, annotation in enumerate(file.objects.get(image_id, []), 1):
                 shapes += _shapes(annotation, file.classes[annotation.category_id], k, image, tolerance)
                 lost["keypoints"] += annotation.keypoints is not None
+                lost["tracks"] += annotation.track_id is not None
             content: dict[str, Any] = {
                 "version": "5.5.0",
                 "flags": {},

@@ -13,7 +13,7 @@ import numpy as np
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.dataset import read_json
 from mrcnn.data.formats.door import Door, find_image
-from mrcnn.data.formats.outlines import count_lost, one_ring
+from mrcnn.data.formats.outlines import count_classes, count_lost, one_ring
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.via_regions import outline, read_region
 from mrcnn.ops.files import whole
@@ -74,6 +74,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
     """Writes one JSON file a part and images; what this format cannot hold, counted. Holes and pieces become one
     polygon with lines of no width between them."""
     lost: Counter[str] = Counter()
+    count_classes(lost, files)
     for part, file in files.items():
         content: dict[str, Any] = {}
         for image_id, image in file.images.items():

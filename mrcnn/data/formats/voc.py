@@ -65,6 +65,7 @@ def read(door: Door) -> None:
                 _read_image(door, path, {})
         return
     names = _class_numbers(folder)
+    door.list_classes(name for number, name in names.items() if number not in (0, VOID))
     for part, stems in _parts(folder).items():
         door.begin(part)
         for stem in stems:
@@ -245,8 +246,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
     masked = any(a.has_mask() for file in files.values() for found in file.objects.values() for a in found)
     called = {name: plain(name, lost) for name in {x for file in files.values() for x in file.classes.values()}}
     classes = list(dict.fromkeys(called[name] for file in files.values() for name in file.classes.values()))
-    if masked:
-        _write_classes(folder, classes)
+    _write_classes(folder, classes, masked)
     for part, file in files.items():
         stems = []
         for image_id, image in file.images.items():
@@ -257,7 +257,8 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
             root = _tree(picture.name, image, objects, names, lost)
             with whole(folder / "Annotations" / f"{picture.stem}.xml") as new:
                 ElementTree.ElementTree(root).write(new, "utf-8")
-            lost["keypoints"] += sum(annotation.keypoints is not None for annotation in objects)
+            for what, name in (("keypoints", "keypoints"), ("scores", "score"), ("tracks", "track_id")):
+                lost[what] += sum(getattr(a, name) is not None for a in objects)
             if masked:
                 _write_masks(folder, picture.stem, image, objects, [classes.index(x) + 1 for x in names], lost)
         if part:
@@ -296,8 +297,8 @@ def _tree(name, image, objects, names, lost):
     return root
 
 
-def _write_classes(folder, classes):
-    for sub in (OBJECTS, CLASSES, "ImageSets/Segmentation"):
+def _write_classes(folder, classes, masked):
+    for sub in (OBJECTS, CLASSES, "ImageSets/Segmentation") if masked else ():
         (folder / sub).mkdir(parents=True, exist_ok=True)
     lines = [f"{name}:{','.join(map(str, palette()[i]))}::" for i, name in enumerate(["background", *classes][:255])]
     with whole(folder / "labelmap.txt") as new:

@@ -62,11 +62,15 @@ def read(door: Door) -> None:
     settings: dict[str, Any] = next(filter(None, map(_settings, _yamls(folder))), {})
     names: Any = settings.get("names") or next(filter(None, (_listed_names(folder / name) for name in NAMES)), [])
     pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else []
-    for number, name in pairs:
+    for key, name in pairs:
+        number = int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 20 else key
         # Nothing nested: a few lines of YAML can stand for a list that fills the memory once it is written out.
         text = str(name) if type(name) in (str, int, float) else ""
         if type(number) is not int or not text.strip() or not encodes(text):
-            raise ValueError(f"{folder}: the names of classes have {short(number)}: {short(name)}, no number and name.")
+            raise ValueError(
+                f"{folder}: the names of classes have {short(number)}: {short(name)}, no number and name; put a name "
+                "that YAML takes for something else, such as no, in quotes."
+            )
         door.classes[number] = text
     if not door.classes:
         raise ValueError(f"{folder}: no names of classes; list them in classes.txt, or under names in data.yaml.")
