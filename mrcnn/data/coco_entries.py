@@ -19,6 +19,7 @@ from pycocotools import mask as rle
 
 from mrcnn.data.annotations import Annotation, RunLengths
 from mrcnn.data.arrays import TIFF_ENDINGS
+from mrcnn.data.reading import IMAGE_ENDINGS
 from mrcnn.ops.masks import run_lengths
 
 # Takes what is wrong, a key of `mrcnn.data.problems.REMEDIES`, and the details.
@@ -26,6 +27,9 @@ Note = Callable[[str, str], None]
 
 # More pixels than an image may have: Pillow reads fewer, and pycocotools counts them with 32 bits.
 MAX_PIXELS = 2**28
+
+# Endings of files that have no pages.
+PICTURES = tuple(x for x in IMAGE_ENDINGS if x not in TIFF_ENDINGS)
 
 PLAIN, NUMBERS = {int, float}, (int, float, np.number)
 
@@ -62,13 +66,14 @@ def read_image(entry: Any, note: Note) -> tuple[int | str, str, tuple[int, int] 
 
 
 def read_page(entry: Any) -> int | None:
-    """Which page of a TIFF file an image is, from 0, as `formats.coco.write_file` has it; None of any other image.
+    """Which page of a TIFF file, or frame of a video, an image is, from 0, as `formats.coco.write_file` has it; None of
+    what is a picture by its name.
 
     Raises:
         ValueError: its page is no such number.
     """
     page = entry.get("page")
-    if page is None or not entry["file_name"].lower().endswith(TIFF_ENDINGS):
+    if page is None or entry["file_name"].lower().endswith(PICTURES):
         return None
     if type(page) is not int or page < 0:
         raise ValueError(f"its page is {short(page)}, not a whole number from 0 on")

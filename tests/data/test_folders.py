@@ -169,13 +169,17 @@ def test_attributes_go_where_they_are_held(tmp_path, second):
     assert not there["val"].objects[next(iter(there["val"].objects))][0].attributes
 
 
-def test_scores_and_tracks_of_detections_are_kept(tmp_path):
-    files = {"": CocoFile(tmp_path, {1: Image(str(picture(tmp_path / "a.png")), H, W)}, {1: "cat"})}
-    files[""].objects[1] = [annotation(1, 1, 1, (TRIANGLE,), score=0.625, track_id=3)]
+def test_scores_tracks_and_frames_of_detections_are_kept(tmp_path):
+    frames = {k: Image(str(tmp_path / "a.mp4"), H, W, k + 6) for k in (1, 2)}
+    files = {"": CocoFile(tmp_path, frames, {1: "cat"})}
+    for k in (1, 2):
+        files[""].objects[k] = [annotation(k, k, 1, (TRIANGLE,), score=0.625, track_id=3)]
     write(files, tmp_path / "found.json")
-    write(read(tmp_path / "found.json"), tmp_path / "found.geojson")
-    (feature,) = json.loads((tmp_path / "found.geojson").read_text())["features"]
-    assert feature["properties"]["score"] == 0.625 and feature["properties"]["track_id"] == 3
+    there = read(tmp_path / "found.json")
+    write(there, tmp_path / "found.geojson")
+    found = [x["properties"] for x in json.loads((tmp_path / "found.geojson").read_text())["features"]]
+    assert [(x["page"], x["score"], x["track_id"]) for x in found] == [(7, 0.625, 3), (8, 0.625, 3)]
+    assert not there[""].problems
 
 
 def test_data_yaml_counts_from_its_folder(tmp_path):
