@@ -39,6 +39,7 @@ class Annotation(Mapping[str, Any]):
         class_id: of the data set's classes; 0 before it is known.
         score: of a detection, 0..1; None for what somebody annotated.
         track_id: which object of a video it is, from 1 on; None where nobody followed it.
+        attributes: what else somebody said of it by names of their own, such as {"occluded": True}; None for nothing.
     """
 
     id: Any
@@ -52,6 +53,7 @@ class Annotation(Mapping[str, Any]):
     class_id: int = 0
     score: float | None = None
     track_id: int | None = None
+    attributes: dict[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Any:
         value = FIELDS[name](self)
@@ -152,5 +154,6 @@ FIELDS: dict[str, Callable[[Annotation], Any]] = {
     "keypoints": lambda a: None if a.keypoints is None else a.keypoints.tolist(),
     "score": lambda a: a.score,
     "track_id": lambda a: a.track_id,
+    "attributes": lambda a: a.attributes or None,
     "num_keypoints": lambda a: None if a.keypoints is None else sum(v > 0 for v in a.keypoints[2::3]),
 }

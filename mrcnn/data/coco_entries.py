@@ -19,6 +19,7 @@ from pycocotools import mask as rle
 
 from mrcnn.data.annotations import Annotation, RunLengths
 from mrcnn.data.arrays import TIFF_ENDINGS
+from mrcnn.data.reading import IMAGE_ENDINGS
 from mrcnn.ops.masks import run_lengths
 
 # Takes what is wrong, a key of `mrcnn.data.problems.REMEDIES`, and the details.
@@ -26,6 +27,9 @@ Note = Callable[[str, str], None]
 
 # More pixels than an image may have: Pillow reads fewer, and pycocotools counts them with 32 bits.
 MAX_PIXELS = 2**28
+
+# Endings of files that have no pages.
+PICTURES = tuple(x for x in IMAGE_ENDINGS if x not in TIFF_ENDINGS)
 
 PLAIN, NUMBERS = {int, float}, (int, float, np.number)
 
@@ -62,13 +66,14 @@ def read_image(entry: Any, note: Note) -> tuple[int | str, str, tuple[int, int] 
 
 
 def read_page(entry: Any) -> int | None:
-    """Which page of a TIFF file an image is, from 0, as `formats.coco.write_file` has it; None of any other image.
+    """Which page of a TIFF file, or frame of a video, an image is, from 0, as `formats.coco.write_file` has it; None of
+    what is a picture by its name.
 
     Raises:
         ValueError: its page is no such number.
     """
     page = entry.get("page")
-    if page is None or not entry["file_name"].lower().endswith(TIFF_ENDINGS):
+    if page is None or entry["file_name"].lower().endswith(PICTURES):
         return None
     if type(page) is not int or page < 0:
         raise ValueError(f"its page is {short(page)}, not a whole number from 0 on")
@@ -124,9 +129,11 @@ def read_annotation(entry: Any, note: Note = lambda what, details: None) -> Anno
     if said not in (None, count):
         note("num_keypoints that is wrong", f"{short(said)}, not {count}")
     segmentation, box, area = values["segmentation"], values["bbox"], values["area"]
+    attributes = dict(entry["attributes"]) if isinstance(entry.get("attributes"), Mapping) else {}
     if box is not None and not segmentation:
-        box = _upright(box, entry)
-    return Annotation(number, image_id, category_id, segmentation, box, area, bool(crowd), points)
+        box = _upright(box, attributes)
+    more = {"score": values["score"], "track_id": values["track_id"], "attributes": attributes or None}
+    return Annotation(number, image_id, category_id, segmentation, box, area, bool(crowd), points, **more)
 
 
 def _is_exported(entry):
@@ -136,13 +143,14 @@ def _is_exported(entry):
     return isinstance(attributes, Mapping) and "occluded" in attributes and not attributes.get("is_crowd")
 
 
-def _upright(box, entry):
-    """The box about one that CVAT says is turned about its centre, by degrees among its attributes."""
-    attributes = entry.get("attributes")
+def _upright(box, attributes):
+    """The box about one that CVAT says is turned about its centre, by degrees among its attributes, from which they
+    are taken out."""
     try:
-        (turn,) = numbers_of([attributes.get("rotation") if isinstance(attributes, Mapping) else 0.0])
-    except ValueError:  # an attribute of somebody else
+        (turn,) = numbers_of([attributes["rotation"]])
+    except (KeyError, ValueError):  # the last is an attribute of somebody else
         return box
+    del attributes["rotation"]
     (x, y, width, height), (cos, sin) = box, (abs(f(math.radians(turn))) for f in (math.cos, math.sin))
     across, down = width * cos + height * sin, width * sin + height * cos
     return array(box.typecode, (x + (width - across) / 2, y + (height - down) / 2, across, down))
@@ -328,7 +336,7 @@ def _read_segmentation(shapes):
             raise ValueError(f"it is {short(shapes)}, neither polygons nor run lengths")
         if shapes and isinstance(shapes[0], (int, float)):
             raise ValueError("it is one flat list, not a list of polygons: [[x1, y1, x2, ...]]")
-        polygons = tuple(map(numbers_of, shapes))
+        polygons = tuple(polygon for polygon in map(numbers_of, shapes) if polygon)  # [[]] is none, as [] is
         if any(len(polygon) % 2 for polygon in polygons):
             raise ValueError("a polygon has an odd count of numbers")
         return polygons
@@ -364,6 +372,17 @@ def _read_keypoints(values):
     return points or None
 
 
+def _read_score(value):
+    try:
+        return numbers_of([value])[0]
+    except ValueError:  # of somebody else
+        return None
+
+
+def _read_track(value):
+    return value if type(value) is int and value > 0 else None
+
+
 # COCO's field -> its value in a record, and what stands for none. Numbers take 8 bytes each, where a list takes 32;
 # they are exact, as the pixels of a polygon depend on their last bit.
 READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
@@ -371,4 +390,6 @@ READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "bbox": (_read_box, None),
     "area": (_read_area, None),
     "keypoints": (_read_keypoints, None),
+    "score": (_read_score, None),
+    "track_id": (_read_track, None),
 }

@@ -41,6 +41,7 @@ class CocoFile:
         objects: by the images' ids; `class_id` is not set.
         problems: what is left out, mended or doubtful.
         keypoints: {"keypoints": their names, "skeleton": pairs of their numbers from 1 on} by ids of classes with such.
+        groups: COCO's supercategory by ids of classes that have one.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class CocoFile:
     objects: dict[Id, list[Annotation]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     keypoints: dict[Id, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[Id, str] = field(default_factory=dict)
 
     def note(self, name: str, what: str, details: str = "") -> None:
         """Add a problem of the entry that is called so."""
@@ -161,6 +163,9 @@ def _read_classes(file, categories):
                 f"{file.path}: the category id {number!r} is that of {file.classes[number]!r} and of {text!r}; give "
                 "each its own."
             )
+        group = entry.get("supercategory")
+        if isinstance(group, str) and group:
+            file.groups.setdefault(number, group)
         names, skeleton = entry.get("keypoints"), entry.get("skeleton")
         count = len(names) if isinstance(names, list) else 0
         points |= {count} - {0}

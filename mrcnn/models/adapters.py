@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.ops.masks import decode_rle
 from mrcnn.ops.polygons import to_polygons
 
 
@@ -15,7 +16,7 @@ def to_supervision(result: Mapping[str, Any], class_names: Sequence[str] | None 
     """What `detect` returns for an image as `supervision.Detections`.
 
     Args:
-        result: rois, class_ids, scores, and masks [H, W, n] where there are any.
+        result: rois, class_ids, scores, and where there are any masks ([H, W, n], or n run lengths) and track_ids.
         class_names: by class ids; they are `data["class_name"]`.
     """
     import supervision
@@ -23,11 +24,15 @@ def to_supervision(result: Mapping[str, Any], class_names: Sequence[str] | None 
     ids = np.asarray(result["class_ids"], int)
     y1, x1, y2, x2 = np.asarray(result["rois"], "float32").reshape(-1, 4).T
     names = {} if class_names is None else {"class_name": np.asarray(class_names, object)[ids].astype(str)}
+    masks, tracks = result.get("masks"), result.get("track_ids")
+    if isinstance(masks, list):
+        masks = np.stack([decode_rle(code) for code in masks], axis=-1) if masks else None
     return supervision.Detections(
         xyxy=np.stack([x1, y1, x2, y2], axis=1),
-        mask=np.moveaxis(result["masks"], -1, 0).astype(bool) if "masks" in result else None,
+        mask=None if masks is None else np.moveaxis(masks, -1, 0).astype(bool),
         confidence=np.asarray(result["scores"], "float32"),
         class_id=ids,
+        tracker_id=None if tracks is None else np.where(np.asarray(tracks, int) > 0, tracks, -1),  # -1 is none there
         data=names,
     )
 

@@ -92,7 +92,9 @@ def test_coco_keeps_what_it_has(tmp_path):
     content = {
         "images": [{"id": 3, "file_name": "a.png", "height": H, "width": W}],
         "annotations": [entry, crowd],
-        "categories": [{"id": 5, "name": "person", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}],
+        "categories": [
+            {"id": 5, "name": "person", "supercategory": "animal", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
+        ],
     }
     (tmp_path / "set.json").write_text(json.dumps(content))
     assert not write(read(tmp_path / "set.json"), tmp_path / "2.json")
@@ -139,3 +141,59 @@ def test_keypoints_go_to_yolo_and_back(tmp_path):
     assert [there.keypoints[k]["keypoints"] for k in (0, 1)] == [["Nase", "tail"], ["point 1", "point 2"]]
     assert not write({"": there}, tmp_path / "2", "yolo")
     assert (tmp_path / "2/labels/train/a.txt").read_text() == (tmp_path / "yolo/labels/train/a.txt").read_text()
+
+
+@pytest.mark.parametrize("second", ["coco", "labelme", "voc", "via", "geojson", "yolo"])
+def test_attributes_go_where_they_are_held(tmp_path, second):
+    """And a crowd stays one, though CVAT's files of COCO's format call what is none so."""
+    said = {"occluded": True, "truncated": True, "pose": "Left", "Größe": 2.5, "Farbe": "rot", "wild": False}
+    files = master(tmp_path / "own")
+    for annotation in files["train"].objects[1]:
+        annotation.attributes = dict(said)
+    files["train"].objects[1][0].crowd = second not in ("via", "yolo")
+    if second in ("yolo", "geojson"):
+        place = (tmp_path / "2.geojson", None) if second == "geojson" else (tmp_path / "2", "yolo")
+        lost = write(files, *place)
+        assert lost == ({"attributes": 3} if second == "yolo" else {"images without objects": 2})
+        if second == "geojson":
+            found = json.loads(place[0].read_text("utf-8"))["features"]
+            assert [x["properties"].get("attributes") for x in found] == [said] * 3 + [None]
+        return
+    assert not write(files, tmp_path / "2", second)
+    there = read(tmp_path / "2")
+    (image_id,) = there["train"].objects
+    found = there["train"].objects[image_id]
+    assert [a.crowd for a in found] == [second != "via", False, False]
+    for a in found:
+        assert {k: v for k, v in a.attributes.items() if k != "is_crowd"} == said
+    assert not there["val"].objects[next(iter(there["val"].objects))][0].attributes
+
+
+def test_scores_tracks_and_frames_of_detections_are_kept(tmp_path):
+    frames = {k: Image(str(tmp_path / "a.mp4"), H, W, k + 6) for k in (1, 2)}
+    files = {"": CocoFile(tmp_path, frames, {1: "cat"})}
+    for k in (1, 2):
+        files[""].objects[k] = [annotation(k, k, 1, (TRIANGLE,), score=0.625, track_id=3)]
+    write(files, tmp_path / "found.json")
+    there = read(tmp_path / "found.json")
+    write(there, tmp_path / "found.geojson")
+    found = [x["properties"] for x in json.loads((tmp_path / "found.geojson").read_text())["features"]]
+    assert [(x["page"], x["score"], x["track_id"]) for x in found] == [(7, 0.625, 3), (8, 0.625, 3)]
+    assert not there[""].problems
+
+
+def test_data_yaml_counts_from_its_folder(tmp_path):
+    """A `path` of "." is the working directory to Ultralytics; without one it is the file's folder."""
+    write(master(tmp_path / "own"), tmp_path / "yolo", "yolo")
+    assert (tmp_path / "yolo" / "data.yaml").read_text().startswith("train: images/train\nval: images/val\nnames:")
+
+
+@pytest.mark.parametrize("second", FORMATS)
+def test_classes_keep_their_order_and_those_without_objects_stay(tmp_path, second):
+    """As numbers of classes depend on it; where a format does not name classes by themselves, it says so."""
+    files = {"": CocoFile(tmp_path, {1: Image(str(picture(tmp_path / "a.png")), H, W)}, {5: "zebra", 2: "dog", 3: "a"})}
+    files[""].objects[1] = [annotation(1, 1, 2, (TRIANGLE,)), annotation(2, 1, 3, PIECES)]
+    lost = write(files, tmp_path / "2", second)
+    assert lost == ({"classes without objects": 1, "order of classes": 1} if second in ("via", "masks") else {})
+    (there,) = read(tmp_path / "2").values()
+    assert list(there.classes.values()) == (["a", "dog"] if lost else ["zebra", "dog", "a"])

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from foreign_folders import SQUARE, H, W, coco, labelme, objects, picture, png, problems, shape, text, voc
+from foreign_folders import BOX, SQUARE, H, W, coco, labelme, objects, picture, png, problems, shape, text, voc
 from PIL import Image as Picture
 
 from mrcnn.data.formats import FolderDataset, find, read
+from mrcnn.data.formats.voc import palette
 
 
 def test_labelme_has_polygons_rectangles_circles_groups_and_masks(tmp_path):
@@ -270,3 +271,92 @@ def test_a_part_and_classes_are_chosen(tmp_path):
     assert dataset.class_names == ["BG", "a"] and dataset.load_mask(0)[1].tolist() == [1]
     with pytest.raises(FileNotFoundError, match="has no part 'test'; it has 'train', 'val'"):
         FolderDataset().load_folder(tmp_path, "test")
+
+
+def test_boxes_with_an_empty_segmentation_are_objects(tmp_path):
+    """Many scripts write [[]] of what has no mask; such an object was taken for one whose mask is broken, a crowd."""
+    picture(tmp_path / "a.png")
+    for nothing in ([[]], [], None):
+        coco(tmp_path / "set.json", "a.png", segmentation=nothing)
+        files = read(tmp_path)
+        assert objects(files) == [("cell", [4, 3, 10, 10], 0, False)] and not problems(files)
+
+
+def test_voc_of_cvat(tmp_path):
+    """Folders within, parts of any case, boxes that are turned, attributes; painted masks have numbers of their own."""
+    attributes = "".join(
+        f"<attribute><name>{name}</name><value>{value}</value></attribute>"
+        for name, value in (("rotation", "90.0"), ("Farbe", "rot"), ("wild", "True"))
+    )
+    for name, more in (("sub/a", f"<attributes>{attributes}</attributes>"), ("b c", "")):
+        picture(tmp_path / "JPEGImages" / f"{name}.png")
+        path = voc(tmp_path / "Annotations" / f"{name}.xml", (10, 4, 20, 8, 1), name=f"{name}.png")
+        box = f"<truncated>0</truncated><occluded>1</occluded>{more}</object>"
+        path.write_text(path.read_text("utf-8").replace("</object>", box), "utf-8")
+    for part, name in (("Train", "sub/a"), ("Validation", "b c")):
+        text(tmp_path / "ImageSets" / "Main" / f"{part}.txt", f"{name}\n")
+    files = read(tmp_path)
+    assert objects(files, "train") == [("dog", [13, 1, 4, 10], 0, True)]
+    assert files["train"].objects[1][0].attributes == {"occluded": True, "Farbe": "rot", "wild": True}
+    assert objects(files, "val") == [("dog", [10, 4, 10, 4], 0, True)]
+    (tmp_path / "ImageSets" / "Main" / "Train.txt").unlink()
+    (tmp_path / "ImageSets" / "Main" / "Validation.txt").unlink()
+    painted = np.zeros((H, W, 3), "uint8")
+    painted[3:13, 20:30] = palette()[1]
+    for sub in ("SegmentationObject", "SegmentationClass"):
+        (tmp_path / sub / "sub").mkdir(parents=True)
+        Picture.fromarray(painted).save(tmp_path / sub / "sub" / "a.png")
+    text(tmp_path / "labelmap.txt", "background:0,0,0::\ncat: tabby:128,0,0::\ndog:0,128,0::\n")
+    assert objects(read(tmp_path))[1:] == [
+        ("dog", [13, 1, 4, 10], 0, True),
+        ("cat: tabby", [20, 3, 10, 10], 100, False),
+    ]
+
+
+def test_voc_of_roboflow_and_supervision_has_polygons(tmp_path):
+    """supervision counts from 1, the names of the points too; Roboflow from 0."""
+    for database, first in (("roboflow.ai", 1), ("roboflow.com", 0)):
+        picture(tmp_path / "a.png")
+        path = voc(tmp_path / "a.xml", (4 + first, 3 + first, 14 + first, 13 + first, 0), database=database)
+        points = "".join(f"<x{k}>{x + first}.0</x{k}><y{k}>{y + first}.0</y{k}>" for k, (x, y) in enumerate(SQUARE, 1))
+        whole = path.read_text("utf-8").replace("</object>", f"<polygon>{points}</polygon></object>")
+        path.write_text(whole, "utf-8")
+        files = read(tmp_path)
+        assert objects(files)[0][0] == "dog" and objects(files)[0][2:] == (100, False) and not problems(files)
+        assert files[""].objects[1][0].segmentation[0].tolist() == np.ravel(SQUARE).tolist()
+
+
+@pytest.mark.parametrize("kind", ["oriented_rectangle", "rotation"])
+def test_rectangles_of_labelme_that_are_turned_are_polygons(tmp_path, kind):
+    corners = [[9, 3], [14, 8], [9, 13], [4, 8]]
+    files = read(labelme(tmp_path, shape(corners, kind), shape(corners[:2], kind)))
+    assert files[""].objects[1][0].segmentation[0].tolist() == np.ravel(corners).tolist()
+    assert problems(files)[0][2] == f"shape 1: a '{kind}' of 2 points has no area"
+
+
+def test_yolo_of_cvat_has_parts_of_any_name(tmp_path):
+    """Darknet's folders are called after CVAT's subsets; lists of Datumaro put data/ before names."""
+    for name in ("Train", "Validation", "more"):
+        picture(tmp_path / "1" / f"obj_{name}_data" / "a.png")
+        text(tmp_path / "1" / f"obj_{name}_data" / "a.txt", f"0 {BOX}")
+    text(tmp_path / "1" / "obj.names", "dog\n")
+    files = read(tmp_path / "1")
+    for part in ("train", "val", ""):
+        assert objects(files, part) == [("dog", [4, 3, 10, 10], 0, False)]
+    picture(tmp_path / "2" / "images" / "Train" / "a.png")
+    text(tmp_path / "2" / "labels" / "Train" / "a.txt", f"0 {BOX}")
+    text(tmp_path / "2" / "Train.txt", "data/images/Train/a.png\n")
+    text(tmp_path / "2" / "data.yaml", "path: .\nTrain: Train.txt\nnames: {0: dog}\n")
+    files = read(tmp_path / "2")
+    assert objects(files, "train") == [("dog", [4, 3, 10, 10], 0, False)] and not problems(files, "train")
+
+
+def test_numbers_of_classes_may_be_text_in_yaml(tmp_path):
+    """As Ultralytics takes them; a name that YAML takes for something else has to be quoted."""
+    picture(tmp_path / "a.png")
+    text(tmp_path / "a.txt", f"1 {BOX}")
+    text(tmp_path / "data.yaml", "names: {'0': cat, '1': 'no'}\n")
+    assert objects(read(tmp_path)) == [("no", [4, 3, 10, 10], 0, False)]
+    text(tmp_path / "data.yaml", "names: [cat, no]\n")
+    with pytest.raises(ValueError, match="have 1: False, no number and name; put a name that YAML .* in quotes"):
+        read(tmp_path)

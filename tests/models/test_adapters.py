@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mrcnn.models.adapters import sahi_model, to_supervision
+from mrcnn.ops.masks import encode_rle
 
 NAMES = ["BG", "cat", "Hündin"]
 
@@ -60,3 +61,15 @@ def test_sahi_puts_slices_together():
     (one,) = found
     assert one.bbox.to_xyxy() == [110, 70, 140, 90] and one.category.name == "cat"
     assert one.mask.bool_mask[75, 120] and not one.mask.bool_mask[60, 120]
+
+
+def test_supervision_has_tracks_and_masks_as_run_lengths():
+    """As `detect` gives them for large images, and --track for videos; 0 there is an object that nobody follows."""
+    supervision = pytest.importorskip("supervision", reason="supervision is not installed")
+    whole = result()
+    codes = [encode_rle(whole["masks"][..., k]) for k in range(2)]
+    found = to_supervision({**whole, "masks": codes, "track_ids": np.array([7, 0])}, NAMES)
+    assert isinstance(found, supervision.Detections)
+    assert (found.mask == np.moveaxis(whole["masks"], -1, 0)).all() and found.tracker_id.tolist() == [7, -1]
+    empty = {"rois": np.zeros((0, 4)), "class_ids": [], "scores": [], "masks": []}
+    assert len(to_supervision(empty, NAMES)) == 0

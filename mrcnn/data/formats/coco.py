@@ -126,7 +126,10 @@ def write_file(files: dict[str, CocoFile], path: Path, names: dict[Any, str] | N
     class_ids = _numbered([i for i, _ in classes])
     numbers = dict(zip(classes, class_ids, strict=True))
     points = {i: more for file in files.values() for i, more in file.keypoints.items()}
-    content["categories"] = [{"id": i, "name": name, **points.get(own, {})} for (own, name), i in numbers.items()]
+    groups = {i: {"supercategory": group} for file in files.values() for i, group in file.groups.items()}
+    content["categories"] = [
+        {"id": i, "name": name, **groups.get(own, {}), **points.get(own, {})} for (own, name), i in numbers.items()
+    ]
     image_ids = iter(_numbered([i for file in files.values() for i in file.images]))
     found = [a.id for file in files.values() for i in file.images for a in file.objects.get(i, [])]
     own_ids = iter(_numbered(found))
@@ -144,6 +147,8 @@ def write_file(files: dict[str, CocoFile], path: Path, names: dict[Any, str] | N
                 if area is None:
                     area = float(annotation.mask(image.height, image.width).sum()) if annotation.has_mask() else w * h
                 entry = {**annotation, "id": next(own_ids), "image_id": number, "category_id": category}
+                if annotation.crowd and annotation.attributes:  # else it reads as a mask of CVAT's
+                    entry["attributes"] = {**annotation.attributes, "is_crowd": True}
                 content["annotations"].append({**entry, "bbox": [x, y, w, h], "area": area})
     with whole(path) as new:
         new.write_text(json.dumps(content, ensure_ascii=False), "utf-8", "backslashreplace")  # as JSON has it

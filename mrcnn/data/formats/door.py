@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Door:
         self.classes: dict[Id, str] = {}
         self._seen: dict[tuple[str, int | None], Id] = {}
         self._again: set[tuple[str, int | None]] = set()
+        self._order: list[str] = []
         self._count = 0
         self._pictures: dict[Path, list[Path]] = {}
         self._boxes: list[tuple[CocoFile, str, str]] = []
@@ -83,6 +84,13 @@ class Door:
         self.file.images[number] = Image(path, *size, page)
         return number
 
+    def list_classes(self, names: Iterable[str]) -> None:
+        """Take names of classes, with or without objects, in the order that they are to have."""
+        for name in names:
+            if name.strip() and name not in self._order:
+                self._order.append(name)
+                self.classes.setdefault(name, name)
+
     def add_pages(self, path: Path) -> list[Id]:
         """The ids of the images in a file: one, or those of the pages of a TIFF file."""
         pages = range(len(page_sizes(path))) or [None]
@@ -102,7 +110,8 @@ class Door:
             image_id: as `add_image` gave it.
             name: the class's; or its id, where the classes are known.
             path, where: file and entry, for what is wrong.
-            fields: as COCO names them: segmentation, bbox (x, y, width, height), iscrowd, keypoints, area.
+            fields: as COCO names them: segmentation, bbox (x, y, width, height), iscrowd, keypoints, area; and
+                attributes, see `Annotation`.
         """
 
         def note(what, details=""):
@@ -118,6 +127,7 @@ class Door:
         image = self.file.images[image_id]
         try:
             annotation = read_annotation(entry, note)
+            annotation.crowd |= fields.get("iscrowd") == 1  # whatever else is said: it is not CVAT's COCO file
             check(annotation, (image.height, image.width), note)
         except ValueError as error:
             note("annotation that cannot be used", str(error))
@@ -144,7 +154,7 @@ class Door:
         if not files or not self.classes:
             raise ValueError(f"{self.folder} has no {'objects' if files else 'images'} that can be used{first}.")
         if all(isinstance(i, str) for i in self.classes):  # then their order is that in which they were met
-            for name in sorted(map(str, self.classes)):
+            for name in [*self._order, *sorted(set(map(str, self.classes)) - set(self._order))]:
                 self.classes[name] = self.classes.pop(name)
         for file in files.values():
             if file.classes is self.classes:  # else `read_coco` has done it
@@ -177,12 +187,17 @@ def lines_of(path: Path) -> list[str]:
 
 def find_image(door: Door, annotations: Path, name: object = None) -> Path | None:
     """The picture that an annotation file names, or else the one of the file's own name, beside it or in a folder
-    `images` or `JPEGImages` beside its own; None, and a note, where there is none."""
+    `images` or `JPEGImages` beside its own, or in the folder within that its own is in; None, and a note, where there
+    is none."""
     candidates = []
     if isinstance(name, str) and name.strip() and "\0" not in name:
         said = Path(find_file(annotations.parent, name.replace("\\", "/")))
         candidates = [said, annotations.parent / said.name]
-    homes = [annotations.parent, *(annotations.parent.parent / sub for sub in ("images", "JPEGImages"))]
+    homes, home = [annotations.parent], annotations.parent
+    for up in home.parents:
+        homes += [Path(up, sub, *home.relative_to(up).parts[1:]) for sub in ("images", "JPEGImages")]
+        if door.folder in (up, home):
+            break
     candidates += [home / path.name for home in homes[1:] for path in candidates[:1]]
     for path in candidates:
         if os.path.isfile(path) and (door.outside or not leads_out(path, door.folder)):

@@ -54,6 +54,7 @@ def write_file(
                     "crowd": annotation.crowd or None,
                     "keypoints": None if annotation.keypoints is None else annotation.keypoints.tolist(),
                     "mask": annotation.has_mask(),
+                    "attributes": annotation.attributes,
                 }
                 geometry = {
                     "type": "Polygon" if one else "MultiPolygon",

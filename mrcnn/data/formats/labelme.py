@@ -1,7 +1,8 @@
 """labelme's format (https://github.com/wkentaro/labelme): a JSON file beside each image.
 
-Polygons, circles and masks are masks; a rectangle is a box without a mask. Shapes of one label and group_id are one
-object. A shape with the flag "crowd" is a region that does not count.
+Polygons, circles, masks and rectangles that are turned are masks; a rectangle is a box without a mask. Shapes of one
+label and group_id are one object. A shape with the flag "crowd" is a region that does not count. Its other flags are
+attributes, as are its "attributes", which X-AnyLabeling writes and labelme keeps.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ from mrcnn.data.annotations import Annotation
 from mrcnn.data.coco_entries import numbers_of, short
 from mrcnn.data.coco_file import CocoFile, Image
 from mrcnn.data.dataset import read_json
-from mrcnn.data.formats.door import Door, find_image
+from mrcnn.data.formats.door import Door, find_image, lines_of
 from mrcnn.data.formats.outlines import has_own_box, pieces
-from mrcnn.data.formats.placing import Placer
+from mrcnn.data.formats.placing import Placer, plain
 from mrcnn.data.reading import opened
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
+
+# The file of names of classes that labelme's --labels takes, and what stands in it that is none.
+LABELS, NO_CLASSES = "labels.txt", ("", "__ignore__", "_background_")
+
+# Rectangles by their four corners: labelme's, and that of X-AnyLabeling.
+TURNED = ("oriented_rectangle", "rotation")
 
 
 def recognises(folder: Path, keys: set[str]) -> bool:
@@ -37,6 +44,8 @@ def recognises(folder: Path, keys: set[str]) -> bool:
 
 def read(door: Door) -> None:
     """Reads the folder of the door."""
+    if (door.folder / LABELS).is_file():
+        door.list_classes(name for name in lines_of(door.folder / LABELS) if name not in NO_CLASSES)
     for home in door.parts():
         for path in sorted(home.rglob("[!.]*.json")):
             try:
@@ -74,8 +83,10 @@ def _read_file(door, path, content):
         first = shapes[0][1]
         flags, label = first.get("flags"), first.get("label")
         label = str(label) if type(label) in (int, float) else label
-        crowd = isinstance(flags, dict) and flags.get("crowd") is True
-        door.add_object(image_id, label, path, where, iscrowd=int(crowd), **fields)
+        more = [part for part in (first.get("attributes"), flags) if isinstance(part, dict)]
+        attributes = {name: value for part in more for name, value in part.items()}
+        crowd = attributes.pop("crowd", False) is True
+        door.add_object(image_id, label, path, where, iscrowd=int(crowd), attributes=attributes, **fields)
 
 
 def _read_shape(shape, image):
@@ -91,7 +102,7 @@ def _read_shape(shape, image):
         raise ValueError(f"its points are {short(points)}")
     flat = numbers_of([value for point in points for value in point]).tolist()
     xs, ys = flat[::2], flat[1::2]
-    if kind == "polygon":
+    if kind == "polygon" or (kind in TURNED and len(points) == 4):
         return "polygon", flat
     if kind == "rectangle":
         return "bbox", [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
@@ -145,6 +156,10 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer, tolerance: f
         tolerance: pixels by which outlines of masks may miss them; see `to_polygons`.
     """
     lost: Counter[str] = Counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    names = dict.fromkeys(name for file in files.values() for name in file.classes.values())
+    with whole(folder / LABELS) as new:
+        new.write_text("".join(f"{name}\n" for name in names if name == plain(name, Counter())), "utf-8")
     for part, file in files.items():
         for image_id, image in file.images.items():
             picture = placer.place(image, folder / part)
@@ -152,6 +167,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer, tolerance: f
             for k, annotation in enumerate(file.objects.get(image_id, []), 1):
                 shapes += _shapes(annotation, file.classes[annotation.category_id], k, image, tolerance)
                 lost["keypoints"] += annotation.keypoints is not None
+                lost["tracks"] += annotation.track_id is not None
             content: dict[str, Any] = {
                 "version": "5.5.0",
                 "flags": {},
@@ -179,10 +195,14 @@ def _shapes(annotation: Annotation, label: str, number: int, image: Image, toler
         x, y, w, h = annotation.extent(image.height, image.width)
         found.append({"points": [[x, y], [x + w, y + h]], "shape_type": "rectangle"})
     group = number if len(found) > 1 else None
-    flags = {"crowd": True} if annotation.crowd else {}
+    said = annotation.attributes or {}
+    flags = {name: value for name, value in said.items() if isinstance(value, bool)}
+    flags |= {"crowd": True} if annotation.crowd else {}
+    more = {name: value for name, value in said.items() if not isinstance(value, bool)}
     words = "" if annotation.score is None else f"score {annotation.score:.4f}"
     return [
         {"label": label, "group_id": group, "description": words, "flags": flags, "mask": None, **shape}
+        | ({"attributes": more} if more else {})
         for shape in found
     ]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.formats.door import Door, part_folders
-from mrcnn.data.formats.outlines import count_lost
+from mrcnn.data.formats.outlines import count_classes, count_lost
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.mask_files import read_mask
 from mrcnn.data.reading import image_files, write_image
@@ -65,6 +65,7 @@ def _read_masks(door, folder, name, image_id):
 def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[str]:
     """Writes images and mask files; what this format cannot hold, counted."""
     lost: Counter[str] = Counter()
+    count_classes(lost, files)
     for part, file in files.items():
         for image_id, image in file.images.items():
             picture = placer.place(image, folder / part / "images")

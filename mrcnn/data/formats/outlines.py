@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from mrcnn.data.annotations import Annotation, RunLengths
-from mrcnn.data.coco_file import Image
+from mrcnn.data.coco_file import CocoFile, Image
 from mrcnn.ops.masks import polygons_to_mask
 from mrcnn.ops.polygons import keyhole, to_polygons
 
@@ -32,9 +32,27 @@ def has_own_box(annotation: Annotation, image: Image) -> bool:
     return bool(np.abs(np.subtract(annotation.box, masks_own)).max() > 1)
 
 
-def count_lost(lost: Counter[str], annotation: Annotation, image: Image, points: int = 0) -> None:
+def says_more(annotation: Annotation) -> bool:
+    """Whether it has an attribute; those that are False or 0, as tools write them of every object, say nothing."""
+    return any((annotation.attributes or {}).values())
+
+
+def count_classes(lost: Counter[str], files: dict[str, CocoFile]) -> None:
+    """Count what a format cannot hold that names classes at their objects alone: they come back sorted."""
+    names = list(dict.fromkeys(name for file in files.values() for name in file.classes.values()))
+    every = [(file, a) for file in files.values() for objects in file.objects.values() for a in objects]
+    lost["classes without objects"] += len(set(names) - {file.classes[a.category_id] for file, a in every})
+    lost["order of classes"] += names != sorted(names)
+
+
+def count_lost(
+    lost: Counter[str], annotation: Annotation, image: Image, points: int = 0, attributes: bool = False
+) -> None:
     """Count what a format cannot hold that has one mask or one box for each object, all of which count, and so many
-    keypoints."""
+    keypoints, and attributes or not."""
+    lost["attributes"] += not attributes and says_more(annotation)
+    lost["scores"] += annotation.score is not None
+    lost["tracks"] += annotation.track_id is not None
     lost["crowds"] += annotation.crowd
     lost["keypoints"] += annotation.keypoints is not None and len(annotation.keypoints) != 3 * points
     lost["boxes that are not their masks'"] += has_own_box(annotation, image)

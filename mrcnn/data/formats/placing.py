@@ -15,10 +15,11 @@ from mrcnn.data.reading import write_image
 from mrcnn.ops.files import whole
 
 
-def plain(name: str, lost: Counter[str]) -> str:
-    """A class's name on one line, without the characters that files of lines and XML cannot hold, which are counted."""
+def plain(name: str, lost: Counter[str], what: str = "names of classes") -> str:
+    """A class's name, or what else it is, on one line, without the characters that files of lines and XML cannot hold,
+    which are counted."""
     clean = " ".join("".join(x if x.isprintable() else " " for x in name).split()) or "_"
-    lost["spaces and control characters in names of classes"] += clean != name
+    lost[f"spaces and control characters in {what}"] += clean != name
     return clean
 
 

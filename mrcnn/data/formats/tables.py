@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from mrcnn.data.coco_file import CocoFile
+from mrcnn.data.formats.outlines import says_more
 from mrcnn.ops.files import whole
 
 COLUMNS = "image page part id class score x y width height area crowd track_id".split()
@@ -24,6 +25,7 @@ def write_file(files: dict[str, CocoFile], path: Path) -> Counter[str]:
                 for a in file.objects.get(image_id, []):
                     lost["masks"] += a.has_mask()
                     lost["keypoints"] += a.keypoints is not None
+                    lost["attributes"] += says_more(a)
                     box = [f"{value:.10g}" for value in a.extent(image.height, image.width)]
                     area = a.area
                     if area is None and a.has_mask():

@@ -13,7 +13,7 @@ import numpy as np
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.dataset import read_json
 from mrcnn.data.formats.door import Door, find_image
-from mrcnn.data.formats.outlines import count_lost, one_ring
+from mrcnn.data.formats.outlines import count_classes, count_lost, one_ring
 from mrcnn.data.formats.placing import Placer
 from mrcnn.data.via_regions import outline, read_region
 from mrcnn.ops.files import whole
@@ -39,7 +39,8 @@ def read(door: Door) -> None:
         name = region.value(attribute) if attribute else OBJECT
         # The annotator's points are drawn from centres of pixels, see `via_regions.draw`, its rectangles from edges.
         ring = np.array(outline(region.shape)) + (region.shape["name"] != "rect") / 2
-        door.add_object(image_id, name, path, where, segmentation=[ring.tolist()])
+        more = {key: value for key, value in region.attributes.items() if key != attribute and value != ""}
+        door.add_object(image_id, name, path, where, segmentation=[ring.tolist()], attributes=more)
 
 
 def _read_file(door, path):
@@ -73,19 +74,20 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
     """Writes one JSON file a part and images; what this format cannot hold, counted. Holes and pieces become one
     polygon with lines of no width between them."""
     lost: Counter[str] = Counter()
+    count_classes(lost, files)
     for part, file in files.items():
         content: dict[str, Any] = {}
         for image_id, image in file.images.items():
             picture = placer.place(image, folder / part)
             regions = []
             for annotation in file.objects.get(image_id, []):
-                count_lost(lost, annotation, image)
+                count_lost(lost, annotation, image, attributes=True)
                 lost["boxes without a mask"] += not annotation.has_mask() and not annotation.crowd
                 if annotation.crowd or not annotation.has_mask():
                     continue
                 x, y = (one_ring(annotation, image) - 0.5).T.tolist()
                 shape = {"name": "polygon", "all_points_x": x, "all_points_y": y}
-                attributes = {ATTRIBUTE: file.classes[annotation.category_id]}
+                attributes = {**(annotation.attributes or {}), ATTRIBUTE: file.classes[annotation.category_id]}
                 regions.append({"shape_attributes": shape, "region_attributes": attributes})
             size = picture.stat().st_size
             entry = {"filename": picture.name, "size": size, "regions": regions, "file_attributes": {}}

@@ -1,12 +1,14 @@
 """PASCAL VOC's format (http://host.robots.ox.ac.uk/pascal/VOC): boxes in an XML file for each image, as LabelImg writes
 them too, and masks in a PNG whose numbers are the objects' in the XML file.
 
-What is "difficult" is a region that does not count. VOC's own files count pixels from 1 and name the last one; all
-others are read as they are, edges from 0 on.
+What is "difficult" is a region that does not count. Files of VOC and of supervision count pixels from 1 and name the
+last one; all others are read as they are, edges from 0 on. Polygons are those of Roboflow and supervision, attributes
+those of CVAT.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -19,7 +21,7 @@ from PIL import Image as Picture
 
 from mrcnn.data.coco_entries import short
 from mrcnn.data.coco_file import CocoFile
-from mrcnn.data.formats.door import Door, find_image, lines_of, part_folders
+from mrcnn.data.formats.door import PARTS, Door, find_image, lines_of, part_folders
 from mrcnn.data.formats.placing import Placer, plain
 from mrcnn.data.formats.xml_files import number_of, read_xml, text_of
 from mrcnn.data.mask_files import read_labels
@@ -27,6 +29,9 @@ from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
 
 OBJECTS, CLASSES = "SegmentationObject", "SegmentationClass"
+
+# Beginnings of the names of data sets that count pixels from 1.
+FROM_ONE = ("The VOC", "roboflow.ai")
 
 # Folders of what is known of an image, and the endings of its files.
 KINDS = {"Annotations": ".xml", OBJECTS: ".png"}
@@ -37,6 +42,9 @@ pottedplant sheep sofa train tvmonitor""".split()
 
 # The number of pixels that are of no object.
 VOID = 255
+
+# What an object may be, 0 or 1, and what VOC has where nobody said from which side it is seen.
+OWN, UNSPECIFIED = ("truncated", "occluded"), "Unspecified"
 
 # Added to R + 256 G + 65536 B for the number of a colour that is not in the palette.
 OTHER = 1 << 24
@@ -57,26 +65,28 @@ def read(door: Door) -> None:
                 _read_image(door, path, {})
         return
     names = _class_numbers(folder)
+    door.list_classes(name for number, name in names.items() if number not in (0, VOID))
     for part, stems in _parts(folder).items():
         door.begin(part)
         for stem in stems:
-            _read_image(door, folder / "Annotations" / f"{stem}.xml", names)
+            _read_image(door, folder / "Annotations" / f"{stem}.xml", names, stem)
 
 
 def _parts(folder):
-    """Names of images by the parts of a set, as the lists in ImageSets have them; all in one without lists."""
-    lists = folder / "ImageSets" / ("Segmentation" if (folder / OBJECTS).is_dir() else "Main")
-    if not lists.is_dir():
-        lists = folder / "ImageSets" / "Main"
-    found = {}
-    for part in ("train", "val", "test"):
-        path = lists / f"{part}.txt"
-        if path.is_file():
-            found[part] = list(dict.fromkeys(_stem(folder, line) for line in lines_of(path) if line))
-    if found:
-        return found
-    stems = {path.stem for sub, ending in KINDS.items() for path in (folder / sub).glob(f"[!.]*{ending}")}
-    return {"": sorted(stems)}
+    """Names of images, with those of folders that CVAT keeps within, by the parts of a set, as the lists in ImageSets
+    have them; all in one without lists."""
+    for sub in (*["Segmentation"] * (folder / OBJECTS).is_dir(), "Main"):
+        lists = {path.stem.lower(): path for path in sorted((folder / "ImageSets" / sub).glob("[!.]*.txt"))}
+        found = {
+            part: list(dict.fromkeys(_stem(folder, line) for line in lines_of(lists[name]) if line))
+            for name, part in PARTS.items()
+            if name in lists
+        }
+        if found:
+            return found
+    homes = [(folder / sub, ending) for sub, ending in KINDS.items()]
+    stems = {path.relative_to(home).with_suffix("") for home, end in homes for path in home.rglob(f"[!.]*{end}")}
+    return {"": sorted(stem.as_posix() for stem in stems)}
 
 
 def _stem(folder, line):
@@ -85,10 +95,10 @@ def _stem(folder, line):
     return line if there else re.sub(r"\s+-?[01]$", "", line)
 
 
-def _read_image(door, path, names):
+def _read_image(door, path, names, stem=""):
     """An image by its XML file, by its PNG files, or by both."""
     root = ElementTree.Element("annotation")
-    objects = door.folder / OBJECTS / f"{path.stem}.png"
+    objects = door.folder / OBJECTS / f"{stem or path.stem}.png"
     if path.is_file() or not objects.is_file():
         try:
             root = read_xml(path)
@@ -110,40 +120,70 @@ def _read_image(door, path, names):
     image_id = door.add_image(picture, said)
     if image_id is None:
         return
-    masks, classes = _read_masks(door, path.stem, image_id, names) if objects.is_file() else ({}, {})
-    entries = root.findall("object")
-    by_voc = (text_of(root, "source/database") or "").startswith("The VOC")
-    for k, entry in enumerate(entries, 1):
-        fields: dict[str, Any] = {"segmentation": encode_rle(masks.pop(k))} if k in masks else {}
+    masks, classes = _read_masks(objects, door, image_id, names) if objects.is_file() else ({}, {})
+    first = int((text_of(root, "source/database") or "").startswith(FROM_ONE))
+    for k, entry in enumerate(root.findall("object"), 1):
+        name = text_of(entry, "name")
+        fields: dict[str, Any] = {"attributes": _read_attributes(entry)}
+        # CVAT numbers painted masks and boxes each by themselves.
+        if k in masks and not (names and classes.get(k, name) != name):
+            fields["segmentation"] = encode_rle(masks.pop(k))
         difficult = text_of(entry, "difficult") or "0"
         fields["iscrowd"] = int(difficult == "1")
         if difficult not in ("0", "1"):
             door.note(path, "difficult that is not 0 or 1", f"object {k}: {short(difficult)}")
         try:
-            fields["bbox"] = _read_box(entry, by_voc)
+            fields["bbox"] = _read_box(entry, first)
+            polygons = [_read_polygon(polygon, first) for polygon in entry.findall("polygon")]
+            fields = {"segmentation": polygons, **fields}
         except ValueError as error:
             door.note(path, "bbox that cannot be read", f"object {k}: {error}")
-        door.add_object(image_id, text_of(entry, "name"), path, f"object {k}", **fields)
+        door.add_object(image_id, name, path, f"object {k}", **fields)
     for k, mask in masks.items():
         door.add_object(image_id, classes.get(k), objects, f"object {k}", segmentation=encode_rle(mask))
 
 
-def _read_box(entry, by_voc):
-    """x, y, width, height."""
+def _read_box(entry, first):
+    """x, y, width, height; the number of the first pixel is 0 or 1."""
     x1, y1, x2, y2 = (number_of(entry, f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax"))
-    if by_voc:
-        x1, y1 = x1 - 1, y1 - 1
+    x1, y1 = x1 - first, y1 - first
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def _read_masks(door, stem, image_id, names):
+def _read_polygon(polygon, first):
+    """x1, y1, x2 ... of elements that are called so."""
+    return [number_of(polygon, point.tag) - first for point in polygon if re.fullmatch(r"[xy]\d+", point.tag)]
+
+
+def _read_attributes(entry):
+    """What an object is said to be beside its class and "difficult"."""
+    found: dict[str, Any] = {name: True for name in OWN if text_of(entry, name) == "1"}
+    pose = text_of(entry, "pose")
+    if pose and pose != UNSPECIFIED:
+        found["pose"] = pose
+    for attribute in entry.findall("attributes/attribute"):
+        name, value = text_of(attribute, "name"), text_of(attribute, "value")
+        if name and value:
+            found[name] = _value(value)
+    return found
+
+
+def _value(text):
+    """What a text stands for that Python wrote of it."""
+    values: dict[str, Any] = {"True": True, "False": False}
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            values.setdefault(str(kind(text)), kind(text))
+    return values.get(text, text)
+
+
+def _read_masks(path, door, image_id, names):
     """Masks by the objects' numbers, and the names of their classes as far as a PNG file of classes says them."""
     image = door.file.images[image_id]
     size = image.height, image.width
     try:
-        path = door.folder / OBJECTS / f"{stem}.png"
         labels = read_labels(path, size, _in_palette)
-        path = door.folder / CLASSES / f"{stem}.png"
+        path = door.folder / CLASSES / path.relative_to(door.folder / OBJECTS)
         kinds = read_labels(path, size, _in_palette) if path.is_file() else None
     except (OSError, ValueError) as error:
         door.note(path, "labels that cannot be used", str(error))
@@ -153,7 +193,7 @@ def _read_masks(door, stem, image_id, names):
     for k, mask in masks.items():
         if kinds is not None:
             values, counts = np.unique(kinds[mask], return_counts=True)
-            classes[k] = names.get(int(values[counts.argmax()]))
+            classes[k] = (names or dict(enumerate(VOC_CLASSES, 1))).get(int(values[counts.argmax()]))
     return masks, classes
 
 
@@ -171,20 +211,19 @@ def _numbers(colours):
 
 def _class_numbers(folder):
     """Names by the numbers of pixels: as labelmap.txt has them (name:R,G,B:parts:actions), or in the order of
-    class_names.txt, or else of VOC."""
+    class_names.txt; none without these files."""
     mapped, listed = folder / "labelmap.txt", folder / "class_names.txt"
     if not mapped.is_file():
         lines = lines_of(listed) if listed.is_file() else []
         names = [line for line in lines if line and line not in ("__ignore__", "_background_")]
-        return dict(enumerate(names or VOC_CLASSES, 1))
+        return dict(enumerate(names, 1))
     found = {}
     known = {colour: i for i, colour in enumerate(_numbers(palette()).tolist())}
     for line in lines_of(mapped):
-        name, _, rest = line.partition(":")
-        colour = rest.partition(":")[0].split(",")
-        if not name.startswith("#") and len(colour) == 3 and all(x.strip().isdecimal() for x in colour):
-            number = int(_numbers(np.array([int(x) for x in colour])))
-            found[known.get(number, OTHER + number)] = name
+        entry = re.fullmatch(r"(.+?):\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(:.*)?", line)  # a name may have colons
+        if entry:
+            number = int(_numbers(np.array([int(x) for x in entry.groups()[1:4]])))
+            found[known.get(number, OTHER + number)] = entry[1]
     return found
 
 
@@ -207,8 +246,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
     masked = any(a.has_mask() for file in files.values() for found in file.objects.values() for a in found)
     called = {name: plain(name, lost) for name in {x for file in files.values() for x in file.classes.values()}}
     classes = list(dict.fromkeys(called[name] for file in files.values() for name in file.classes.values()))
-    if masked:
-        _write_classes(folder, classes)
+    _write_classes(folder, classes, masked)
     for part, file in files.items():
         stems = []
         for image_id, image in file.images.items():
@@ -216,10 +254,11 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
             stems.append(picture.stem)
             objects = file.objects.get(image_id, [])
             names = [called[file.classes[annotation.category_id]] for annotation in objects]
-            root = _tree(picture.name, image, objects, names)
+            root = _tree(picture.name, image, objects, names, lost)
             with whole(folder / "Annotations" / f"{picture.stem}.xml") as new:
                 ElementTree.ElementTree(root).write(new, "utf-8")
-            lost["keypoints"] += sum(annotation.keypoints is not None for annotation in objects)
+            for what, name in (("keypoints", "keypoints"), ("scores", "score"), ("tracks", "track_id")):
+                lost[what] += sum(getattr(a, name) is not None for a in objects)
             if masked:
                 _write_masks(folder, picture.stem, image, objects, [classes.index(x) + 1 for x in names], lost)
         if part:
@@ -229,7 +268,7 @@ def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[s
     return lost
 
 
-def _tree(name, image, objects, names):
+def _tree(name, image, objects, names, lost):
     root = ElementTree.Element("annotation")
     ElementTree.SubElement(root, "filename").text = name
     size = ElementTree.SubElement(root, "size")
@@ -240,16 +279,26 @@ def _tree(name, image, objects, names):
         x, y, w, h = annotation.extent(image.height, image.width)
         entry = ElementTree.SubElement(root, "object")
         ElementTree.SubElement(entry, "name").text = label
+        more = dict(annotation.attributes or {})
+        ElementTree.SubElement(entry, "pose").text = plain(str(more.pop("pose", UNSPECIFIED)), lost, "attributes")
+        for tag in OWN:
+            ElementTree.SubElement(entry, tag).text = str(int(more.pop(tag, False) in (True, 1)))
         ElementTree.SubElement(entry, "difficult").text = str(int(annotation.crowd))
         box = ElementTree.SubElement(entry, "bndbox")
         for tag, value in (("xmin", x), ("ymin", y), ("xmax", x + w), ("ymax", y + h)):
             ElementTree.SubElement(box, tag).text = f"{value:.12g}"
+        if more:
+            every = ElementTree.SubElement(entry, "attributes")
+        for pair in more.items():
+            attribute = ElementTree.SubElement(every, "attribute")
+            for tag, value in zip(("name", "value"), pair, strict=True):
+                ElementTree.SubElement(attribute, tag).text = plain(str(value), lost, "attributes")
     ElementTree.indent(root)
     return root
 
 
-def _write_classes(folder, classes):
-    for sub in (OBJECTS, CLASSES, "ImageSets/Segmentation"):
+def _write_classes(folder, classes, masked):
+    for sub in (OBJECTS, CLASSES, "ImageSets/Segmentation") if masked else ():
         (folder / sub).mkdir(parents=True, exist_ok=True)
     lines = [f"{name}:{','.join(map(str, palette()[i]))}::" for i, name in enumerate(["background", *classes][:255])]
     with whole(folder / "labelmap.txt") as new:

@@ -62,11 +62,15 @@ def read(door: Door) -> None:
     settings: dict[str, Any] = next(filter(None, map(_settings, _yamls(folder))), {})
     names: Any = settings.get("names") or next(filter(None, (_listed_names(folder / name) for name in NAMES)), [])
     pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else []
-    for number, name in pairs:
+    for key, name in pairs:
+        number = int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 20 else key
         # Nothing nested: a few lines of YAML can stand for a list that fills the memory once it is written out.
         text = str(name) if type(name) in (str, int, float) else ""
         if type(number) is not int or not text.strip() or not encodes(text):
-            raise ValueError(f"{folder}: the names of classes have {short(number)}: {short(name)}, no number and name.")
+            raise ValueError(
+                f"{folder}: the names of classes have {short(number)}: {short(name)}, no number and name; put a name "
+                "that YAML takes for something else, such as no, in quotes."
+            )
         door.classes[number] = text
     if not door.classes:
         raise ValueError(f"{folder}: no names of classes; list them in classes.txt, or under names in data.yaml.")
@@ -126,8 +130,9 @@ def _parts(door, settings):
     """Image files by the parts of the set; what data.yaml names and is not there is noted."""
     folder = door.folder
     found: dict[str, list[Path]] = {}
+    lists = {str(key).lower(): value for key, value in settings.items()}  # CVAT calls parts Train
     for name, part in PARTS.items():
-        given = settings.get(name)
+        given = lists.get(name)
         for entry in given if isinstance(given, list) else [given]:
             if isinstance(entry, str) and entry.strip():
                 paths = _listed(door, settings.get("path"), entry)
@@ -141,10 +146,9 @@ def _parts(door, settings):
     parts = part_folders(folder / "images") or part_folders(folder)
     if parts:
         return {part: _pictures(home) for home, part in parts.items()}
-    darknet = {"train": folder / "obj_train_data", "val": folder / "obj_valid_data"}
-    if darknet["train"].is_dir():
-        return {part: _pictures(home) for part, home in darknet.items()}
-    return {"": _pictures(folder / "images") or pictures_of(folder)}
+    for home in sorted(folder.glob("obj_*_data")):
+        found.setdefault(PARTS.get(home.name[4:-5].lower(), ""), []).extend(_pictures(home))
+    return found or {"": _pictures(folder / "images") or pictures_of(folder)}
 
 
 def _pictures(home):
@@ -169,8 +173,13 @@ def _listed(door, base, entry):
         elif os.path.isdir(path):
             return _pictures(path)
         elif os.path.isfile(path):
-            return [path.parent / line.replace("\\", "/") for line in lines_of(path) if line]
+            return [_named(path.parent, line.replace("\\", "/")) for line in lines_of(path) if line]
     return outside[:1] or None  # which the door says of it
+
+
+def _named(home, name):
+    """An image of a text file of names; Datumaro puts data/ before each, where no such folder is."""
+    return home / (name if (home / name).exists() else name.removeprefix("data/"))
 
 
 def _labels_of(path):
@@ -235,13 +244,14 @@ def _fields(values, sides, shape):
 
 
 def write(files: dict[str, CocoFile], folder: Path, placer: Placer) -> Counter[str]:
-    """Writes data.yaml, text files and images; what this format cannot hold, counted. Several polygons and holes become
+    """Writes data.yaml, text files and images; what this format cannot hold, counted. Names in data.yaml count from its
+    folder, as Ultralytics takes them where there is no `path`. Several polygons and holes become
     one polygon with lines of no width between them, which covers the same pixels. Where objects have keypoints all are
     boxes, as this format has either polygons or keypoints."""
     lost: Counter[str] = Counter()
     names = list(dict.fromkeys(name for file in files.values() for name in file.classes.values()))
     points = _most_points(files)
-    content: dict[str, Any] = {"path": "."}
+    content: dict[str, Any] = {}
     for part, file in files.items():
         part = part or "train"
         content[part] = f"images/{part}"
