@@ -126,12 +126,12 @@ def detect(args, model, dataset, class_names):
     for name, (read, path, page) in images.items():
         try:
             image = read()
+            result = find(args, model, image)  # reads the windows of large ones
         except (ValueError, OSError) as error:
             if len(images) == 1:
                 raise
             print(f"{name}: {program.one_line(error)}", file=sys.stderr)
             continue
-        result = find(args, model, image)
         print(f"{name}: {words(args, result, class_names) or 'nothing found'}")
         read_well += 1
         if data:

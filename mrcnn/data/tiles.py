@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from mrcnn.data.annotations import Annotation, RunLengths
+from mrcnn.data.annotations import Annotation, RunLengths, check_size
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.windows import Windows, windows
 from mrcnn.ops.masks import crop_rle, encode_rle, extract_bboxes, stack_masks
@@ -66,7 +66,11 @@ class TiledDataset(Dataset):
         return np.reshape(boxes, (-1, 4))
 
     def load_image(self, image_id: int) -> np.ndarray:
-        """The tile [h, w, C], of the values that the set's images have."""
+        """The tile [h, w, C], of the values that the set's images have.
+
+        Raises:
+            OSError, ValueError: the file is missing or broken, or of another size than annotated.
+        """
         info = self.image_info[image_id]
         return self._whole(info["image"])[0].read(*info["window"])
 
@@ -77,6 +81,7 @@ class TiledDataset(Dataset):
             info = self.dataset.image_info[i]
             plain = type(self.dataset).load_image is Dataset.load_image and info.get("page") is None
             pixels = windows(info["path"] if plain else self.dataset.load_image(i), None)
+            check_size(info, pixels.shape)
             last = self._last = i, pixels, self.dataset.load_annotations(i)
         return last[1:]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,17 +49,27 @@ def windows(image: Path | str | ArrayLike | Windows, channels: int | None = 3) -
     if not isinstance(image, (str, Path)):
         return _of_array(np.asarray(image), channels)
     if is_array(image):
-        return _of_array(read_array(image), channels)
+        try:
+            return _of_array(read_array(image), channels)
+        except ValueError as error:
+            raise ValueError(f"{image}: {error}") from None
     channels = channels or 3
     return _of_tiff(Path(image), channels) or _of_array(read_image(image, channels), channels)
 
 
 def _of_array(array, channels):
     def read(y1, x1, y2, x2):
-        window = array[y1:y2, x1:x2]
-        return convert_channels(window, channels) if channels else window
+        return array[y1:y2, x1:x2]
 
-    return Windows((array.shape[0], array.shape[1]), read)
+    return _converted(array.shape, read, channels)
+
+
+def _converted(shape, read, channels):
+    """What `read` gives of pixels [H, W] or [H, W, C], with so many channels; ValueError where that cannot be."""
+    if not channels:
+        return Windows(shape[:2], read)
+    convert_channels(np.empty((1, 1, *shape[2:]), "uint8"), channels)  # before hours of windows
+    return Windows(shape[:2], lambda *window: convert_channels(read(*window), channels))
 
 
 def _of_tiff(path, channels):
@@ -71,19 +82,20 @@ def _of_tiff(path, channels):
             if page.is_memmappable:
                 return _of_array(tifffile.memmap(path, page=0, mode="r").reshape(page.shape), channels)
             shape, dtype = page.shape, page.dtype
+        return _converted(shape, partial(_read_tiff, path, shape, dtype), channels)
     except Exception:  # of a broken file almost anything; `read_image` names it
         return None
 
-    def read(y1, x1, y2, x2):
-        window = np.zeros((y2 - y1, x2 - x1, *shape[2:]), dtype)
-        try:
-            with tifffile.TiffFile(path) as file:
-                _fill(window, file.pages.first, y1, x1)
-        except Exception as error:  # as above
-            raise OSError(f"The image file {path} cannot be read: {' '.join(str(error).split())}") from error
-        return convert_channels(window, channels)
 
-    return Windows((shape[0], shape[1]), read)
+def _read_tiff(path, shape, dtype, y1, x1, y2, x2):
+    """A window of a TIFF's page of that shape."""
+    window = np.zeros((y2 - y1, x2 - x1, *shape[2:]), dtype)
+    try:
+        with tifffile.TiffFile(path) as file:
+            _fill(window, file.pages.first, y1, x1)
+    except Exception as error:  # as above
+        raise OSError(f"The image file {path} cannot be read: {' '.join(str(error).split())}") from error
+    return window
 
 
 def _simple(page):

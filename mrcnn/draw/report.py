@@ -90,7 +90,8 @@ def write_report(folder: Path | str, dataset: Dataset, evaluated: Evaluated, tit
         worst=_worst(dataset, evaluated, sections[-1]),
     )
     with whole(path) as new:
-        new.write_text(page, encoding="utf-8")
+        # The name of a file need not be of UTF-8.
+        new.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
 
 

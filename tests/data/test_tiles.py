@@ -75,24 +75,35 @@ def test_training_and_evaluation_take_them():
     assert len(truth.dataset["annotations"]) == sum(len(tiles.load_mask(i)[1]) for i in tiles.image_ids)
 
 
-def test_boxes_without_masks_stay_boxes(tmp_path):
+def coco_set(tmp_path, *size):
+    """A box and a polygon in a picture of that (height, width), annotated at 60 x 128."""
     box, polygon = {"bbox": [40, 10, 60, 20]}, {"bbox": [10, 30, 20, 20], "segmentation": [[10, 30, 30, 30, 30, 50]]}
     entries = [{"id": k, "image_id": 1, "category_id": 1, **x} for k, x in enumerate((box, polygon), 1)]
     images = [{"id": 1, "file_name": "a.png", "height": 60, "width": 128}]
     content = {"images": images, "annotations": entries, "categories": [{"id": 1, "name": "one"}]}
     for folder in ("annotations", "train2017"):
         (tmp_path / folder).mkdir()
-    write_image(tmp_path / "train2017" / "a.png", np.zeros((60, 128, 3), "uint8"))
+    write_image(tmp_path / "train2017" / "a.png", np.zeros((*size, 3), "uint8"))
     (tmp_path / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
     dataset = CocoDataset()
     dataset.load_coco(tmp_path, "train")
     dataset.prepare()
-    tiles = TiledDataset(dataset, 64, 0)
+    return dataset
+
+
+def test_boxes_without_masks_stay_boxes(tmp_path):
+    tiles = TiledDataset(coco_set(tmp_path, 60, 128), 64, 0)
     assert [tiles.load_mask(i)[1].tolist() for i in (0, 1)] == [[1], []]
     assert [tiles.load_box_masks(i)[1].tolist() for i in (0, 1)] == [[1, 1], [1]]
     assert [load_regions(tiles, i)[1].tolist() for i in (0, 1)] == [[1, -1], [-1]]
     (bare,) = tiles.load_annotations(1)
     assert not bare.has_mask() and bare.box.tolist() == [0, 10, 36, 20]
+
+
+def test_a_picture_of_another_size_than_annotated_is_refused(tmp_path):
+    tiles = TiledDataset(coco_set(tmp_path, 120, 256), 64, 0)
+    with pytest.raises(ValueError, match=r"a\.png: the picture is 256x120, but annotated at 128x60"):
+        tiles.load_image(0)
 
 
 def test_windows_of_a_file_alone_are_read(tmp_path, monkeypatch):

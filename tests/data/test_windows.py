@@ -72,3 +72,12 @@ def test_broken_files_are_named(tmp_path):
     np.testing.assert_array_equal(found.read(0, 0, 20, 20), COLOR[:20, :20])
     with pytest.raises(OSError, match=r"d\.tif cannot be read"):
         found.read(140, 0, 150, 20)
+
+
+def test_channels_that_cannot_be_had_are_named_before_the_work(tmp_path):
+    np.save(tmp_path / "a.npy", np.dstack([COLOR, COLOR]))
+    tifffile.imwrite(tmp_path / "b.tif", COLOR)
+    tifffile.imwrite(tmp_path / "c.tif", COLOR, rowsperstrip=16, compression="zlib", photometric="rgb")
+    for name, count in ("a.npy", 3), ("b.tif", 5), ("c.tif", 5):
+        with pytest.raises(ValueError, match=f"{name}: An image with . channels cannot become one with {count}"):
+            windows(tmp_path / name, count)

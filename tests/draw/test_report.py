@@ -56,6 +56,7 @@ class Named(Squares):
         super().__init__()
         self.class_info[1]["name"] = EVIL
         self.image_info[0]["path"] = f"{EVIL.replace('/', '')}.png"
+        self.image_info[1]["path"] = "M\udcfc b.png"  # of a disk with other letters than UTF-8
         self.prepare()
 
 
@@ -82,6 +83,7 @@ def test_names_are_escaped(written, page):
     assert "script" not in {tag for tag, _ in page.tags}
     assert EVIL in page.text and f"{EVIL.replace('/', '')}.png" in page.text
     assert [row for row in page.rows if row[0] == EVIL]
+    assert r"M\udcfc b.png: 1 missed" in page.text
 
 
 def test_numbers(written, page):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from real_data import ROOT
 
@@ -16,6 +17,8 @@ import pictures
 from mrcnn.cli import program
 from mrcnn.models.tiled import detect_tiled
 from mrcnn.ops.masks import encode_rle, extract_bboxes
+
+BAD = "b.png", "c.npy", "d.tif"
 
 
 class White:
@@ -50,12 +53,18 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["found.png", "found.json"])
 def test_a_broken_image_does_not_lose_the_others(name, folder, capsys):
+    """One is no image, one has too many channels, one breaks off after its first strips."""
+    np.save(folder / "c.npy", np.zeros((150, 200, 5), "uint8"))
+    tifffile.imwrite(folder / "d.tif", np.zeros((150, 200), "uint8"), rowsperstrip=16, compression="zlib")
+    content = (folder / "d.tif").read_bytes()
+    (folder / "d.tif").write_bytes(content[:-40] + bytes(40))
     output = folder.parent / name
     args = SimpleNamespace(image=folder, video=None, tiles=64, limit=None, refine=False, output=output)
     args.tolerance = args.transform = None
     assert pictures.detect(args, White(), None, ["BG", "white"]) == program.FAILED
     said = capsys.readouterr()
-    assert "a.png: 1 white\n" in said.out and "b.png" in said.err and said.err.count("\n") == 1
+    assert "a.png: 1 white\n" in said.out and said.err.count("\n") == 3
+    assert all(line.startswith(f"{name}: ") for line, name in zip(said.err.split("\n"), BAD, strict=False))
     if name == "found.json":
         (entry,) = json.loads(output.read_text())["annotations"]
         assert entry["bbox"] == [30, 40, 90, 50]
