@@ -146,7 +146,8 @@ class OnCanvas(layers.Layer):
         start, size = window[..., :2], window[..., 2:] - window[..., :2]
         sides = original - last
         shift = ops.convert_to_tensor([0.0, 0.0, last, last])
-        start, factor = (ops.concatenate([x, x], axis=-1) for x in (start, sides / size))
+        factor = sides / ops.maximum(size, 1e-6)  # of a window of one pixel this is 0
+        start, factor = (ops.concatenate([x, x], axis=-1) for x in (start, factor))
         return ((normalized - start) * factor + shift) * _filled(normalized)
 
     def _frames(self, meta):

@@ -132,7 +132,9 @@ def _in_halves(model, ops):
             continue
         kernel, bias, last = node.input_value(1).get_node().data, None, _only_consumer(node)
         if last and last.get_type_name() == "Add" and last.input_value(1).get_node().get_type_name() == "Constant":
-            bias, last = last.input_value(1).get_node().data, _only_consumer(last)
+            number = last.input_value(1).get_node().data
+            if number.shape[1:2] == kernel.shape[:1]:  # one for each output
+                bias, last = number, _only_consumer(last)
         if len(kernel) <= WIDE or kernel[0, 0].size == 1 or last is None or last.get_type_name() != "Relu":
             continue
         where = node.get_attributes()

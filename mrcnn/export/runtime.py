@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from mrcnn.export.canvas import window_on_canvas
-from mrcnn.ops.images import convert_channels, resize
-from mrcnn.ops.results import Place, mold_boxes, paste_masks, place_keypoints
+from mrcnn.ops import boxes as box_ops
+from mrcnn.ops.images import convert_channels, image_list, resize
+from mrcnn.ops.results import Place, paste_masks, place_keypoints, to_molded
 from mrcnn.settings import Config
 
 # Format -> its module beside this one, and what must be installed for it to run.
@@ -48,8 +49,12 @@ def is_exported(path: Path | str | None) -> bool:
 def files_of(path: Path | str) -> list[Path]:
     """The files of an exported model, without its JSON: one, those of a folder, or an .xml with its .bin."""
     path = Path(path)
-    files = path.rglob("*") if path.is_dir() else [path] + [path.with_suffix(".bin")] * (path.suffix == ".xml")
-    return sorted(file for file in files if file.is_file())
+    return sorted(file for file in (path.rglob("*") if path.is_dir() else _parts(path)) if file.is_file())
+
+
+def _parts(path):
+    """An exported model's own path, and the .bin of an .xml."""
+    return [path] + [path.with_suffix(".bin")] * (path.suffix == ".xml")
 
 
 def read_record(path: Path | str) -> dict[str, Any]:
@@ -60,9 +65,9 @@ def read_record(path: Path | str) -> dict[str, Any]:
         ValueError: it is another file, or was changed so that no model can be as it says; or that of another model.
     """
     beside = record_path(path)
-    for file in (Path(path), beside):
+    for file in (*_parts(Path(path)), beside):
         if not file.exists():
-            raise FileNotFoundError(f"There is no {file}; an exported model and its .json lie beside each other.")
+            raise FileNotFoundError(f"There is no {file}; the files of an exported model lie beside each other.")
     try:
         record = json.loads(beside.read_text(encoding="utf-8-sig"))
         if not record.keys() >= FIELDS or record["format"] not in FORMATS:
@@ -158,12 +163,12 @@ class Exported:
         """Find the instances in images; arguments and results as of `Detector.detect`, images [h, w, C] uint8.
 
         Raises:
-            ValueError: an image is no such array, or proposals are missing.
+            ValueError: something else than a list of images, or proposals are missing.
         """
         config = self.config
         if config.takes_proposals and proposals is None:
             raise ValueError(f"A {config.DETECTOR} looks at proposals: give those of each image as `proposals`.")
-        arrays = [self._checked(image, i) for i, image in enumerate(images)]
+        arrays = [self._as_read(image) for image in image_list(images)]
         results: list[Any] = [None] * len(arrays)
         for members in self._batches([image.shape for image in arrays]):
             fitted = [self._fit(arrays[i]) for i in members]
@@ -176,13 +181,9 @@ class Exported:
                 results[i] = self._result({name: x[n] for name, x in found.items()}, arrays[i].shape, rle)
         return results
 
-    def _checked(self, image, i):
-        array = np.asarray(image)
-        if array.ndim not in (2, 3) or array.dtype.kind not in "buif" or not array.size:
-            raise ValueError(
-                f"images[{i}] is no image, which is [h, w, channels] of 0..255: {array.dtype} {array.shape}."
-            )
-        array = convert_channels(array, self.config.IMAGE_CHANNEL_COUNT)
+    def _as_read(self, image):
+        """An array as the file takes it: [h, w, C] uint8."""
+        array = convert_channels(image, self.config.IMAGE_CHANNEL_COUNT)
         return array if array.dtype == np.uint8 else np.clip(np.rint(array), 0, 255).astype("uint8")
 
     def _batches(self, shapes):
@@ -268,7 +269,8 @@ class Exported:
     def _points(self, found, kept, shape, factor):
         """Points [n, J, 3] of detections in pixels of the image."""
         config, place = self.config, self._place(shape)
-        molded = mold_boxes(found["boxes"][kept], place, len(kept))
+        normalized = box_ops.normalize(found["boxes"][kept], place.original, place.normalization)
+        molded = to_molded(normalized, place)
         rows = np.concatenate([molded, found["classes"][kept, None], found["scores"][kept, None]], axis=1)
         how = config.KEYPOINT_ROI_EXPAND, config.KEYPOINT_CLASSES, config.KEYPOINT_DECODE
         points = place_keypoints(found["keypoints"][kept], rows, place, *how)

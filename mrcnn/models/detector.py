@@ -20,13 +20,12 @@ from mrcnn.data.proposals import checked, search
 from mrcnn.data.resizing import mold, plan, resize_image
 from mrcnn.export import writing
 from mrcnn.models import inspection
-from mrcnn.models.images import image_list
 from mrcnn.models.inspection import log
 from mrcnn.models.network import Network
 from mrcnn.models.tiled import detect_tiled
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
-from mrcnn.ops.images import convert_channels
+from mrcnn.ops.images import convert_channels, image_list
 from mrcnn.ops.meta import compose_image_meta
 from mrcnn.ops.results import Place, mold_boxes
 from mrcnn.settings import Config

@@ -41,9 +41,20 @@ def mold_boxes(pixels: np.ndarray, place: Place, count: int) -> np.ndarray:
 
 def to_original(normalized: np.ndarray, place: Place) -> np.ndarray:
     """Boxes [n, 4] that are normalised to the molded image, normalised to the original one."""
+    start, scale = _window(place)
+    return (normalized - start) / scale
+
+
+def to_molded(normalized: np.ndarray, place: Place) -> np.ndarray:
+    """The way back of `to_original`."""
+    start, scale = _window(place)
+    return normalized * scale + start
+
+
+def _window(place):
+    """The upper left corner [4] and the sides [4] of the window, normalised to the molded image."""
     wy1, wx1, wy2, wx2 = boxes.normalize(np.asarray(place.window), place.molded[:2], place.normalization)
-    scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
-    return (normalized - np.array([wy1, wx1, wy1, wx1])) / scale
+    return np.array([wy1, wx1] * 2), np.array([wy2 - wy1, wx2 - wx1] * 2)
 
 
 def place_boxes(detections: np.ndarray, place: Place, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,8 @@ from quick import QuickConfig
 from mrcnn.data.resizing import plan, resize_image
 from mrcnn.export import runtime, writing
 from mrcnn.export.canvas import window_on_canvas
-from mrcnn.export.graph import Canvas, OnCanvas, exported_graph
+from mrcnn.export.graph import Canvas, InImage, OnCanvas, exported_graph
+from mrcnn.ops.results import Place, place_keypoints
 from mrcnn.settings import checks
 
 
@@ -63,6 +64,13 @@ def test_proposals_on_the_canvas():
     pixels = np.array([[[0, 0, 20, 40], [0, 0, 0, 0]]], "float32")
     (rows,) = np.asarray(OnCanvas((64, 64), "edges")([pixels, meta]))
     np.testing.assert_allclose(rows, [[0.25, 0, 0.75, 1], [0, 0, 0, 0]])
+
+
+def test_padding_is_zero_where_the_image_has_one_row():
+    meta = np.zeros((1, 14), "float32")
+    meta[0, 1:11] = 3, 300, 3, 64, 64, 3, 31, 0, 32, 64
+    rows = np.asarray(InImage((64, 64), "pixels")([np.zeros((1, 2, 4), "float32"), meta]))
+    np.testing.assert_array_equal(rows, np.zeros((1, 2, 4)))
 
 
 @pytest.fixture
@@ -136,3 +144,21 @@ def test_what_is_no_export(tmp_path):
     (tmp_path / "m.onnx.json").write_text('{"format": "onnx"}')
     with pytest.raises(ValueError, match="m.onnx.json is not of an exported model"):
         runtime.Exported(tmp_path / "m.onnx")
+
+
+def test_points_of_a_large_image(read_as):
+    """They lie where `detect` has them: of boxes in its pixels, the network's own are found again."""
+    place = Place((200, 150), (64, 64), (0, 8, 64, 56))
+    rows, meta = np.float32([[0, 8 / 63, 32 / 63, 32 / 63, 1, 0.9]]), np.zeros((1, 14), "float32")
+    meta[0, 1:11] = *place.original, 3, *place.molded, 3, *place.window
+    boxes = np.asarray(InImage(place.molded, "pixels")([rows[None, :, :4], meta]))
+    heatmaps = np.random.default_rng(0).normal(size=(1, 5, 8, 8)).astype("float32")
+    outputs = {"boxes": boxes, "classes": np.ones((1, 1), "int32"), "scores": rows[:, 5:], "keypoints": heatmaps[None]}
+    (found,) = read_as(lambda inputs: outputs, QuickConfig().to_dict()).detect([np.ones(place.original)])
+    np.testing.assert_allclose(found["keypoints"], place_keypoints(heatmaps, rows, place), atol=1e-3)
+
+
+def test_one_image_is_no_list(read_as):
+    """It would be taken for as many images as it has rows."""
+    with pytest.raises(ValueError, match=r"takes a list of images, and this is one of shape \(8, 8, 3\)"):
+        read_as(lambda inputs: {}, QuickConfig().to_dict()).detect(np.ones((8, 8, 3)))

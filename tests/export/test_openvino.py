@@ -44,7 +44,8 @@ def test_best_are_sorted_as_tensorflow_does(shape, count, high):
 
 
 def test_wide_convolutions_are_split():
-    """Bias and ReLU go with the halves; one that several read, one of 1x1 and one without a ReLU stay."""
+    """Bias and ReLU go with the halves. One that several read, one of 1x1, one with a single number as bias and one
+    without a ReLU stay."""
     openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
     ops, rng = openvino.opset15, np.random.default_rng(0)
     given = ops.parameter([1, 4, 9, 11], np.float32)
@@ -57,7 +58,9 @@ def test_wide_convolutions_are_split():
     wide = ops.relu(ops.add(convolution(given, 4, 301, 3), rng.normal(size=(1, 301, 1, 1)).astype("float32")))
     bare = ops.relu(convolution(given, 4, 258, 3))
     shared = convolution(given, 4, 300, 3)
+    one = rng.normal(size=(1, 1, 1, 1)).astype("float32")  # bias of all outputs
     others = [
+        ops.relu(ops.add(convolution(given, 4, 302, 3), one)),
         ops.relu(convolution(given, 4, 300, 1)),
         ops.relu(convolution(given, 4, 256, 3)),
         ops.relu(shared),
@@ -67,7 +70,7 @@ def test_wide_convolutions_are_split():
     before = list(openvino.compile_model(model, "CPU")(values).values())
     written._in_halves(model, ops)
     widths = [n.output(0).get_shape()[1] for n in model.get_ordered_ops() if n.get_type_name() == "Convolution"]
-    assert sorted(widths) == sorted([151, 150, 129, 129, 300, 256, 300])
+    assert sorted(widths) == sorted([151, 150, 129, 129, 302, 300, 256, 300])
     for old, new in zip(before, openvino.compile_model(model, "CPU")(values).values(), strict=True):
         np.testing.assert_allclose(new, old, atol=1e-5)
 

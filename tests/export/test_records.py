@@ -87,3 +87,11 @@ def test_the_record_of_another_model(tmp_path, loaded):
         Exported(path)
     with pytest.raises(ValueError, match="gives no boxes"):  # a record of before has no digest
         Exported(model(tmp_path)).detect(image)
+
+
+def test_half_of_a_model(tmp_path):
+    """An .xml is nothing without its .bin."""
+    path = model(tmp_path).rename(tmp_path / "m.xml")
+    runtime.record_path(tmp_path / "m.onnx").rename(runtime.record_path(path))
+    with pytest.raises(FileNotFoundError, match=r"There is no .*m\.bin; the files of an exported model lie beside"):
+        Exported(path)
