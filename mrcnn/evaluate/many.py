@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mrcnn.data.formats.door import lines_of
-from mrcnn.data.reading import image_files, read_image
+from mrcnn.data.reading import find_file, image_files, read_image
 from mrcnn.evaluate.results import check_results, own_results
 from mrcnn.ops.files import named, whole
 
@@ -33,7 +33,7 @@ def listed(path: Path | str) -> list[Path]:
     if path.is_dir():
         found = image_files(path)
     elif path.suffix == ".txt":
-        found = [path.parent / line for line in lines_of(path) if line]
+        found = [Path(find_file(path.parent, line)) for line in lines_of(path) if line]
     else:
         raise ValueError(f"{path} is neither a folder of images nor a .txt that lists some.")
     if not found:
@@ -48,6 +48,12 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
     stems = [path.stem for path in paths]
     numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdigit()]
     return numbers if len(set(numbers)) == len(stems) else list(range(1, len(stems) + 1))
+
+
+def image_names(paths: Sequence[Path]) -> list[str]:
+    """Names of images, or their paths where two have one name."""
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [path.as_posix() for path in paths]
 
 
 class Finder:
@@ -106,17 +112,17 @@ class Lines:
     def _read(self, head: str | None) -> Iterator[tuple[str, Any]]:
         """Whole lines with what they hold, of this head alone if there is one; of an image the first."""
         seen = set()
-        with open(self.part, encoding="utf-8") as file:
+        with open(self.part, encoding="utf-8", errors="replace") as file:
             first = file.readline()
             if head is not None and first != json.dumps(head) + "\n":
                 return
             for line in file:
                 try:
-                    entry = json.loads(line)
-                except ValueError:
+                    index, _, _ = entry = json.loads(line)
+                except (ValueError, TypeError):
                     continue  # the line that was being written
-                if line.endswith("\n") and entry[0] not in seen:
-                    seen.add(entry[0])
+                if line.endswith("\n") and line.isascii() and index not in seen:  # JSON writes ASCII
+                    seen.add(index)
                     yield line, entry
 
     def _know(self, entry):
@@ -142,21 +148,27 @@ class Lines:
         Args:
             paths: of the images.
             categories: ids of the classes in their source by ours; None for ours.
+
+        Raises:
+            RuntimeError: lines are missing, as another process wrote or removed them.
         """
-        ids, count = image_ids(paths), 0
+        ids, names, count, seen = image_ids(paths), image_names(paths), 0, set()
         with whole(self.output) as new, open(new, "w", encoding="utf-8") as file:
             file.write("[")
             for _, (index, entries, _) in self._read(None):
+                seen.add(index)
                 for entry in entries:
                     own_id = entry["category_id"]
                     own = {
                         "image_id": ids[index],
-                        "file_name": paths[index].name,
+                        "file_name": names[index],
                         "category_id": int(categories[own_id]) if categories is not None else own_id,
                     }
                     file.write((",\n" if count else "\n") + json.dumps({**entry, **own}))
                     count += 1
             file.write("\n]\n")
+            if seen != self.done:
+                raise RuntimeError(f"{self.part} was changed by another process; run the command once more, alone.")
         self.part.unlink()
         return count
 

@@ -57,8 +57,8 @@ def test_goes_on_after_a_break(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         many.detect_files(paths, output, "a", breaks, [0, 7])
-    with open(tmp_path / "out" / "results.json.part", "a") as file:
-        file.write('[29, [{"image')  # as of a process that was killed
+    with open(tmp_path / "out" / "results.json.part", "a", encoding="latin-1") as file:
+        file.write('7\n[28]\n[27, [], "\x80"]\n[29, [{"image')  # of a machine that stopped
     assert len(model.seen) == 24 and not output.exists()
     model.seen.clear()
     assert many.detect_files(paths, output, "a", many.here(lambda: model), [0, 7]) == (30, {})
@@ -80,6 +80,36 @@ def test_a_file_that_cannot_be_read(tmp_path):
     count, bad = many.detect_files(paths, output, "a", many.here(Model))
     assert count == 2 and list(bad) == [paths[1]] and "011.png" in bad[paths[1]]
     assert [entry["image_id"] for entry in json.loads(output.read_text())] == [10, 12]
+
+
+def test_lines_that_another_process_removed(tmp_path):
+    paths, output = pictures(tmp_path, 9), tmp_path / "results.json"
+
+    def twice(paths, done):
+        for lines in many.here(Model)(paths, done):
+            yield lines
+            (tmp_path / "results.json.part").unlink(missing_ok=True)
+
+    with pytest.raises(OSError, match="results.json.part"):
+        many.detect_files(paths, output, "a", twice)
+    lines = many.Lines(output, "a")
+    lines.add(f"[{i}, [], null]" for i in range(2))
+    lines.part.write_text('"a"\n[1, [], null]\n')
+    with pytest.raises(RuntimeError, match="results.json.part was changed by another process"):
+        lines.finish(paths)
+    assert not output.exists()
+
+
+def test_one_name_in_two_folders(tmp_path):
+    """The results tell them apart; Windows writes a list with backslashes."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        pictures(tmp_path / name, 1)
+    (tmp_path / "list.txt").write_text("a\\010.png\nb/010.png\n")
+    paths, output = many.listed(tmp_path / "list.txt"), tmp_path / "results.json"
+    assert many.detect_files(paths, output, "a", many.here(Model)) == (2, {})
+    names = [entry["file_name"] for entry in json.loads(output.read_text())]
+    assert names == [(tmp_path / name / "010.png").as_posix() for name in "ab"]
 
 
 def test_names(tmp_path):
