@@ -12,6 +12,7 @@ from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.ops.boxes import Tensor
 
 
+@keras.saving.register_keras_serializable("mrcnn")
 class Nearest(layers.UpSampling2D):
     """Each value of a map [B, H, W, C] repeated over factor x factor places, as `UpSampling2D` does it.
 
