@@ -58,7 +58,7 @@ class NucleusConfig(ModernConfig):
     IMAGE_MIN_DIM = 256
     IMAGE_MAX_DIM = 256
     IMAGE_MIN_SCALE = 2.0  # a quarter of the nuclei is smaller than 13 pixels, three cells of the finest map
-    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
+    RPN_ANCHOR_SCALES = (12, 24, 48, 96, 192)  # with (8, 16, 32, 64, 128) no anchor matches a fifth of the nuclei
     TOP_DOWN_PYRAMID_SIZE = 128
     RPN_CHANNELS = 128
     MASK_CHANNELS = 64

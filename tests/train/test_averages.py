@@ -99,7 +99,8 @@ def test_a_schedule_counts_batches(tmp_path):
     assert restore_optimizer(one_weight(accumulation=2, learning_rate=schedule), tmp_path / "1.h5") == 4
 
 
-@pytest.mark.parametrize("scaled", [False, True])
+# On JAX Keras scales a loss in compiled steps alone.
+@pytest.mark.parametrize("scaled", [False] if keras.backend.backend() == "jax" else [False, True])
 def test_what_resumes_counts_batches(tmp_path, scaled):
     """With a scaled loss too, whose own optimizer counts none; and in the second of two batches that make a step."""
     model = one_weight(accumulation=2, ema_momentum=0.5, scale_loss=scaled)
