@@ -14,7 +14,7 @@ from mrcnn.data.encoders import Encoder
 from mrcnn.layers.dense_head import joined
 from mrcnn.models import dense_parts, parts
 from mrcnn.models.detector import Detector, Found
-from mrcnn.models.graph import InferenceGraph, TrainingGraph
+from mrcnn.models.graph import InferenceGraph, training_graph
 from mrcnn.ops import boxes
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.meta import parse_image_meta
@@ -100,7 +100,7 @@ class DenseDetector(Detector):
         }
         if self.sees_instances:
             outputs["gt_boxes"] = parts.normalized(config, truth["input_gt_boxes"])
-        graph = TrainingGraph([image, meta, anchors, *truth.values()], outputs, name=self.name)
+        graph = training_graph([image, meta, anchors, *truth.values()], outputs, self.name)
         function, arguments, names = self.criterion(config)
         graph.set_losses(function, arguments, parts.loss_weights(config, names), parts.decay_in_loss(config))
         return (graph,)

@@ -17,7 +17,7 @@ from mrcnn.data.encoders import Encoder, two_stage_encoders
 from mrcnn.layers.roi_head import RoiHead
 from mrcnn.models import parts
 from mrcnn.models.detector import Detector, Found
-from mrcnn.models.graph import Compiled, InferenceGraph, TrainingGraph
+from mrcnn.models.graph import Compiled, InferenceGraph, training_graph
 from mrcnn.ops.boxes import Tensor, to_pixels
 from mrcnn.ops.meta import parse_image_meta
 from mrcnn.ops.results import Place, place_boxes, to_original
@@ -68,7 +68,7 @@ class FasterRCNN(Detector):
         for (name, head), target in zip(heads.items(), sampled.shapes, strict=True):
             outputs |= {**head(sampled.positive, levels, meta), name.replace("mrcnn", "target"): target}
         last = [more.pop("input_rois")] if "input_rois" in more else []  # in the original's order
-        graph = TrainingGraph([image, meta, *more.values(), *truth.values(), *last], outputs, name=self.name)
+        graph = training_graph([image, meta, *more.values(), *truth.values(), *last], outputs, self.name)
         function, arguments, names = self.criterion(config)
         weights = parts.loss_weights(config, [*names, *heads])
         graph.set_losses(function, arguments, weights, parts.decay_in_loss(config))

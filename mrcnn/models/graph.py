@@ -123,6 +123,14 @@ class TrainingGraph(InferenceGraph):
         """Nothing: Keras would run a batch through the model, which fails where devices share it; all is built here."""
 
 
+def training_graph(inputs: list[Tensor], outputs: dict[str, Tensor], name: str | None) -> TrainingGraph:
+    """A `TrainingGraph` of these, of which targets are both."""
+    # Until 3.12, which is the last for Python 3.10, Keras refuses inputs that no layer takes.
+    given = {id(x) for x in inputs}
+    same = keras.layers.Identity(dtype="float32", name="targets")  # no PRECISION casts them
+    return TrainingGraph(inputs, {key: same(x) if id(x) in given else x for key, x in outputs.items()}, name=name)
+
+
 class Compiled:
     """A graph as a compiled function whose results stay on the device, unlike those of `predict_on_batch`.
 

@@ -12,7 +12,7 @@ from keras import ops
 from mrcnn.models import dense_parts, parts
 from mrcnn.models.dense import DenseDetector
 from mrcnn.models.detector import Detector, Found
-from mrcnn.models.graph import InferenceGraph, TrainingGraph
+from mrcnn.models.graph import InferenceGraph, training_graph
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.meta import parse_image_meta
 from mrcnn.ops.results import Place, place_boxes
@@ -71,7 +71,7 @@ class PointDetector(Detector):
         truth = {**parts.truth_inputs(config), **heatmaps}
         outputs = {**said, **{name.replace("input_", "target_"): x for name, x in truth.items()}}
         outputs["active_class_ids"] = parse_image_meta(meta)["active_class_ids"]
-        graph = TrainingGraph([image, meta, *truth.values()], outputs, name=self.name)
+        graph = training_graph([image, meta, *truth.values()], outputs, self.name)
         function, names = self.criterion(config)
         arguments = {"alpha": config.FOCAL_GAMMA, "beta": config.HEATMAP_BETA}
         graph.set_losses(function, arguments, parts.loss_weights(config, names), parts.decay_in_loss(config))

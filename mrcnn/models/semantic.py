@@ -13,7 +13,7 @@ from mrcnn.data.encoders import Encoder
 from mrcnn.data.semantic_targets import SemanticTargets
 from mrcnn.models import parts
 from mrcnn.models.detector import Detector, Found
-from mrcnn.models.graph import InferenceGraph, TrainingGraph
+from mrcnn.models.graph import InferenceGraph, training_graph
 from mrcnn.ops.boxes import Tensor
 from mrcnn.ops.meta import parse_image_meta
 from mrcnn.ops.results import Place
@@ -61,7 +61,7 @@ class SemanticNetwork(Detector):
             "target_weights": truth["input_semantic_weights"],
             "active_class_ids": parse_image_meta(meta)["active_class_ids"],
         }
-        graph = TrainingGraph([image, meta, *truth.values()], outputs, name=self.name)
+        graph = training_graph([image, meta, *truth.values()], outputs, self.name)
         weights = parts.loss_weights(config, [name.removesuffix("_logits") for name in said])
         graph.set_losses(semantic_losses, {}, weights, parts.decay_in_loss(config))
         return graph

@@ -12,7 +12,7 @@ from whole import whole
 
 from mrcnn.data.batches import DataGenerator
 from mrcnn.model import MaskRCNN
-from mrcnn.models.graph import Compiled, TrainingGraph
+from mrcnn.models.graph import Compiled, TrainingGraph, precision, training_graph
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,16 @@ def trainer(tmp_path_factory):
     changes = {"NUM_KEYPOINTS": 4, "WEIGHT_DECAY": 0.5, "OPTIMIZER": "sgd", "USE_RPN_ROIS": False, "LOSS_WEIGHTS": {}}
     config = QuickConfig().update(**changes)
     return MaskRCNN("training", config, tmp_path_factory.mktemp("logs"))
+
+
+def test_every_input_has_a_layer(trainer):
+    """Keras up to 3.12, the last for Python 3.10, wants it so; what targets are stays as it is, in any precision."""
+    assert all(x._keras_history.operation._outbound_nodes for x in trainer.keras_model.inputs)
+    values = keras.Input((2,), dtype="float32"), keras.Input((2,), dtype="int32")
+    with precision("bfloat16"):
+        graph = training_graph(list(values), {"a": values[0], "b": values[1], "c": values[0] * 2}, "targets_alone")
+    assert [x.dtype for x in graph.outputs] == ["float32", "int32", "float32"]
+    assert all(x._keras_history.operation._outbound_nodes for x in graph.inputs)
 
 
 def batch_of(config, index=0):
