@@ -234,7 +234,7 @@ def make_config(args, path):
         changes = {**practice(args.detector, {**config.to_dict(), **changes}, plain().to_dict()), **changes}
     if args.command != "train" and config.SCALE_JITTER:
         sides = ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM")
-        changes = {**{side: WHOLE * getattr(config, side) for side in sides}, **changes}
+        changes = {**{side: WHOLE * (getattr(config, side) or 0) for side in sides}, **changes}
     if args.command == "evaluate":
         # AP counts every detection, however unsure.
         changes.setdefault("DETECTION_MIN_CONFIDENCE", min(0.05, config.DETECTION_MIN_CONFIDENCE))
