@@ -27,11 +27,10 @@ from mrcnn.cli import program
 program.begin(__name__)
 
 import platform
-import time
 
 import keras
 import numpy as np
-from clock import Clock
+from clock import Marks
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from nucleus import AUGMENTATION, INFERENCE, MAX_DETECTIONS, NucleusConfig, load_dataset, pretrained
@@ -59,22 +58,15 @@ for _name, _value in vars(NucleusConfig).items():
 OriginalNucleusConfig.TRAIN_ROIS_PER_IMAGE = 96  # a third of them positive ones, as many as the sample's
 
 
-class Evaluations(Clock):
+class Evaluations(Marks):
     """A clock that stands still at some minutes, while the running mean of the weights is evaluated."""
 
     def __init__(self, minutes, marks, rate, detector, dataset):
-        super().__init__(minutes, rate)
-        self.marks = sorted({m for m in marks if m < minutes} | {minutes})
+        super().__init__(minutes, rate, marks)
         self.detector, self.dataset, self.points = detector, dataset, []
 
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        if self.elapsed() >= self.marks[0]:
-            self.evaluate(self.marks.pop(0))
-        self.model.stop_training = not self.marks
-
     def evaluate(self, minute):
-        paused, current = time.time(), self.values()
+        current = self.values()
         self.assign(self.mean)
         weights.copy(self.model, self.detector.keras_model)
         self.assign(current)
@@ -87,7 +79,6 @@ class Evaluations(Clock):
             + (f", mIoU {self.metrics['semantic']['mIoU']:.3f}" if "semantic" in self.metrics else ""),
             flush=True,
         )
-        self.start += time.time() - paused
 
 
 def plot(clock, path):
