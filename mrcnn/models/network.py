@@ -140,6 +140,7 @@ class Network:
             FileNotFoundError, ValueError: see `mrcnn.weights.load` and `mrcnn.weights.imagenet.check`.
         """
         folded = [layer for layer in self._batch_norms() if layer.folded]
+        weights.imagenet.check(filepath, self.config)
         for layer in folded:
             layer.folded = False  # an identity until its weights are loaded
         if folded:
@@ -147,7 +148,6 @@ class Network:
         seen = weights.Pixels(self.config.MEAN_PIXEL, self.config.PIXEL_STD, self.config.CHANNEL_ORDER)
         strict = not by_name and not exclude
         self.load_report = weights.load(self.keras_model, filepath, exclude or (), strict, seen)
-        weights.imagenet.check(filepath, self.config)
         print(self.load_report)
         if self.mode == "inference" and self.load_report.left:
             warnings.warn(
