@@ -21,7 +21,7 @@ from mrcnn.evaluate.frequency import frequency_groups, image_counts
 from mrcnn.evaluate.results import Detections, own_results
 from mrcnn.evaluate.semantic import confusion, semantic_metrics
 from mrcnn.evaluate.swaps import count_swaps
-from mrcnn.evaluate.truth import ground_truth
+from mrcnn.evaluate.truth import class_labels, ground_truth
 from mrcnn.evaluate.voc import voc_metrics
 from mrcnn.ops import keypoints
 
@@ -115,17 +115,17 @@ def evaluate_in_full(
     found, bad = Detections(results_path, model, dataset), BadImages(dataset, "Nothing is found in image {}")
     coco = ground_truth(dataset, image_ids)  # first, so that mistakes in it do not show after hours
     _detect(model, dataset, image_ids, found, bad, verbose)
+    counts = {} if train_set is None else image_counts(train_set)
     results = found.finish(image_ids)
     own_ids = [i + 1 for i in image_ids]
     metrics = _metrics(model.config, dataset, coco, results, image_ids, max_detections, engine)
     if voc and "bbox" in metrics:
         metrics["bbox"]["voc"] = voc_metrics(coco, results, own_ids)
-    counts = {} if train_set is None else image_counts(train_set)
     for numbers in metrics.values() if counts else ():
         numbers["frequency"] = frequency_groups(numbers["per_class"], counts)
     if model.config.by_pixels:
         pixels = np.stack([np.array(found.pixels[i]) for i in image_ids])
-        metrics["semantic"] = semantic_metrics(pixels.sum(axis=0), _names(dataset))
+        metrics["semantic"] = semantic_metrics(pixels.sum(axis=0), [dataset.class_names[0], *class_labels(dataset)])
     return Evaluated(metrics, coco, results, own_ids, max_detections)
 
 
@@ -178,11 +178,6 @@ def _pixels(model, dataset, image_id, result):
     if not truth.size:  # an image without objects in a set that does not say how large its images are
         truth = np.zeros_like(found)
     return confusion(truth, found, dataset.num_classes).tolist()
-
-
-def _names(dataset):
-    """Names of the classes, the background's first, as `ground_truth` has them."""
-    return [dataset.class_names[0], *(x["name"] for x in ground_truth(dataset, []).dataset["categories"])]
 
 
 def _metrics(config, dataset, coco, results, image_ids, max_detections, engine):
