@@ -82,7 +82,7 @@ class TiledDataset(Dataset):
         if last is None or last[0] != i:
             info = self.dataset.image_info[i]
             plain = type(self.dataset).load_image is Dataset.load_image and info.get("page") is None
-            pixels = windows(info["path"] if plain else self.dataset.load_image(i), None)
+            pixels = windows(info["path"] if plain else self.dataset.load_image(i), None, str(info["path"] or ""))
             check_size(info, pixels.shape)
             last = self._last = i, pixels, self.dataset.load_annotations(i)
         return last[1:]
