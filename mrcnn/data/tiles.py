@@ -15,6 +15,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.windows import Windows, windows
 from mrcnn.ops.masks import crop_rle, encode_rle, extract_bboxes, stack_masks
 from mrcnn.ops.tiles import tile_windows
+from mrcnn.settings.checks import check_arguments
 
 # Less of an object than this share of its pixels in a tile is a crowd there: neither to be found nor background.
 LEAST = 0.1
@@ -33,9 +34,10 @@ class TiledDataset(Dataset):
         empty: whether tiles without objects are taken too.
 
     Raises:
-        ValueError: the size of an image is not known, or keypoints, which are not cut.
+        ValueError: the size of an image is not known, keypoints, which are not cut, or an impossible tile or overlap.
     """
 
+    @check_arguments
     def __init__(self, dataset: Dataset, tile: int = 1024, overlap: float = 0.2, empty: bool = True) -> None:
         super().__init__()
         self.dataset, self.class_info, self.problems = dataset, dataset.class_info, dataset.problems

@@ -16,7 +16,7 @@ from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.proposals import load_proposals
 from mrcnn.data.regions import semantic_truth
-from mrcnn.evaluate.coco import check_engine, check_limit, coco_metrics
+from mrcnn.evaluate.coco import check_engine, coco_metrics
 from mrcnn.evaluate.frequency import frequency_groups, image_counts
 from mrcnn.evaluate.results import Detections, own_results
 from mrcnn.evaluate.semantic import confusion, semantic_metrics
@@ -24,6 +24,7 @@ from mrcnn.evaluate.swaps import count_swaps
 from mrcnn.evaluate.truth import class_labels, ground_truth
 from mrcnn.evaluate.voc import voc_metrics
 from mrcnn.ops import keypoints
+from mrcnn.settings.checks import check_arguments
 
 LEFT_OUT = "what it calls left out does not count"
 
@@ -83,13 +84,14 @@ def evaluate(
     Raises:
         ImportError: the engine is not installed.
         ValueError: no image to evaluate, no such engine, other classes or keypoints than the model's or in another
-            order, or max_detections below 1.
+            order, or an impossible limit or max_detections.
         RuntimeError: three images in a row cannot be read for the same reason: code of the user's own, not a file.
     """
     options = verbose, max_detections, engine, voc, train_set
     return evaluate_in_full(model, dataset, image_ids, limit, results_path, *options).metrics
 
 
+@check_arguments
 def evaluate_in_full(
     model: Any,
     dataset: Dataset,
@@ -103,7 +105,6 @@ def evaluate_in_full(
     train_set: Dataset | None = None,
 ) -> Evaluated:
     """As `evaluate`, with the ground truth and the detections, from which `mrcnn.draw.report` makes a page."""
-    check_limit(max_detections)
     check_engine(engine)
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
@@ -114,8 +115,8 @@ def evaluate_in_full(
         print(f"{len(dataset.problems)} problems in the annotations, which dataset.validate() lists; {LEFT_OUT}.")
     found, bad = Detections(results_path, model, dataset), BadImages(dataset, "Nothing is found in image {}")
     coco = ground_truth(dataset, image_ids)  # first, so that mistakes in it do not show after hours
-    _detect(model, dataset, image_ids, found, bad, verbose)
     counts = {} if train_set is None else image_counts(train_set)
+    _detect(model, dataset, image_ids, found, bad, verbose)
     results = found.finish(image_ids)
     own_ids = [i + 1 for i in image_ids]
     metrics = _metrics(model.config, dataset, coco, results, image_ids, max_detections, engine)
