@@ -54,8 +54,8 @@ class Objects(NamedTuple):
 
 
 class Boxes(NamedTuple):
-    """A set's objects where the network sees them: boxes [n, 4] in pixels; how many each image has; and the largest
-    factor by which images grow."""
+    """A set's objects where the network sees them: boxes [n, 4] in pixels; how many each image has; and the factor by
+    which images with objects grow, the median of all."""
 
     pixels: np.ndarray
     counts: list[int]
@@ -111,7 +111,7 @@ def objects_of(dataset: Dataset) -> list[Objects]:
 
 def seen(objects: Sequence[Objects], config: Config) -> Boxes:
     """The boxes of objects where the network sees them in training; there is one at least."""
-    found, largest = [], 0.0
+    found, factors = [], []
     sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, config.IMAGE_RESIZE_MODE
     for height, width, boxes in objects:
         if len(boxes):
@@ -119,8 +119,8 @@ def seen(objects: Sequence[Objects], config: Config) -> Boxes:
             scale, (top, left, *_) = np.broadcast_to(geometry.scale, 2), geometry.window
             corners = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
             found.append(corners * np.tile(scale, 2) + (top, left, top, left))
-            largest = max(largest, *scale)
-    return Boxes(np.concatenate(found), [len(x.boxes) for x in objects], largest)
+            factors.append(max(scale))
+    return Boxes(np.concatenate(found), [len(x.boxes) for x in objects], float(np.median(factors)))
 
 
 def boxes_of(dataset: Dataset, config: Config) -> Boxes:

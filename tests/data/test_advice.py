@@ -105,6 +105,14 @@ def test_images_for_objects_that_are_not_tiny():
     assert any("100% of them are under 16 pixels, and 0% under 8, which" in line for line in found.lines)
 
 
+def test_one_thumbnail_keeps_no_images_small():
+    """Of 32 pixels, which grow eight times, where the others are halved."""
+    dataset = annotated([[(100, 100, 12, 12)]] * 9 + [[(4, 4, 9, 9)]], shape=(512, 512))
+    dataset.image_info[-1].update(height=32, width=32)
+    found = advise(dataset, config(IMAGE_MIN_DIM=256, IMAGE_MAX_DIM=256))
+    assert found.settings["IMAGE_MAX_DIM"] == 704  # 6 pixels come to 16
+
+
 def test_smaller_images_for_large_objects():
     """128 pixels in images enlarged 16 times: 64 in 8 times as large ones; twice the image would leave 16."""
     found = advise(annotated([[(10, 10, 8, 8)]], shape=(64, 64)), config(IMAGE_MIN_DIM=1024, IMAGE_MAX_DIM=1024))
