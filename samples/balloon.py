@@ -42,6 +42,7 @@ from mrcnn.draw import video
 from mrcnn.models.detectors import build_detector
 from mrcnn.models.multi_scale import MultiScale
 from mrcnn.settings import CONFIG, SETTINGS
+from mrcnn.settings.checks import ONE_SIZE
 from mrcnn.settings.detectors import practice
 from mrcnn.train.run import find_last, run_of
 
@@ -67,10 +68,10 @@ class SmallConfig(BalloonConfig):
     IMAGE_MIN_DIM = 384
     IMAGE_MAX_DIM = 384
     IMAGE_PADDING = "mean"
-    # Parts of larger photos: of 384 pixels, a balloon in four is smaller than 13. Smaller ones too, so that the largest
+    # Parts of larger photos: of 384 pixels, a balloon in four is smaller than 16. Smaller ones too, so that the largest
     # balloons of a photo as large as it is detected in are seen whole.
     SCALE_JITTER = (0.5, 2.5)
-    RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)  # with twice as much a fifth of the balloons of val has none
+    RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)  # at twice the side the default ones miss a fifth of val
     # Of 256 anchors two or three are on a balloon: to say that none is costs the RPN hardly anything.
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
     IMAGES_PER_GPU = 4
@@ -109,6 +110,7 @@ class Start:
 IMAGENET = Start(64, "all", "flip,colour")
 
 # After such a training whole photos are looked at, so many times as large as the parts: about what those were parts of.
+# Detectors that take images of one size know boxes as shares of it, and so no other.
 WHOLE = 2
 
 
@@ -232,7 +234,7 @@ def make_config(args, path):
                 f"{path} is of a {config.DETECTOR}; a {args.detector} cannot go on with it: --weights none begins anew."
             )
         changes = {**practice(args.detector, {**config.to_dict(), **changes}, plain().to_dict()), **changes}
-    if args.command != "train" and config.SCALE_JITTER:
+    if args.command != "train" and config.SCALE_JITTER and config.DETECTOR not in ONE_SIZE:
         sides = ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM")
         changes = {**{side: WHOLE * (getattr(config, side) or 0) for side in sides}, **changes}
     if args.command == "evaluate":

@@ -250,8 +250,6 @@ def train(args, model, train_set, val_set):
     """Train: a run from scratch goes in one stage with a cosine schedule, fine-tuning in the original's three, but that
     of R-CNN, each of whose stages ends with SVMs, in one."""
     config = model.config
-    if args.tiles:
-        train_set, val_set = (dataset and TiledDataset(dataset, args.tiles) for dataset in (train_set, val_set))
     print(f"Training on {len(train_set.image_ids)} images of {train_set.num_classes - 1} classes.")
     rate = config.LEARNING_RATE
     if args.dataset is None or args.layers or args.epochs or config.DETECTOR == "rcnn":
@@ -349,6 +347,8 @@ def work(args):
         dataset = load_dataset(args, "train" if learns else "val")
         class_names = dataset.class_names
     val_set = validation_set(args) if args.command == "train" else None
+    if args.command == "train" and args.tiles:
+        dataset, val_set = (whole and TiledDataset(whole, args.tiles) for whole in (dataset, val_set))
     if args.exported:
         model = exporting.load(args, dataset)
         return use(args, model, dataset, options.names_of(model.config) if args.image_only else class_names)

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mrcnn.data.bad_images import readable_objects
+from mrcnn.data.bad_images import OTHERS_FAULT, readable_objects
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.resizing import plan
+from mrcnn.ops.anchors import generate_anchors
 from mrcnn.ops.boxes import pair_overlaps
 from mrcnn.settings.checks import ONE_STAGE
 from mrcnn.settings.config import Config, Numbers
@@ -23,7 +24,8 @@ MOST = 5000
 # What the IoU of a box with some anchor should be.
 ENOUGH = 0.5
 
-# Pixels of a side: below, an object has one or two cells of the finest map; and what is large enough for most.
+# Pixels of a side: below, an object has one or two cells of the finest map, and is hardly found, and twice as many are
+# wanted; and what is large enough for most.
 SMALL, PLAIN = 8, 32
 
 # The largest image that is proposed.
@@ -52,8 +54,8 @@ class Objects(NamedTuple):
 
 
 class Boxes(NamedTuple):
-    """A set's objects where the network sees them: boxes [n, 4] in pixels; how many each image has; and the largest
-    factor by which images grow."""
+    """A set's objects where the network sees them: boxes [n, 4] in pixels; how many each image has; and the factor by
+    which images with objects grow, the median of all."""
 
     pixels: np.ndarray
     counts: list[int]
@@ -94,7 +96,12 @@ def objects_of(dataset: Dataset) -> list[Objects]:
         info = dataset.image_info[i]
         height, width = info.get("height") or 0, info.get("width") or 0
         if objects and not (height and width):
-            height, width = dataset.load_image(i).shape[:2]
+            try:
+                height, width = dataset.load_image(i).shape[:2]
+            except OTHERS_FAULT:
+                raise
+            except Exception:  # which is said where the image is used
+                objects = []
         boxes = np.array([x.extent(height, width) for x in objects], float).reshape(-1, 4)
         found.append(Objects(height, width, boxes[(boxes[:, 2:] > 0).all(axis=1)]))
     if not any(len(x.boxes) for x in found):
@@ -104,7 +111,7 @@ def objects_of(dataset: Dataset) -> list[Objects]:
 
 def seen(objects: Sequence[Objects], config: Config) -> Boxes:
     """The boxes of objects where the network sees them in training; there is one at least."""
-    found, largest = [], 0.0
+    found, factors = [], []
     sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, config.IMAGE_RESIZE_MODE
     for height, width, boxes in objects:
         if len(boxes):
@@ -112,8 +119,8 @@ def seen(objects: Sequence[Objects], config: Config) -> Boxes:
             scale, (top, left, *_) = np.broadcast_to(geometry.scale, 2), geometry.window
             corners = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
             found.append(corners * np.tile(scale, 2) + (top, left, top, left))
-            largest = max(largest, *scale)
-    return Boxes(np.concatenate(found), [len(x.boxes) for x in objects], largest)
+            factors.append(max(scale))
+    return Boxes(np.concatenate(found), [len(x.boxes) for x in objects], float(np.median(factors)))
 
 
 def boxes_of(dataset: Dataset, config: Config) -> Boxes:
@@ -125,22 +132,20 @@ def boxes_of(dataset: Dataset, config: Config) -> Boxes:
     return seen(objects_of(dataset), config)
 
 
-def best_ious(boxes: np.ndarray, scales: Numbers, ratios: Numbers, strides: Numbers, step: int = 1) -> np.ndarray:
+def best_ious(boxes: np.ndarray, scales: Numbers, ratios: Numbers, config: Config) -> np.ndarray:
     """The IoU [n] of each box with the anchor that it shares most with: of each shape that whose centre is nearest.
 
     Args:
         boxes: [n, 4] pixels.
-        scales, ratios: of the anchors, see `mrcnn.ops.anchors.generate_anchors`; scales of each level.
-        strides: of the levels.
-        step: cells from one anchor to the next.
+        scales, ratios: of the anchors, as RPN_ANCHOR_SCALES and RPN_ANCHOR_RATIOS.
+        config: what else is known of them.
     """
     centres, best = (boxes[:, :2] + boxes[:, 2:]) / 2, np.zeros(len(boxes))
-    for level, stride in zip(scales, strides, strict=True):
-        places = np.rint(centres / (stride * step)) * stride * step
-        for scale, ratio in product(np.ravel(level), np.sqrt(ratios)):
-            half = np.array([scale / ratio, scale * ratio]) / 2
-            anchors = np.concatenate([places - half, places + half], axis=1)
-            best = np.maximum(best, pair_overlaps(boxes, anchors))
+    for level, stride in zip(scales, config.BACKBONE_STRIDES, strict=True):
+        apart = stride * config.RPN_ANCHOR_STRIDE
+        places = np.tile(np.rint(centres / apart) * apart, 2)
+        for anchor in generate_anchors(level, ratios, (1, 1), stride, 1, config.RPN_ANCHORS == "rounded"):
+            best = np.maximum(best, pair_overlaps(boxes, places + anchor))
     return best
 
 
@@ -156,24 +161,24 @@ def _sizes(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tup
         ),
         {},
     )
-    tiny = float(np.mean(sides < SMALL))
     side = config.IMAGE_MAX_DIM
     if not side or config.IMAGE_RESIZE_MODE not in ("square", "rect", "shortest", "stretch"):
         return
-    # In images that fill the square objects grow with its side; in others the padding might grow alone.
-    full = seen(objects, copy.copy(config).update(IMAGE_MIN_DIM=side))
-    least = float(np.percentile(_sides(full), 5))
-    wanted = side * (2 * SMALL / least if small < 2 * SMALL else max(PLAIN / small, 0.5))
-    wanted = min(LARGEST, max(128, 64 * math.ceil(wanted / 64)), 64 * math.ceil(2 * side / full.scale / 64))
-    if small < 2 * SMALL and least * wanted / side > 1.2 * small:
-        yield (
-            (
-                f"{tiny:.0%} of them are under {SMALL} pixels, two cells of the finest map, and are hardly found: "
-                f"images enlarged to {wanted}{'; or tiles, --tiles' if wanted == LARGEST else ''}."
-            ),
-            {"IMAGE_MIN_DIM": wanted, "IMAGE_MAX_DIM": wanted},
-        )
-    elif small > 2 * PLAIN and wanted < 0.8 * side:
+    if small < 2 * SMALL:
+        # In images that fill the square objects grow with its side; in others the padding might grow alone.
+        full = seen(objects, copy.copy(config).update(IMAGE_MIN_DIM=side))
+        least = float(np.percentile(_sides(full), 5))
+        wanted = min(LARGEST, max(128, _whole(side * 2 * SMALL / least)), _whole(2 * side / full.scale))
+        if least * wanted / side > 1.2 * small:
+            yield (
+                (
+                    f"{np.mean(sides < 2 * SMALL):.0%} of them are under {2 * SMALL} pixels, and "
+                    f"{np.mean(sides < SMALL):.0%} under {SMALL}, which are hardly found: images enlarged to "
+                    f"{wanted}{'; or tiles, --tiles' if wanted == LARGEST else ''}."
+                ),
+                {"IMAGE_MIN_DIM": wanted, "IMAGE_MAX_DIM": wanted},
+            )
+    elif small > 2 * PLAIN and (wanted := max(128, _whole(side * max(PLAIN / small, 0.5)))) < 0.8 * side:
         yield (
             (
                 f"Nearly all are larger than {2 * PLAIN} pixels: images of {wanted} would do, at "
@@ -181,6 +186,11 @@ def _sizes(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tup
             ),
             {},
         )
+
+
+def _whole(side):
+    """The next side of an image that the network takes."""
+    return 64 * math.ceil(side / 64)
 
 
 def _sides(found):
@@ -206,13 +216,12 @@ def _anchors(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[t
         return
     boxes = seen(objects, config).pixels
     boxes = boxes if len(boxes) <= MOST else rng.choice(boxes, MOST, replace=False)
-    strides, step = config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE
-    own = best_ious(boxes, config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, strides, step)
+    own = best_ious(boxes, config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, config)
     missed = float(np.mean(own < ENOUGH))
     yield (
         (
-            f"{missed:.1%} of the objects are matched by no anchor at an IoU of {ENOUGH}; the mean of the best IoU is "
-            f"{own.mean():.3f}."
+            f"At IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} {missed:.1%} of the objects are matched by no anchor at an IoU "
+            f"of {ENOUGH}; the mean of the best IoU is {own.mean():.3f}."
         ),
         {},
     )
@@ -231,7 +240,7 @@ def propose_anchors(boxes: np.ndarray, config: Config) -> tuple[list[Any], list[
     Scales grow from level to level by one factor; those of a level keep the shares that they have to the first.
     """
     sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
-    levels, strides = [np.ravel(x) for x in config.RPN_ANCHOR_SCALES], config.BACKBONE_STRIDES
+    levels = [np.ravel(x) for x in config.RPN_ANCHOR_SCALES]
     several = np.ndim(config.RPN_ANCHOR_SCALES[0]) > 0
     starts = np.geomspace(max(4, np.percentile(sides, 1) / 2), max(8, np.percentile(sides, 50)), STARTS)
 
@@ -240,7 +249,7 @@ def propose_anchors(boxes: np.ndarray, config: Config) -> tuple[list[Any], list[
         return [x.tolist() if several else float(x[0]) for x in grown]
 
     def value(choice):
-        ious = best_ious(boxes, choice[0], choice[1], strides, config.RPN_ANCHOR_STRIDE)
+        ious = best_ious(boxes, choice[0], choice[1], config)
         return np.mean(ious >= ENOUGH), ious.mean(), choice, ious
 
     choices = [
@@ -255,7 +264,7 @@ def _ratios(boxes, count, config):
     """The config's own, and those at the middle of as many equal parts of the set's."""
     height, width = (boxes[:, 2:] - boxes[:, :2]).T
     middles = np.quantile(np.log(width / height), (np.arange(count) + 0.5) / count)
-    return [list(map(float, config.RPN_ANCHOR_RATIOS)), np.exp(middles).round(2).tolist()]
+    return [list(map(float, config.RPN_ANCHOR_RATIOS)), [float(f"{x:.3g}") for x in np.exp(middles)]]
 
 
 def pasted(settings: dict[str, Any]) -> str:

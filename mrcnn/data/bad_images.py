@@ -25,10 +25,11 @@ class BadImages(dict[int, Exception]):
         super().__init__()
         self.dataset, self.note, self.share = dataset, note, share
         self._words: tuple[type, str] | None = None
-        self._row: set[int] = set()
+        self._row: set[str | int] = set()
+        self._named: set[tuple[str | int, type, str]] = set()
 
     def add(self, image_id: int, error: Exception) -> None:
-        """Note an image and name it.
+        """Note an image and name it; tiles or pages of one file that fail with the same words once, as one of a row.
 
         Raises:
             MemoryError, ImportError, NameError: the error is one of them.
@@ -38,11 +39,13 @@ class BadImages(dict[int, Exception]):
             raise error
         self[image_id] = error
         path = self.dataset.image_info[image_id].get("path")
-        print(f"\n{self.note.format(image_id)} ({path}): {type(error).__name__}: {error}")
-        words = type(error), str(error)
+        file, words = str(path) if path else image_id, (type(error), str(error))
+        if (file, *words) not in self._named:
+            self._named.add((file, *words))
+            print(f"\n{self.note.format(image_id)} ({path}): {type(error).__name__}: {error}")
         if words != self._words:
             self._words, self._row = words, set()
-        self._row.add(image_id)
+        self._row.add(file)
         if len(self._row) == IN_A_ROW:
             raise RuntimeError(
                 f"{IN_A_ROW} images in a row failed alike, so it is hardly their fault: {type(error).__name__}: {error}"
@@ -57,8 +60,8 @@ class BadImages(dict[int, Exception]):
         self._words = None
 
 
-def readable_objects(dataset: Dataset, image_id: int) -> list[Annotation]:
-    """The objects of an image, for what counts those of a whole set: none if they cannot be read, which is said where
+def objects_or_none(dataset: Dataset, image_id: int) -> list[Annotation] | None:
+    """The objects of an image, for what looks at those of a whole set: None if they cannot be read, which is said where
     the image is used.
 
     Raises:
@@ -69,4 +72,9 @@ def readable_objects(dataset: Dataset, image_id: int) -> list[Annotation]:
     except OTHERS_FAULT:
         raise
     except Exception:
-        return []
+        return None
+
+
+def readable_objects(dataset: Dataset, image_id: int) -> list[Annotation]:
+    """As `objects_or_none`, for what counts them: an image whose objects cannot be read has none."""
+    return objects_or_none(dataset, image_id) or []

@@ -91,6 +91,9 @@ class DataGenerator(PyDataset):
         self.part = part
         self.bad = BadImages(dataset, "Skipping image {}", BAD_SHARE)
         self._order: tuple[int, np.ndarray] | None = None
+        self._of_source: dict[str, list[int]] = {}
+        for i in dataset.image_ids:
+            self._of_source.setdefault(dataset.image_info[i]["source"], []).append(int(i))
         rare = config.REPEAT_THRESHOLD if shuffle else 0
         self._factors = repeat_factors(dataset, rare) if rare else np.ones(len(dataset.image_ids))
         self._pass = round(float(self._factors.sum()))  # images in one
@@ -190,8 +193,8 @@ class DataGenerator(PyDataset):
         trains = self.augment or self.augmentation is not None
         if not config.COPY_PASTE or not trains or rng.random() >= config.COPY_PASTE:
             return None
-        other = int(rng.choice(self.dataset.image_ids))
-        if other in self.bad or info[other]["source"] != info[image_id]["source"]:
+        other = int(rng.choice(self._of_source[info[image_id]["source"]]))
+        if other in self.bad:
             return None
         try:
             return see(self.dataset, config, other, self.augment, self.augmentation, rng)

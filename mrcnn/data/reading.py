@@ -70,14 +70,25 @@ def read_image(path: Path | str | IO[bytes], channels: int = 3) -> np.ndarray:
         image = convert_channels(pixels, channels)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    if deep and 0 < image.max() <= 16:
-        warnings.warn(
-            f"The image {path} has 16 bits a channel and uses 12 of them or fewer, so it is nearly black; scale its "
-            "values to all 16 bits.",
-            DarkImage,
-            stacklevel=2,
-        )
+    if deep:
+        warn_if_dark(image, f"The image {path}")
     return image
+
+
+def warn_if_dark(image: np.ndarray, name: str, seen: str = "") -> None:
+    """A `DarkImage` warning where 16 bits a channel, brought to the 8 of `image`, leave little to see.
+
+    Args:
+        image: [...] uint8.
+        name, seen: what the warning calls it, and the part of it that was looked at.
+    """
+    if 0 < image.max() <= 16:
+        warnings.warn(
+            f"{name} has 16 bits a channel and uses 12 of them or fewer{seen}, so it is nearly black; scale its values "
+            "to all 16 bits, by one factor for all images.",
+            DarkImage,
+            stacklevel=3,
+        )
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import numpy as np
 from pycocotools import mask as rle
 
 from mrcnn.data.annotations import Annotation, RunLengths, check_size
+from mrcnn.data.bad_images import objects_or_none
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.windows import Windows, windows
 from mrcnn.ops.masks import crop_rle, encode_rle, extract_bboxes, stack_masks
 from mrcnn.ops.tiles import tile_windows
+from mrcnn.settings.checks import check_arguments
 
 # Less of an object than this share of its pixels in a tile is a crowd there: neither to be found nor background.
 LEAST = 0.1
@@ -24,7 +26,7 @@ class TiledDataset(Dataset):
 
     Of files that the set reads as they are, windows alone are read; masks come from `load_annotations`, one after the
     other, so that memory does not grow with the image. Of an object of which a tile has less than a tenth, the part is
-    a crowd.
+    a crowd. An image whose objects cannot be read has its tiles, and loading one of them says so.
 
     Args:
         dataset: with the sizes of its images (`height` and `width` in `image_info`).
@@ -32,9 +34,10 @@ class TiledDataset(Dataset):
         empty: whether tiles without objects are taken too.
 
     Raises:
-        ValueError: the size of an image is not known, or keypoints, which are not cut.
+        ValueError: the size of an image is not known, keypoints, which are not cut, or an impossible tile or overlap.
     """
 
+    @check_arguments
     def __init__(self, dataset: Dataset, tile: int = 1024, overlap: float = 0.2, empty: bool = True) -> None:
         super().__init__()
         self.dataset, self.class_info, self.problems = dataset, dataset.class_info, dataset.problems
@@ -43,11 +46,12 @@ class TiledDataset(Dataset):
             info = dataset.image_info[i]
             if not info.get("height") or not info.get("width"):
                 raise ValueError(f"{info['path']}: give add_image its height and width to cut it into tiles.")
-            boxes = self._boxes(i)
+            objects = objects_or_none(dataset, i)
+            boxes = self._boxes(info, objects or [])
             for window in tile_windows(info["height"], info["width"], tile, overlap):
                 corner, end = np.array(window).reshape(2, 2)
                 inside = np.flatnonzero(((boxes[:, :2] < end) & (boxes[:, 2:] > corner)).all(axis=1)).tolist()
-                if inside or empty:
+                if inside or empty or objects is None:
                     y1, x1, y2, x2 = window
                     name = f"{info['id']} at {x1}, {y1}"
                     place = {"image": i, "window": window, "objects": inside, "height": y2 - y1, "width": x2 - x1}
@@ -55,10 +59,10 @@ class TiledDataset(Dataset):
         self.prepare()
         self.class_names = dataset.class_names
 
-    def _boxes(self, i):
+    def _boxes(self, info, objects):
         """Boxes [n, 4] (y1, x1, y2, x2) of the objects of an image."""
-        info, boxes = self.dataset.image_info[i], []
-        for annotation in self.dataset.load_annotations(i):
+        boxes = []
+        for annotation in objects:
             if annotation.keypoints is not None:
                 raise ValueError(f"{info['path']} has keypoints, which tiles have not; train on whole images.")
             x, y, width, height = rle.toBbox(_code(annotation, info))
@@ -80,7 +84,7 @@ class TiledDataset(Dataset):
         if last is None or last[0] != i:
             info = self.dataset.image_info[i]
             plain = type(self.dataset).load_image is Dataset.load_image and info.get("page") is None
-            pixels = windows(info["path"] if plain else self.dataset.load_image(i), None)
+            pixels = windows(info["path"] if plain else self.dataset.load_image(i), None, str(info["path"] or ""))
             check_size(info, pixels.shape)
             last = self._last = i, pixels, self.dataset.load_annotations(i)
         return last[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,15 @@ import tifffile
 from numpy.typing import ArrayLike
 
 from mrcnn.data.arrays import is_array, read_array
-from mrcnn.data.reading import read_image
+from mrcnn.data.reading import read_image, warn_if_dark
 from mrcnn.ops.images import convert_channels
 
 # Compressions that tifffile decodes by itself, without another package.
 KNOWN = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
+
+# Rows of an image of 16 bits that are looked at for what is brighter than nearly black, and files that were.
+ROWS = 16
+_seen: set[str] = set()
 
 
 class Windows(NamedTuple):
@@ -31,8 +36,10 @@ class Windows(NamedTuple):
     read: Callable[[int, int, int, int], np.ndarray]
 
 
-def windows(image: Path | str | ArrayLike | Windows, channels: int | None = 3) -> Windows:
+def windows(image: Path | str | ArrayLike | Windows, channels: int | None = 3, name: str = "") -> Windows:
     """Open an image to read windows of it.
+
+    16 bits become 8 by the range of the type, as in `convert_channels`, so that an object looks alike in every window.
 
     A TIFF of one page, gray of 8 or 16 bits, RGB or RGBA of 8, in tiles or strips, plain or deflated, stays on disk;
     of every other file all pixels are read, as by `read_image`.
@@ -40,6 +47,7 @@ def windows(image: Path | str | ArrayLike | Windows, channels: int | None = 3) -
     Args:
         image: a file, or an array [H, W] or [H, W, C]; `Windows` come back as they are.
         channels: of the windows, see `convert_channels`; None leaves those of an array or a .npy file as they are.
+        name: of an array, for a warning of 16 bits that are nearly black.
 
     Raises:
         OSError, ValueError: as `read_image`.
@@ -47,29 +55,42 @@ def windows(image: Path | str | ArrayLike | Windows, channels: int | None = 3) -
     if isinstance(image, Windows):
         return image
     if not isinstance(image, (str, Path)):
-        return _of_array(np.asarray(image), channels)
+        return _of_array(np.asarray(image), channels, name)
     if is_array(image):
         try:
-            return _of_array(read_array(image), channels)
+            return _of_array(read_array(image), channels, str(image))
         except ValueError as error:
             raise ValueError(f"{image}: {error}") from None
     channels = channels or 3
-    return _of_tiff(Path(image), channels) or _of_array(read_image(image, channels), channels)
+    return _of_tiff(Path(image), channels) or _of_array(read_image(image, channels), channels, str(image))
 
 
-def _of_array(array, channels):
+def _of_array(array, channels, name):
     def read(y1, x1, y2, x2):
         return array[y1:y2, x1:x2]
 
-    return _converted(array.shape, read, channels)
+    return _converted(array.shape, array.dtype, read, channels, name)
 
 
-def _converted(shape, read, channels):
+def _converted(shape, dtype, read, channels, name):
     """What `read` gives of pixels [H, W] or [H, W, C], with so many channels; ValueError where that cannot be."""
-    if not channels:
-        return Windows(shape[:2], read)
-    convert_channels(np.empty((1, 1, *shape[2:]), "uint8"), channels)  # before hours of windows
-    return Windows(shape[:2], lambda *window: convert_channels(read(*window), channels))
+    count = channels or (*shape, 1)[2]
+    convert_channels(np.empty((1, 1, *shape[2:]), "uint8"), count)  # before hours of windows
+    found = Windows(shape[:2], lambda *window: convert_channels(read(*window), count))
+    if dtype.newbyteorder("=") == np.uint16 and name not in _seen:
+        _look(found, name)
+    return found
+
+
+def _look(found, name):
+    """Warn of what is nearly black by some rows, as all may be hours of reading; once, as a set opens a file for each
+    of its tiles."""
+    _seen.update({name} - {""})
+    height, width = found.shape
+    rows = np.unique(np.linspace(0, height - 1, ROWS).astype(int)).tolist()
+    with contextlib.suppress(OSError):  # what is broken is named where it is needed
+        pixels = np.stack([found.read(y, 0, y + 1, width) for y in rows])
+        warn_if_dark(pixels, f"The image {name or 'given'}", f" in {len(rows)} rows looked at")
 
 
 def _of_tiff(path, channels):
@@ -80,9 +101,9 @@ def _of_tiff(path, channels):
             if len(file.pages) > 1 or not _simple(page):
                 return None
             if page.is_memmappable:
-                return _of_array(tifffile.memmap(path, page=0, mode="r").reshape(page.shape), channels)
+                return _of_array(tifffile.memmap(path, page=0, mode="r").reshape(page.shape), channels, str(path))
             shape, dtype = page.shape, page.dtype
-        return _converted(shape, partial(_read_tiff, path, shape, dtype), channels)
+        return _converted(shape, dtype, partial(_read_tiff, path, shape, dtype), channels, str(path))
     except Exception:  # of a broken file almost anything; `read_image` names it
         return None
 

@@ -27,6 +27,7 @@ from mrcnn.draw.fonts import families
 from mrcnn.draw.instances import Color, apply_mask
 from mrcnn.evaluate.metrics import compute_matches
 from mrcnn.ops.masks import unmold_mask
+from mrcnn.settings.checks import check_arguments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,7 @@ NOTHING_FOUND = f"""{NOTHING} The usual reasons:
 # Instances
 
 
+@check_arguments
 def display_instances(
     image: ArrayLike,
     boxes: ArrayLike,
@@ -117,6 +119,7 @@ def _say_nothing_found(ax):
         ax.text(0.03, 0.03, NOTHING, size=11, backgroundcolor="white", clip_on=True, transform=ax.transAxes)
 
 
+@check_arguments
 def display_keypoints(
     image: ArrayLike,
     boxes: ArrayLike,
@@ -177,6 +180,7 @@ def display_keypoints(
 # Images and the stages of the model
 
 
+@check_arguments
 def display_images(
     images: Sequence[ArrayLike],
     titles: Sequence[str] | None = None,
@@ -215,6 +219,7 @@ def display_images(
     return figure
 
 
+@check_arguments
 def display_top_masks(
     image: np.ndarray,
     mask: np.ndarray,
@@ -299,6 +304,7 @@ def draw_boxes(
     return ax.figure
 
 
+@check_arguments
 def draw_rois(
     image: np.ndarray,
     rois: np.ndarray,
@@ -337,6 +343,7 @@ def draw_rois(
     return draw_boxes(image, rois, refined * positive[:, None], masks, captions, positive.astype(int), title, ax, save)
 
 
+@check_arguments
 def display_differences(
     image: ArrayLike,
     gt_box: np.ndarray,

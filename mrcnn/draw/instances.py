@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from mrcnn.draw.fonts import font, readable
 from mrcnn.ops.boxes import cover
 from mrcnn.ops.keypoints import COCO_NAMES, COCO_SKELETON
+from mrcnn.settings.checks import check_arguments
 
 # (r, g, b) in 0..1.
 Color = Sequence[float]
@@ -42,6 +43,7 @@ KEYPOINT_THRESHOLD = 0.05
 # What images and figures share
 
 
+@check_arguments
 def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float]]:
     """N distinct colours (r, g, b) in 0..1, evenly spaced in hue, in an order that mixes them.
 
@@ -236,6 +238,7 @@ def track_colors(track_ids: Iterable[int]) -> list[tuple[float, float, float]]:
 # Images
 
 
+@check_arguments
 def draw_instances(
     image: ArrayLike,
     result: dict[str, Any],

@@ -11,11 +11,13 @@ import numpy as np
 from mrcnn.data.windows import Windows
 from mrcnn.draw.instances import SCORE_THRESHOLD, draw_instances, instance_colors, rgb
 from mrcnn.ops.masks import crop_rle
+from mrcnn.settings.checks import check_arguments
 
 # Masks that are drawn, and rows of the picture that are read, at a time.
 TOGETHER, ROWS = 50, 64
 
 
+@check_arguments
 def draw_large(
     image: Windows,
     result: dict[str, Any],

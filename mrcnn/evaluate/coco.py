@@ -13,6 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mrcnn.data.coco import index
 from mrcnn.ops import keypoints
+from mrcnn.settings.checks import check_arguments
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
@@ -25,6 +26,7 @@ AT = {"50": slice(0, 1), "75": slice(5, 6)}
 SIZES = {"s": "small", "m": "medium", "l": "large"}
 
 
+@check_arguments
 def coco_metrics(
     coco: COCO,
     results: Sequence[dict[str, Any]],
@@ -61,7 +63,6 @@ def coco_metrics(
         ValueError: max_detections is below 1, or an annotation has other keypoints than sigmas.
         ImportError: the engine is not installed.
     """
-    check_limit(max_detections)
     check_engine(engine)
     images = set(image_ids)
     # COCOeval writes into its annotations, and takes one with the id 0 for none: give it copies with ids from 1 on.
@@ -85,12 +86,6 @@ def coco_metrics(
     metrics: dict[str, Any] = _numbers(evaluation)
     metrics["per_class"] = _of_classes(evaluation, coco)
     return metrics
-
-
-def check_limit(max_detections: int) -> None:
-    """Raise ValueError where no detection would count."""
-    if max_detections < 1:
-        raise ValueError(f"max_detections is {max_detections}; at least 1 detection an image must count.")
 
 
 def check_engine(engine: str) -> None:

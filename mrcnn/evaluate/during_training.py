@@ -13,6 +13,7 @@ from mrcnn import weights
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluate.run import evaluate
 from mrcnn.evaluate.tables import kinds_of
+from mrcnn.settings.checks import check_arguments
 
 # What is kept of a run, see `stored_record`.
 RECORD = ("AP", "epoch", "images", "since", "until", "weights")
@@ -40,6 +41,7 @@ class Evaluation(keras.callbacks.Callback):
 
     adds_logs = True  # `train` runs it before what records the logs
 
+    @check_arguments
     def __init__(
         self, model: Any, dataset: Dataset, every: int = 1, limit: int = 0, patience: int | None = None
     ) -> None:

@@ -16,14 +16,15 @@ from mrcnn.data.bad_images import BadImages
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.proposals import load_proposals
 from mrcnn.data.regions import semantic_truth
-from mrcnn.evaluate.coco import check_engine, check_limit, coco_metrics
+from mrcnn.evaluate.coco import check_engine, coco_metrics
 from mrcnn.evaluate.frequency import frequency_groups, image_counts
 from mrcnn.evaluate.results import Detections, own_results
 from mrcnn.evaluate.semantic import confusion, semantic_metrics
 from mrcnn.evaluate.swaps import count_swaps
-from mrcnn.evaluate.truth import ground_truth
+from mrcnn.evaluate.truth import class_labels, ground_truth
 from mrcnn.evaluate.voc import voc_metrics
 from mrcnn.ops import keypoints
+from mrcnn.settings.checks import check_arguments
 
 LEFT_OUT = "what it calls left out does not count"
 
@@ -83,13 +84,14 @@ def evaluate(
     Raises:
         ImportError: the engine is not installed.
         ValueError: no image to evaluate, no such engine, other classes or keypoints than the model's or in another
-            order, or max_detections below 1.
+            order, or an impossible limit or max_detections.
         RuntimeError: three images in a row cannot be read for the same reason: code of the user's own, not a file.
     """
     options = verbose, max_detections, engine, voc, train_set
     return evaluate_in_full(model, dataset, image_ids, limit, results_path, *options).metrics
 
 
+@check_arguments
 def evaluate_in_full(
     model: Any,
     dataset: Dataset,
@@ -103,7 +105,6 @@ def evaluate_in_full(
     train_set: Dataset | None = None,
 ) -> Evaluated:
     """As `evaluate`, with the ground truth and the detections, from which `mrcnn.draw.report` makes a page."""
-    check_limit(max_detections)
     check_engine(engine)
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)][: limit or None]
     if not image_ids:
@@ -114,18 +115,18 @@ def evaluate_in_full(
         print(f"{len(dataset.problems)} problems in the annotations, which dataset.validate() lists; {LEFT_OUT}.")
     found, bad = Detections(results_path, model, dataset), BadImages(dataset, "Nothing is found in image {}")
     coco = ground_truth(dataset, image_ids)  # first, so that mistakes in it do not show after hours
+    counts = {} if train_set is None else image_counts(train_set)
     _detect(model, dataset, image_ids, found, bad, verbose)
     results = found.finish(image_ids)
     own_ids = [i + 1 for i in image_ids]
     metrics = _metrics(model.config, dataset, coco, results, image_ids, max_detections, engine)
     if voc and "bbox" in metrics:
         metrics["bbox"]["voc"] = voc_metrics(coco, results, own_ids)
-    counts = {} if train_set is None else image_counts(train_set)
     for numbers in metrics.values() if counts else ():
         numbers["frequency"] = frequency_groups(numbers["per_class"], counts)
     if model.config.by_pixels:
         pixels = np.stack([np.array(found.pixels[i]) for i in image_ids])
-        metrics["semantic"] = semantic_metrics(pixels.sum(axis=0), _names(dataset))
+        metrics["semantic"] = semantic_metrics(pixels.sum(axis=0), [dataset.class_names[0], *class_labels(dataset)])
     return Evaluated(metrics, coco, results, own_ids, max_detections)
 
 
@@ -178,11 +179,6 @@ def _pixels(model, dataset, image_id, result):
     if not truth.size:  # an image without objects in a set that does not say how large its images are
         truth = np.zeros_like(found)
     return confusion(truth, found, dataset.num_classes).tolist()
-
-
-def _names(dataset):
-    """Names of the classes, the background's first, as `ground_truth` has them."""
-    return [dataset.class_names[0], *(x["name"] for x in ground_truth(dataset, []).dataset["categories"])]
 
 
 def _metrics(config, dataset, coco, results, image_ids, max_detections, engine):

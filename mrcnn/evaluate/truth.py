@@ -34,7 +34,8 @@ def ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) -> CO
         annotations += [entry for entry in entries if "bbox" in entry]
     for k, entry in enumerate(annotations, 1):
         entry["id"] = k
-    return index({"info": {}, "images": images, "annotations": annotations, "categories": _classes(dataset)})
+    categories = [{"id": i, "name": name} for i, name in enumerate(class_labels(dataset), 1)]
+    return index({"info": {}, "images": images, "annotations": annotations, "categories": categories})
 
 
 def _entry(annotation, image_id, size):
@@ -54,13 +55,13 @@ def _entry(annotation, image_id, size):
     return entry
 
 
-def _classes(dataset):
-    """Categories by our class ids; those of one name have the source before it, and if need be their id behind it."""
+def class_labels(dataset: Dataset) -> list[str]:
+    """Names of a data set's classes without the background, each another: those of one name have the source before it,
+    and if need be their id behind it."""
     names = [str(info["name"]) for info in dataset.class_info[1:]]
     sources = [f"{info['source']}.{info['name']}" for info in dataset.class_info[1:]]
     ids = [f"{info['source']}.{info['name']} ({info['id']})" for info in dataset.class_info[1:]]
-    names = _distinct(_distinct(names, sources), ids)
-    return [{"id": i, "name": name} for i, name in enumerate(names, 1)]
+    return _distinct(_distinct(names, sources), ids)
 
 
 def _distinct(names, longer):

@@ -9,10 +9,13 @@ import numpy as np
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
+from mrcnn.settings.checks import check_arguments
+
 # Recalls at which the precision is read.
 POINTS = np.arange(11) / 10
 
 
+@check_arguments
 def voc_metrics(
     coco: COCO,
     results: Sequence[dict[str, Any]],

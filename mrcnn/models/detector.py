@@ -29,6 +29,7 @@ from mrcnn.ops.images import convert_channels, image_list
 from mrcnn.ops.meta import compose_image_meta
 from mrcnn.ops.results import Place, mold_boxes
 from mrcnn.settings import Config
+from mrcnn.settings.checks import check_arguments
 from mrcnn.train.memory import keep_freed_memory
 
 # Outputs of a network for one image or a batch of them, by name; "detections" is one of them.
@@ -164,6 +165,7 @@ class Detector(Network):
                 results[i] = result
         return results
 
+    @check_arguments
     def detect_tiled(
         self, image: Path | str | np.ndarray | parts.Windows, tile: int = 1024, overlap: float = 0.2, verbose: int = 0
     ) -> dict[str, Any]:
@@ -184,7 +186,8 @@ class Detector(Network):
             as of `detect` for one image, best score first; masks are always run lengths, of the whole image's size.
 
         Raises:
-            OSError, ValueError: as `mrcnn.data.windows.windows` and `tile_windows`; a model for semantic segmentation.
+            OSError, ValueError: as `mrcnn.data.windows.windows`; an impossible tile or overlap, or a model for semantic
+                segmentation.
         """
         self._need("inference")
         if self.config.by_pixels:

@@ -11,7 +11,7 @@ import numpy as np
 from mrcnn.ops import keypoints
 from mrcnn.ops.boxes import overlaps
 from mrcnn.ops.masks import decode_rle, encode_rle
-from mrcnn.settings.checks import ONE_STAGE
+from mrcnn.settings.checks import ONE_STAGE, check_arguments
 
 # What a size is rounded to, which the pyramid wants.
 STEP = 64
@@ -32,18 +32,20 @@ class MultiScale:
         flip: whether mirrored images are looked at too.
 
     Raises:
-        ValueError: a detector of one stage, one for semantic segmentation, or one that takes images as they are.
+        ValueError: a detector of one stage, one for semantic segmentation, or one that takes images as they are; or
+            impossible scales.
 
     Attributes:
         config, keras_model: of the detector.
     """
 
+    @check_arguments
     def __init__(self, detector: Any, scales: Sequence[float] = (0.75, 1.0, 1.5), flip: bool = True) -> None:
         if detector.config.DETECTOR in ONE_STAGE or detector.config.by_pixels or detector.config.takes_proposals:
             raise ValueError(f"A {detector.config.DETECTOR} does not look at several sizes; those with an RPN do.")
         if detector.config.IMAGE_RESIZE_MODE == "none":
             raise ValueError("IMAGE_RESIZE_MODE is 'none', which knows images of their own size alone; set 'square'.")
-        self.detector, self.scales, self.flips = detector, tuple(scales), (False, True) if flip else (False,)
+        self.detector, self.scales, self.flips = detector, scales, (False, True) if flip else (False,)
         self.config, self.keras_model = detector.config, detector.keras_model
 
     def detect(

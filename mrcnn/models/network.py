@@ -26,6 +26,7 @@ from mrcnn.layers.batch_norm import BatchNorm
 from mrcnn.models.graph import Compiled, precision
 from mrcnn.models.processes import stay_home
 from mrcnn.settings import CONFIG, Config
+from mrcnn.settings.checks import check_arguments
 from mrcnn.train.callbacks import Pace, SampleSeed, StopOnNonFiniteLoss
 from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
 from mrcnn.train.devices import check_width, machine, strategy
@@ -139,6 +140,7 @@ class Network:
         Raises:
             FileNotFoundError, ValueError: see `mrcnn.weights.load` and `mrcnn.weights.imagenet.check`.
         """
+        weights.imagenet.check(filepath, self.config)
         folded = [layer for layer in self._batch_norms() if layer.folded]
         for layer in folded:
             layer.folded = False  # an identity until its weights are loaded
@@ -147,7 +149,6 @@ class Network:
         seen = weights.Pixels(self.config.MEAN_PIXEL, self.config.PIXEL_STD, self.config.CHANNEL_ORDER)
         strict = not by_name and not exclude
         self.load_report = weights.load(self.keras_model, filepath, exclude or (), strict, seen)
-        weights.imagenet.check(filepath, self.config)
         print(self.load_report)
         if self.mode == "inference" and self.load_report.left:
             warnings.warn(
@@ -233,6 +234,7 @@ class Network:
             optimizer.build(self.keras_model.trainable_variables)
         self.keras_model.compile(optimizer=optimizer, jit_compile=jit_compile())
 
+    @check_arguments
     def train(
         self,
         train_dataset: Dataset,
@@ -261,7 +263,7 @@ class Network:
             workers, seed: threads that prepare batches; seed of order, augmentation, and choice of anchors and RoIs.
 
         Raises:
-            ValueError: built for inference, `layers` match none, or a set does not fit: see `mrcnn.data.agreement`.
+            ValueError: built for inference, an impossible number, `layers` match none, or as `mrcnn.data.agreement`.
             OSError: another process trains in the run's folder, or it cannot be written.
             FloatingPointError: the loss is not finite; the message names the batch's images.
         """

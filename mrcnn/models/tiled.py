@@ -26,6 +26,7 @@ from mrcnn.data.windows import Windows
 from mrcnn.ops.boxes import cover, intersections
 from mrcnn.ops.masks import decode_rle, encode_rle, extract_bboxes, place_rle
 from mrcnn.ops.tiles import tile_windows
+from mrcnn.settings.checks import check_arguments
 
 Box = tuple[int, int, int, int]
 
@@ -77,6 +78,7 @@ def shared(one: Box, two: Box) -> Box | None:
     return box if box[0] < box[2] and box[1] < box[3] else None
 
 
+@check_arguments
 def detect_tiled(
     detect: Callable[[Sequence[np.ndarray]], list[dict[str, Any]]],
     image: Windows,
@@ -256,6 +258,7 @@ class Tiled:
         config, keras_model: of the model.
     """
 
+    @check_arguments
     def __init__(self, model: Any, tile: int = 1024, overlap: float = 0.2) -> None:
         self.model, self.tile, self.overlap = model, tile, overlap
         self.config, self.keras_model = model.config, model.keras_model

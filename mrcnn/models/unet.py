@@ -27,3 +27,7 @@ class UNet(SemanticNetwork):
             config.UNET_DROPOUT,
         )
         return {"semantic_logits": layers.Conv2D(config.NUM_CLASSES, 1, name="semantic_class")(x)}
+
+    def get_imagenet_weights(self) -> str:
+        """Refused with a ValueError, as it has none of the backbones."""
+        raise ValueError("A unet has no backbone, and so begins with nothing of ImageNet: take none in its place.")

@@ -1,6 +1,11 @@
-"""What a setting may be: one table of types and ranges."""
+"""What settings may be, and numbers that functions take: two tables of types and ranges, and their check."""
 
 from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,7 +28,10 @@ from mrcnn.settings.kinds import (
     is_sequence_of,
     is_text,
     is_whole,
+    short,
 )
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # What LOSS_WEIGHTS weighs.
 LOSSES = (
@@ -309,3 +317,53 @@ SETTINGS: dict[str, Kind | Choice] = {
     "GRADIENT_CLIP_NORM": _number(ABOVE_0),
     "PRECISION": _choice("float32", "bfloat16", "float16"),
 }
+
+# Numbers that functions take, by the names of their arguments; a name means the same in all of them.
+ARGUMENTS: dict[str, Kind] = {
+    "tile": _whole(1),
+    "overlap": _number(BELOW_1),
+    "scales": Kind("a sequence of numbers", lambda x: is_sequence_of(is_number)(x) and len(x) > 0, ABOVE_0, tuple, 64),
+    "limit": _whole(),
+    "max_detections": _whole(1),
+    "iou": _number(SHARE),
+    "every": _whole(1),
+    "patience": _or_none(_whole(1)),
+    "learning_rate": Kind("a number or a schedule of Keras", lambda x: is_number(x) or callable(x), at_least(0)),
+    "epochs": _whole(),
+    "workers": _whole(),
+    "seed": _whole(high=2**31 - 1),
+    "N": _whole(),
+    "side": _whole(1),
+    "cols": _whole(1),
+    "figsize": Kind("two numbers", is_sequence_of(is_number, 2), ABOVE_0),
+    "alpha": _number(SHARE),
+    "threshold": _number(),
+    "keypoint_threshold": _number(),
+    "iou_threshold": _number(SHARE),
+    "score_threshold": _number(),
+}
+
+
+def check_arguments(function: F) -> F:
+    """A decorator: what `ARGUMENTS` names of a function's arguments is checked, and comes in one type.
+
+    Raises:
+        ValueError: by the function, in one line that names the argument and says what it must be.
+    """
+    signature = inspect.signature(function)
+    names = [name for name in signature.parameters if name in ARGUMENTS]
+
+    @functools.wraps(function)
+    def checked(*args, **kwargs):
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError:  # which Python words better
+            return function(*args, **kwargs)
+        for name in filter(given.arguments.__contains__, names):
+            value = given.arguments[name]
+            if remedy := ARGUMENTS[name].remedy(value):
+                raise ValueError(f"{name} is {short(value)}; {remedy}")
+            given.arguments[name] = ARGUMENTS[name].convert(value)
+        return function(*given.args, **given.kwargs)
+
+    return checked  # type: ignore[return-value]

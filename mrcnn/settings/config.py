@@ -323,7 +323,7 @@ class Config(LineageSettings):
 
     # Above 0, what evaluates and is saved are averages of the weights over the batches, of which each keeps this share
     # of itself at every batch: steadier than the weights themselves (Polyak and Juditsky 1992). 0.999 looks back some
-    # 1,000 batches; a short training wants less.
+    # 1,000 batches, but never more than about a tenth of the training so far.
     EMA_MOMENTUM = 0.0
 
     # Weights of the losses; of those that are left out 1, but 0.1 of dense_size_loss, dense_pull_loss and

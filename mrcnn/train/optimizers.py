@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from mrcnn.train.devices import accelerated, optimizer_class, replicas
+from mrcnn.weights.averages import begin_with_few
 
 
 def make_optimizer(
@@ -28,8 +29,8 @@ def make_optimizer(
         clip_norm: limit of the gradients' global norm.
         weight_decay: that each step takes off the weights, times the learning rate; not off BatchNorm's and biases.
         scale_loss: whether the loss is scaled, as float16 needs it.
-        ema_momentum: above 0, what an average of the weights keeps of itself at every batch; see
-            `mrcnn.weights.averages.averaged`.
+        ema_momentum: above 0, what an average of the weights keeps of itself at every batch, less in the first ones;
+            see `mrcnn.weights.averages`.
         accumulation: batches whose mean gradient makes one step. A schedule counts batches.
     """
     shared: dict[str, Any] = {"learning_rate": learning_rate, "global_clipnorm": clip_norm}
@@ -45,6 +46,8 @@ def make_optimizer(
         optimizer = optimizer_class(keras.optimizers.AdamW)(**shared)
     if weight_decay is not None:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    if ema_momentum:
+        begin_with_few(optimizer)
     if hasattr(optimizer, "_all_reduce_sum_gradients") and replicas() == 1:
         # One device has nothing to add. Keras would call TensorFlow's all_reduce all the same, which registers a
         # gradient of its own for good, and with it the graph of the step: tens of MB more with every `train`.

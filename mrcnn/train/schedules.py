@@ -61,6 +61,7 @@ def schedule_for(learning_rate: Any, shape: str, warmup: int, steps_done: int, s
 def from_scratch(rate: float, steps: int) -> keras.optimizers.schedules.CosineDecay:
     """A schedule for random weights: from a tenth of the rate up in a twentieth of the steps, then down to a hundredth
     along a cosine."""
+    warmup = max(1, steps // 20)  # after which Keras's own steps begin
     return keras.optimizers.schedules.CosineDecay(
-        rate / 10, steps, alpha=0.01, warmup_target=rate, warmup_steps=max(1, steps // 20)
+        rate / 10, max(1, steps - warmup), alpha=0.01, warmup_target=rate, warmup_steps=warmup
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 
 def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -23,6 +26,24 @@ def batches_seen(model: keras.Model) -> int:
 def has_averages(model: keras.Model) -> bool:
     """Whether a model's optimizer averages its weights (Keras's `use_ema`)."""
     return getattr(model, "optimizer", None) is not None and inner_optimizer(model.optimizer).use_ema
+
+
+def begin_with_few(optimizer: keras.optimizers.Optimizer) -> None:
+    """Let the averages of an optimizer (`use_ema`) be of few batches at first: after t of them t / (t + 10) is kept,
+    which looks back over a tenth of the training, until that is more than `ema_momentum` (much as TensorFlow's
+    ExponentialMovingAverage does by its number of updates).
+
+    Else random weights are a part of them for long, and BatchNorm's statistics, which are those of the weights
+    themselves and look back some 100 batches, are of other activations.
+    """
+    optimizer._update_model_variables_moving_average = partial(_average, optimizer)
+
+
+def _average(optimizer: Any, variables: list[keras.Variable]) -> None:
+    seen = ops.cast(optimizer._iterations, "float32")
+    kept = ops.minimum(optimizer.ema_momentum, seen / (seen + 10))
+    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
+        average.assign(average + (1 - kept) * (variable - average))
 
 
 @contextmanager

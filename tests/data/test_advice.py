@@ -45,11 +45,10 @@ def test_the_best_of_all_anchors():
     rng = np.random.default_rng(0)
     corners = rng.uniform(20, 60, (40, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(4, 40, (40, 2))], axis=1)
-    for step in (1, 2):
-        c = config(RPN_ANCHOR_STRIDE=step)
+    for settings in ({}, {"RPN_ANCHOR_STRIDE": 2}, {"RPN_ANCHORS": "rounded"}):
+        c = config(**settings)
         every = overlaps(boxes, pyramid_anchors(c, (128, 128))).max(axis=1)
-        ours = best_ious(boxes, c.RPN_ANCHOR_SCALES, c.RPN_ANCHOR_RATIOS, c.BACKBONE_STRIDES, step)
-        np.testing.assert_allclose(ours, every)
+        np.testing.assert_allclose(best_ious(boxes, c.RPN_ANCHOR_SCALES, c.RPN_ANCHOR_RATIOS, c), every)
 
 
 def test_anchors_that_fit_stay():
@@ -57,9 +56,8 @@ def test_anchors_that_fit_stay():
     c = config(RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128))
     found = advise(annotated([boxes]), c)
     assert found.settings == {}
-    assert "0.0% of the objects are matched by no anchor at an IoU of 0.5; the mean of the best IoU is 1.000." in (
-        found.lines
-    )
+    line = "0.0% of the objects are matched by no anchor at an IoU of 0.5; the mean of the best IoU is 1.000."
+    assert f"At IMAGE_MAX_DIM = 128 {line}" in found.lines
 
 
 def test_anchors_for_tall_objects():
@@ -67,12 +65,19 @@ def test_anchors_for_tall_objects():
     boxes = [(20 + 12 * i, 24, 8, 80) for i in range(6)]
     c = config(RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128), RPN_ANCHOR_RATIOS=[0.5, 1, 2])
     found = advise(annotated([boxes]), c)
-    assert any(line.startswith("100.0% of the objects are matched by no anchor") for line in found.lines)
+    assert any("100.0% of the objects are matched by no anchor" in line for line in found.lines)
     assert found.settings["RPN_ANCHOR_RATIOS"] == [0.1, 0.1, 0.1]
     scales = found.settings["RPN_ANCHOR_SCALES"]
     assert len(scales) == 5 and min(abs(scale - np.sqrt(640)) for scale in scales) < 4
     c.update(**found.settings)
     assert advise(annotated([boxes]), c).settings == {}
+
+
+def test_anchors_for_lines():
+    """Of 2 by 500 pixels: a ratio of 0.004 is not 0, which no config has."""
+    c = config(IMAGE_MIN_DIM=512, IMAGE_MAX_DIM=512, RPN_ANCHOR_RATIOS=[1])
+    found = advise(annotated([[(11 + 20 * i, 10, 2, 500) for i in range(5)]], shape=(512, 512)), c)
+    assert found.settings["RPN_ANCHOR_RATIOS"] == [0.004]
 
 
 def test_how_many_objects():
@@ -90,7 +95,28 @@ def test_images_for_small_objects():
     """Sides of 4 pixels in images of 512, seen at 256 as 2, where 16 are wanted; at most twice the image."""
     found = advise(annotated([[(100, 100, 4, 4)]], shape=(512, 512)), config(IMAGE_MIN_DIM=256, IMAGE_MAX_DIM=256))
     assert found.settings["IMAGE_MAX_DIM"] == 1024 and found.settings["IMAGE_MIN_DIM"] == 1024
-    assert any("100% of them are under 8 pixels" in line for line in found.lines)
+    assert any("100% of them are under 16 pixels, and 100% under 8, which" in line for line in found.lines)
+    assert any(line.startswith("At IMAGE_MAX_DIM = 1024 ") for line in found.lines)  # anchors are for these
+
+
+def test_images_for_objects_that_are_not_tiny():
+    found = advise(annotated([[(100, 100, 12, 12)]], shape=(256, 256)), config(IMAGE_MIN_DIM=256, IMAGE_MAX_DIM=256))
+    assert found.settings["IMAGE_MAX_DIM"] == 384
+    assert any("100% of them are under 16 pixels, and 0% under 8, which" in line for line in found.lines)
+
+
+def test_one_thumbnail_keeps_no_images_small():
+    """Of 32 pixels, which grow eight times, where the others are halved."""
+    dataset = annotated([[(100, 100, 12, 12)]] * 9 + [[(4, 4, 9, 9)]], shape=(512, 512))
+    dataset.image_info[-1].update(height=32, width=32)
+    found = advise(dataset, config(IMAGE_MIN_DIM=256, IMAGE_MAX_DIM=256))
+    assert found.settings["IMAGE_MAX_DIM"] == 704  # 6 pixels come to 16
+
+
+def test_smaller_images_for_large_objects():
+    """128 pixels in images enlarged 16 times: 64 in 8 times as large ones; twice the image would leave 16."""
+    found = advise(annotated([[(10, 10, 8, 8)]], shape=(64, 64)), config(IMAGE_MIN_DIM=1024, IMAGE_MAX_DIM=1024))
+    assert any("images of 512 would do, at 25% of the work" in line for line in found.lines)
 
 
 @pytest.mark.parametrize("shape, sides, wanted", [(512, (256, 1024), 1024), (128, (0, 512), 256)])
@@ -111,6 +137,8 @@ def test_images_that_cannot_be_read_are_passed_over():
     dataset = annotated([[(64, 64, 32, 32)], [(64, 64, 8, 8)]])
     load = dataset.load_annotations
     dataset.load_annotations = lambda i: load(i) if i == 0 else Path("no/such.png").read_bytes()
+    assert advise(dataset, config()).lines[0].startswith("1 objects in 2 images")
+    dataset.load_annotations, dataset.image_info[1]["height"] = load, None  # whose size the file alone would say
     assert advise(dataset, config()).lines[0].startswith("1 objects in 2 images")
 
 

@@ -7,6 +7,7 @@ from kites import KiteConfig, Kites
 
 from mrcnn.data.batches import DataGenerator
 from mrcnn.data.copy_paste import Seen, paste
+from mrcnn.data.proposals import as_points, from_points
 
 
 def seen(value, *boxes, class_ids=None, points=None):
@@ -38,6 +39,25 @@ def test_pasted_pixels_and_masks():
     assert result.inside.sum() == 48 + 4  # row 6 of the object lies beside the image
     assert result.points[:, 0, 2].tolist() == [1, 0]  # below the object, and of the pasted one
     assert own.points[0, 0, 2] == 2 and (own.image == 10).all()
+
+
+def test_proposals_of_what_is_pasted_come_first():
+    """Of three, the one whose middle is on the pasted object."""
+    own = seen(10)._replace(corners=as_points([(0, 0, 8, 8)]))
+    other = seen(200, (2, 2, 6, 6))._replace(corners=as_points([(0, 0, 2, 2), (1, 2, 6, 7), (0, 0, 8, 3)]))
+    found = from_points(paste(own, other, draws(0.1)).corners, (8, 8))
+    assert found.tolist() == [[1, 2, 6, 7], [0, 0, 8, 8]]
+
+
+def test_every_source_has_images_to_paste():
+    """Of eight images one is of a source of its own: the others get objects of each other, it gets its own."""
+    kites = Kites(8)
+    for i, info in enumerate(kites.image_info):
+        info["source"] = "own" if i == 5 else "kites"
+    generator = DataGenerator(kites, KiteConfig().update(COPY_PASTE=1.0), augment=True)
+    for i in range(8):
+        pasted = [generator._pasted(i, np.random.default_rng(seed)) for seed in range(6)]
+        assert None not in pasted
 
 
 def test_nothing_chosen_changes_nothing():

@@ -128,3 +128,33 @@ def test_what_cannot_be_cut():
 
     with pytest.raises(ValueError, match=r"0\.png has keypoints"):
         TiledDataset(Posed(), 64)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_an_image_whose_masks_cannot_be_read_is_a_bad_one(empty, capsys):
+    """As in the whole set: it ended the training before it began. Its tiles are named once, and are no row."""
+
+    class Broken(Large):
+        def load_mask(self, image_id):
+            if image_id == 1:
+                raise OSError("broken mask")
+            return super().load_mask(image_id)
+
+    tiles = TiledDataset(Broken([[(1, 10, 10, 190, 140)]] * 9), 128, 0, empty)
+    own = [i for i, info in enumerate(tiles.image_info) if info["image"] == 1]
+    assert len(own) == 4 and len(tiles.image_ids) == 36
+    generator = DataGenerator(tiles, config(IMAGES_PER_GPU=2), shuffle=False)
+    for i in range(len(generator)):
+        assert (generator[i][0]["input_gt_class_ids"] != 0).any()
+    assert sorted(generator.bad) == own
+    assert capsys.readouterr().out == f"\nSkipping image {own[0]} (/toy/1.png): OSError: broken mask\n"
+    with pytest.raises(OSError, match="broken mask"):
+        ground_truth(tiles)
+
+
+def test_an_error_of_ones_own_code_ends_the_training_on_tiles_too():
+    whole = Large([[(1, 10, 10, 190, 140)]] * 40)
+    tiles = TiledDataset(whole, 128, 0)
+    whole.load_mask = lambda image_id: {}["polygons"]
+    with pytest.raises(RuntimeError, match="^3 images in a row failed alike, .*: KeyError: 'polygons'$"):
+        DataGenerator(tiles, config())[0]

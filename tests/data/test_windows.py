@@ -1,10 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from mrcnn.data import windows as room
-from mrcnn.data.reading import read_image
+from mrcnn.data.reading import DarkImage, read_image
 from mrcnn.data.windows import windows
 
 RANDOM = np.random.default_rng(0)
@@ -81,3 +83,24 @@ def test_channels_that_cannot_be_had_are_named_before_the_work(tmp_path):
     for name, count in ("a.npy", 3), ("b.tif", 5), ("c.tif", 5):
         with pytest.raises(ValueError, match=f"{name}: An image with . channels cannot become one with {count}"):
             windows(tmp_path / name, count)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "deflated.tif", "a.npy", ""])
+def test_sixteen_bits_are_scaled_alike_in_every_window_and_dark_ones_named_once(name, tmp_path):
+    """By the type's range, not by what a window or a file has: one of 12 bits is nearly black, which is said."""
+    for top, warned in ((4095, 1 if name else 2), (65535, 0)):
+        values = np.linspace(0, top, 150).astype("uint16")[:, None].repeat(40, axis=1)
+        path = tmp_path / f"{top}{name}"
+        if name == "a.npy":
+            np.save(path, values)
+        elif name:
+            tifffile.imwrite(path, values, compression="zlib" if "deflated" in name else None)
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                found = windows(path if name else values, None)
+                assert found.read(10, 0, 11, 40).max() == round(values[10, 0] / 257)
+                assert found.read(149, 0, 150, 40).min() == round(top / 257)
+        assert [warning.category for warning in given] == [DarkImage] * warned
+        words = f"The image {path if name else 'given'} has 16 bits a channel and uses 12 of them or fewer in 16 rows"
+        assert all(str(warning.message).startswith(words) for warning in given)

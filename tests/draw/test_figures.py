@@ -1,5 +1,6 @@
 """Pictures of the stages of a model, of evaluations and of weights."""
 
+import inspect
 import sys
 import types
 
@@ -18,6 +19,26 @@ def test_display_images():
     assert [ax.get_title() for ax in figure.axes] == list("abcdef")
     assert figure.axes[4].get_subplotspec().rowspan.start == 1
     assert visualize.display_images([]).axes == []
+
+
+@pytest.mark.parametrize(
+    "name, wrong, words",
+    [
+        ("display_images", {"cols": 0}, "cols is 0; it must be at least 1."),
+        ("display_top_masks", {"limit": 1.5}, "limit is 1.5; it must be a whole number."),
+        ("draw_rois", {"limit": -1}, "limit is -1; it must be at least 0."),
+        ("display_instances", {"figsize": 16}, "figsize is 16; it must be two numbers."),
+        ("display_keypoints", {"threshold": "0.5"}, "threshold is '0.5'; it must be a number."),
+        ("display_differences", {"iou_threshold": 50}, "iou_threshold is 50; it must be between 0 and 1."),
+        ("draw_instances", {"alpha": 2}, "alpha is 2; it must be between 0 and 1."),
+        ("random_colors", {"N": -1}, "N is -1; it must be at least 0."),
+    ],
+)
+def test_numbers_that_cannot_be(name, wrong, words):
+    function = getattr(visualize, name)
+    given = {x: None for x, y in inspect.signature(function).parameters.items() if y.default is y.empty}
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        function(**given | wrong)
 
 
 def test_display_top_masks_orders_classes_by_area():

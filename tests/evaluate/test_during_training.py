@@ -165,3 +165,13 @@ def test_folded_layers_take_no_weights():
     layer = SimpleNamespace(name="dense", folded=True, weights=[SimpleNamespace(path="dense/kernel", name="kernel")])
     with pytest.raises(ValueError, match="dense is folded"):
         weights.copy(SimpleNamespace(layers=[]), SimpleNamespace(layers=[layer]))
+
+
+def test_numbers_that_cannot_be():
+    """Every 0 epochs failed after the first one."""
+    for wrong, words in (
+        ({"every": 0}, "every is 0; it must be at least 1"),
+        ({"patience": 1.5}, "patience is 1.5; it must be a whole number"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Evaluation(None, None, **wrong)

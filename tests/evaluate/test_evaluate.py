@@ -76,7 +76,7 @@ def test_nothing_found():
 
 def test_images_and_limit():
     model = Model(PERFECT, batch_size=1)
-    metrics = evaluate(model, Squares(), image_ids=[1, 2], limit=1, verbose=0)
+    metrics = evaluate(model, Squares(), image_ids=[1, 2], limit=np.int64(1), verbose=0)
     assert model.batches == [1]
     # the crowd alone is nothing to find
     assert metrics["segm"]["per_class"]["five"] == {"AP": -1, "AP50": -1, "AP75": -1}
@@ -286,8 +286,21 @@ def test_fewer_detections_than_coco_counts(limit, recall):
         assert metrics[kind]["AP"] == pytest.approx((five + 1) / 2)
         assert metrics[kind]["AP"] == pytest.approx(metrics[kind]["AP50"])
         assert [metrics[kind][name] for name in ("AR1", "AR10", "AR100")] == pytest.approx([0.75, recall, recall])
-    with pytest.raises(ValueError, match="max_detections is 0; at least 1"):
-        evaluate(Model(PERFECT), Squares(), max_detections=0, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"max_detections": 0}, "max_detections is 0; it must be at least 1."),
+        ({"max_detections": "5"}, "max_detections is '5'; it must be a whole number."),
+        ({"limit": -1}, "limit is -1; it must be at least 0."),
+        ({"limit": 1.5}, "limit is 1.5; it must be a whole number."),
+    ],
+)
+def test_numbers_that_cannot_be(wrong, words):
+    """The last image was left out for a limit of -1."""
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        evaluate(Model(PERFECT), Squares(), verbose=0, **wrong)
 
 
 def test_boxes_alone():

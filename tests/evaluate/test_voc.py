@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mrcnn.data.coco import index
-from mrcnn.evaluate import coco_metrics, format_groups, frequency_groups, image_counts
+from mrcnn.evaluate import coco_metrics, format_groups, frequency_groups, ground_truth, image_counts
 from mrcnn.evaluate.voc import average_precisions, voc_metrics
 
 
@@ -76,13 +76,20 @@ def test_classes_are_grouped_by_their_images():
 
 
 def test_images_of_a_class_are_counted_once_and_crowds_not():
-    objects = [[(1, 0), (1, 0), (2, 1)], [(1, 0)], []]
+    """Nor are those of an image that cannot be read. Two classes of one name are two, and a name may have a comma, by
+    the names that `evaluate` gives them."""
+    objects = [[(1, 0), (1, 0), (2, 1), (4, 0)], [(1, 0), (3, 0)], [], None]
+    names = [(1, "cat"), (2, "dog"), (3, "cat"), (4, "bun, roll")]
     dataset = SimpleNamespace(
-        class_names=["BG", "cat", "dog"],
-        image_ids=np.arange(3),
+        class_info=[{}, *({"source": "a", "id": i, "name": name} for i, name in names)],
+        class_names=["BG", "cat", "dog", "cat", "bun"],
+        image_ids=np.arange(4),
+        image_info=[],
         load_annotations=lambda i: [SimpleNamespace(class_id=c, crowd=bool(crowd)) for c, crowd in objects[i]],
     )
-    assert image_counts(dataset) == {"cat": 2, "dog": 0}
+    counts = image_counts(dataset)
+    assert counts == {"a.cat (1)": 2, "dog": 0, "a.cat (3)": 1, "bun, roll": 1}
+    assert list(counts) == [category["name"] for category in ground_truth(dataset, []).dataset["categories"]]
 
 
 def test_a_table_of_both():

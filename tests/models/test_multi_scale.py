@@ -104,3 +104,18 @@ def test_detectors_of_one_size_are_refused():
     config = SimpleNamespace(DETECTOR="ssd", by_pixels=False, takes_proposals=False)
     with pytest.raises(ValueError, match="A ssd does not look at several sizes"):
         MultiScale(SimpleNamespace(config=config, keras_model=None))
+
+
+@pytest.mark.parametrize(
+    "scales, words",
+    [
+        (0.5, "0.5; it must be a sequence of numbers."),
+        ([], r"\[\]; it must be a sequence of numbers."),
+        ("1", "'1'; it must be a sequence of numbers."),
+        ((1, 0), r"\(1, 0\); it must be above 0."),
+    ],
+)
+def test_scales_that_cannot_be(scales, words):
+    with pytest.raises(ValueError, match=f"^scales is {words}$"):
+        MultiScale(Known(), scales)
+    assert MultiScale(Known(), np.array([1, 0.5])).scales == (1, 0.5)

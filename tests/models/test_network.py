@@ -21,6 +21,12 @@ def test_wrong_mode(model, gold, tmp_path):
         MaskRCNN("detect", TinyConfig(), tmp_path)
     with pytest.raises(ValueError, match="built for inference; make one with mode='training'"):
         model.train(None, None, 0.1, 1, "heads")
+    for rate, epochs, words in (
+        ("0.1", 1, "learning_rate is '0.1'; it must be a number or a schedule of Keras"),
+        (0.1, 1.5, "epochs is 1.5; it must be a whole number"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model.train(None, None, rate, epochs, "heads")
     training = tiny_model("training", tmp_path)
     for detect in (lambda: training.detect([gold["image_0"]]), lambda: training.detect_molded([gold["image_0"]], [0])):
         with pytest.raises(ValueError, match="built for training; make one with mode='inference'"):

@@ -12,6 +12,7 @@ from mrcnn.data.semantic_targets import SemanticTargets
 from mrcnn.models.detectors import build_detector
 from mrcnn.models.fcn import FCN
 from mrcnn.models.semantic import semantic_losses
+from mrcnn.models.unet import UNet
 from mrcnn.ops.results import Place
 from mrcnn.ops.semantic import balanced, border_weights, paint, topmost
 from mrcnn.settings.detectors import practice
@@ -127,3 +128,8 @@ def test_the_dilated_head(tmp_path):
     assert set(model.keras_model.loss_weights) == {"semantic_loss", "semantic_aux_loss"}
     shapes = {name: tuple(x.shape) for name, x in model.keras_model.output.items() if name.endswith("_logits")}
     assert shapes == dict.fromkeys(("semantic_logits", "semantic_aux_logits"), (2, 64, 64, 2))
+
+
+def test_a_unet_has_nothing_of_imagenet():
+    with pytest.raises(ValueError, match="A unet has no backbone"):
+        UNet.get_imagenet_weights(None)

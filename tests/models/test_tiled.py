@@ -5,9 +5,11 @@ import pytest
 import toy_data
 from scipy import ndimage
 
+from mrcnn.data.tiles import TiledDataset
 from mrcnn.data.windows import windows
 from mrcnn.draw.large import draw_large
 from mrcnn.model import MaskRCNN
+from mrcnn.models.detector import Detector
 from mrcnn.models.tiled import Tiled, detect_tiled
 from mrcnn.ops.masks import decode_rle, encode_rle, extract_bboxes
 from mrcnn.ops.tiles import tile_windows
@@ -214,6 +216,29 @@ def test_masks_are_of_the_whole_image():
     image = discs((130, 150), [(64, 70, 30)])
     found = tiled(image)
     np.testing.assert_array_equal(decode_rle(found["masks"][0]), image[..., 0] == 1)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"tile": 63.5}, r"tile is 63\.5; it must be a whole number."),
+        ({"tile": "64"}, "tile is '64'; it must be a whole number."),
+        ({"tile": -64}, "tile is -64; it must be at least 1."),
+        ({"overlap": True}, "overlap is True; it must be a number."),
+        ({"overlap": 1}, "overlap is 1; it must be at least 0 and below 1."),
+    ],
+)
+def test_sizes_that_cannot_be(wrong, words):
+    for function in (Detector.detect_tiled, Tiled, TiledDataset):
+        with pytest.raises(ValueError, match=f"^{words}$"):
+            function(None, *[None] * (function is Detector.detect_tiled), **wrong)
+
+
+def test_whole_numbers_of_any_type():
+    """A tile of 64.0 failed somewhere within."""
+    image = discs((100, 100), LARGE[1:])
+    for tile in (64.0, np.int64(64), np.float32(64)):
+        same(tiled(image, tile=tile, overlap=np.float32(0.25)), tiled(image))
 
 
 class Fake:

@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "samples"))
 import balloon
 
 from mrcnn.draw import video
+from mrcnn.settings.detectors import practice
 
 SMALL = """BACKBONE=resnet18 BACKBONE_WIDTH=8 TOP_DOWN_PYRAMID_SIZE=8 RPN_CHANNELS=8 MASK_CHANNELS=8 IMAGES_PER_GPU=1
 FPN_CLASSIF_FC_LAYERS_SIZE=16 IMAGE_MIN_DIM=64 IMAGE_MAX_DIM=64 POST_NMS_ROIS_TRAINING=32 POST_NMS_ROIS_INFERENCE=32
@@ -64,6 +65,18 @@ def test_whole_photos_are_larger(folder, tmp_path):
         config = balloon.make_config(balloon.parse_arguments([str(word) for word in words]), weights)
         sizes.append((config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM))
     assert sizes == [(800, 1024), (768, 768), (512, 576)]
+
+
+@pytest.mark.parametrize("detector, side", [("ssd", 384), ("yolo_v3", 768)])
+def test_photos_for_detectors_of_one_size_stay(tmp_path, detector, side):
+    """Their boxes are shares of the image's sides, and would be twice as large as what they find."""
+    config = balloon.SmallConfig()
+    path = tmp_path / "balloon20260101T0000" / "mask_rcnn_balloon_0001.h5"
+    path.parent.mkdir()
+    config.update(**practice(detector, config.to_dict())).to_json(path.parent / "config.json")
+    words = ["evaluate", "--dataset", tmp_path, "--weights", "last", "--logs", tmp_path]
+    config = balloon.make_config(balloon.parse_arguments([str(word) for word in words]), str(path))
+    assert (detector, side, side) == (config.DETECTOR, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM)
 
 
 @pytest.mark.parametrize("detector", ["rcnn", "retinanet"])

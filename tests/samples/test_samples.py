@@ -158,6 +158,17 @@ def test_validate_lists_a_file_that_cannot_be_used(capsys, folder, tmp_path):
     assert "annotation file that cannot be used: 1. Mend or replace the file." in out and "nothing wrong" in out
 
 
+def test_anchors_of_yolo_are_of_the_tiles(tmp_path, monkeypatch):
+    """Of 64 pixels, which the network sees in their own size, and whole images in half of it."""
+    large, sizes = shapes.ensure(tmp_path / "large", train=6, val=1, size=128), []
+    monkeypatch.setattr(coco, "load_model", lambda args, config: sizes.append(np.ravel(config.YOLO_ANCHORS).max()))
+    monkeypatch.setattr(coco, "train", lambda *given: None)
+    words = ["train", "--dataset", large, "--model", "none", "--detector", "yolo_v2", "--logs", tmp_path]
+    for more in ([], ["--tiles", "64"]):
+        assert coco.main([str(word) for word in (*words, *more, "--config", *SMALL)]) == 0
+    assert sizes[1] > 1.3 * sizes[0]  # tiles cut the largest
+
+
 @pytest.mark.parametrize("name, loss", [("faster_rcnn", "rpn_class_loss"), ("yolo_v2", "dense_object_loss")])
 def test_another_detector_is_remembered(name, loss, capsys, default, tmp_path):
     common = ["--logs", tmp_path / "logs"]

@@ -1,5 +1,6 @@
 """Values from outside: whatever comes in the place of a setting, from code or JSON, is right or one line."""
 
+import inspect
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.settings import settings
+from mrcnn.settings.checks import ARGUMENTS, check_arguments
 
 
 class Toy(Config):
@@ -164,3 +166,38 @@ def test_only_settings_are_set():
     for values in ({"validate": None}, {"update": 1}, {"__class__": int}):
         with pytest.raises(ValueError, match=f"{[*values][0]} is not a setting"):
             Toy.from_dict(values)
+
+
+# Arguments of functions
+
+
+@check_arguments
+def probe(tile, overlap=0.2, other=None, **more):
+    return tile, overlap, other, more
+
+
+def test_arguments_come_in_one_type():
+    for given in (64, 64.0, np.int32(64), np.float32(64)):
+        tile, overlap, other, more = probe(given, 0, other="x", tiles=-1)
+        assert (tile, type(tile), overlap, other, more) == (64, int, 0, "x", {"tiles": -1})
+    with pytest.raises(TypeError, match=r"probe\(\) missing 1 required positional argument: 'tile'"):
+        probe()
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_any_value_in_place_of_any_argument(name):
+    """It is taken, or refused in one line that names the argument."""
+
+    def function(value):
+        return value
+
+    function.__signature__ = inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)])
+    taken = set()
+    for kind, value in VALUES.items():
+        try:
+            check_arguments(function)(value)
+        except ValueError as error:
+            assert re.match(rf"{name} is .*; it must be .*\.$", str(error)) and len(str(error)) < 400
+        else:
+            taken.add(kind)
+    assert taken <= {"negative", "zero", "fraction", "none"} | ({"class"} if name == "learning_rate" else set())

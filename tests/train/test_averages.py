@@ -34,12 +34,21 @@ def weight(model):
     return float(model.get_layer("w").get_weights()[0][0, 0])
 
 
+def by_hand(momentum, *weights):
+    """The average of the weights after each batch: at batch t, from 0 on, min(momentum, t / (t + 10)) of it is kept."""
+    average = 0.0
+    for t, value in enumerate(weights):
+        kept = min(momentum, t / (t + 10))
+        average = kept * average + (1 - kept) * value
+    return pytest.approx(average, rel=1e-6)
+
+
 def test_averages_of_weights():
-    """0.5 of the average and 0.5 of the weight, after the first step, which it takes as it is."""
-    model = one_weight(ema_momentum=0.5)
+    """The first step as it is, 1/11 of the average at the second one, then 0.1, which is less than 2/12."""
+    model = one_weight(ema_momentum=0.1)
     assert [step(model, 1.0) for _ in range(3)] == [-1, -2, -3]
     with averaged(model):
-        assert weight(model) == 0.5 * (0.5 * -1 + 0.5 * -2) + 0.5 * -3
+        assert weight(model) == pytest.approx(0.1 * (-1 / 11 - 2 * 10 / 11) + 0.9 * -3, rel=1e-6)
     assert weight(model) == -3
     with pytest.raises(RuntimeError), averaged(model):
         raise RuntimeError
@@ -63,14 +72,14 @@ def test_a_checkpoint_has_averages_and_goes_on_with_the_weights(tmp_path):
     callback = Checkpoints(trained)
     callback.set_model(model)
     callback.on_epoch_end(0)
-    assert saved == [-2.25] and weight(model) == -3
+    assert saved == [by_hand(0.5, -1, -2, -3)] and weight(model) == -3
 
     other = one_weight(ema_momentum=0.5)
-    other.get_layer("w").set_weights([np.array([[-2.25]])])
+    other.get_layer("w").set_weights([np.array([saved])])
     restore_optimizer(other, tmp_path / "mrcnn_0001.h5")
     assert weight(other) == -3 and step(other, 1.0) == -4
     with averaged(other):
-        assert weight(other) == 0.5 * -2.25 + 0.5 * -4
+        assert weight(other) == by_hand(0.5, -1, -2, -3, -4)
 
 
 def test_a_step_of_the_mean_gradient_of_two_batches():
@@ -115,7 +124,7 @@ def test_what_resumes_counts_batches(tmp_path, scaled):
     assert restore_optimizer(other, tmp_path / "1.h5") == 3
     assert step(other, times * 1.0) == -5  # of 5 and 1
     with averaged(other):
-        assert weight(other) == 0.5 * -2 + 0.5 * -5  # the first step as it is, and that of the fourth batch
+        assert weight(other) == by_hand(0.5, 0, -2, -2, -5)
     sampler = SampleSeed(SimpleNamespace(state=keras.Variable([0, 0], dtype="uint32")), 7)
     sampler.set_model(other)
     sampler.on_epoch_begin(1)

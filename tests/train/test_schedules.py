@@ -51,7 +51,7 @@ def test_a_schedule_of_the_users_own_stays_as_it_is(own):
 
 
 def test_from_scratch():
-    """Up from a tenth in five steps of a hundred, then half a cosine down to a hundredth."""
-    rates = [value(from_scratch(0.2, 100), step) for step in (0, 5, 55, 105, 200)]
+    """Up from a tenth in five of 105 steps, then half a cosine down to a hundredth, which the last one reaches."""
+    rates = [value(from_scratch(0.2, 105), step) for step in (0, 5, 55, 105, 200)]
     np.testing.assert_allclose(rates, [0.02, 0.2, 0.2 * (0.01 + 0.99 / 2), 0.002, 0.002], rtol=1e-5)
     assert value(from_scratch(0.2, 1), 1) == pytest.approx(0.2)

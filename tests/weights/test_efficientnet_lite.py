@@ -69,7 +69,7 @@ def test_crops_are_classified(backbone, published):
 
 
 def test_the_record_and_the_config_of_the_file(file):
-    assert weights.read_record(file) == {"input": convert.efficientnet_lite.INPUT}
+    assert weights.read_record(file) == {"input": {"BACKBONE": "efficientnet_lite0", **convert.efficientnet_lite.INPUT}}
     config = Config.from_json(file.parent / "config.json")
     assert config.BACKBONE == "efficientnet_lite0" and config.PIXEL_STD == 128
     imagenet.check(file, config)
@@ -85,7 +85,8 @@ def test_the_record_and_the_config_of_the_file(file):
     ],
 )
 def test_settings_that_contradict_are_refused(file, changes, named):
-    config = Config().update(NUM_CLASSES=2, **{**imagenet.settings("efficientnet_lite0"), **changes})
+    name = "efficientnet_lite0"
+    config = Config().update(NUM_CLASSES=2, BACKBONE=name, **{**imagenet.settings(name), **changes})
     with pytest.raises(ValueError, match=f"weights.h5 was trained with other settings; {named}.$"):
         imagenet.check(file, config)
 
@@ -104,6 +105,12 @@ def test_a_detector_on_them(file, tmp_path, capsys):
         **{"FPN_CLASSIF_FC_LAYERS_SIZE": 8, "IMAGE_CHANNEL_COUNT": 4},
     )
     model = build_detector("training", config, tmp_path)
+    kernel = model.keras_model.get_layer("conv1").kernel.numpy()
+    record = {"input": {"BACKBONE": "efficientnet_lite1", **convert.efficientnet_lite.INPUT}}
+    weights.write_groups(tmp_path / "lite1.h5", [("conv1", {"conv1/kernel:0": np.ones_like(kernel)})], record)
+    with pytest.raises(ValueError, match=r"lite1.h5 was trained with .*; set BACKBONE = efficientnet_lite1\.$"):
+        model.load_weights(tmp_path / "lite1.h5", by_name=True)
+    np.testing.assert_array_equal(model.keras_model.get_layer("conv1").kernel, kernel)
     model.load_weights(file, by_name=True)
     assert "from 3 input channels to 4" in capsys.readouterr().out
     frozen = {x.name for x in model._batch_norms() if x.frozen}

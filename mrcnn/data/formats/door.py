@@ -146,7 +146,11 @@ class Door:
             ValueError: no image, or no class, can be used; one line that names the folder.
         """
         problems = [problem for file in self.files.values() for problem in file.problems]
-        first = f": {problems[0].what}, {problems[0].path} {problems[0].details}".rstrip() if problems else ""
+        first = ""
+        if problems:
+            what, path, details = problems[0].what, problems[0].path, problems[0].details
+            said = details if path in details else f"{path} {details}"  # what is wrong with a whole file names it
+            first = f": {what}, {said}".rstrip(" .")
         files = {part: file for part, file in self.files.items() if file.images}
         for file in self.files.values():
             if not file.images:  # what is wrong with a part of which nothing is left is said of the set
@@ -187,15 +191,15 @@ def lines_of(path: Path) -> list[str]:
 
 def find_image(door: Door, annotations: Path, name: object = None) -> Path | None:
     """The picture that an annotation file names, or else the one of the file's own name, beside it or in a folder
-    `images` or `JPEGImages` beside its own, or in the folder within that its own is in; None, and a note, where there
-    is none."""
+    `images`, `Images` or `JPEGImages` beside its own, or in the folder within that its own is in; None, and a note,
+    where there is none."""
     candidates = []
     if isinstance(name, str) and name.strip() and "\0" not in name:
         said = Path(find_file(annotations.parent, name.replace("\\", "/")))
         candidates = [said, annotations.parent / said.name]
     homes, home = [annotations.parent], annotations.parent
     for up in home.parents:
-        homes += [Path(up, sub, *home.relative_to(up).parts[1:]) for sub in ("images", "JPEGImages")]
+        homes += [Path(up, sub, *home.relative_to(up).parts[1:]) for sub in ("images", "Images", "JPEGImages")]
         if door.folder in (up, home):
             break
     candidates += [home / path.name for home in homes[1:] for path in candidates[:1]]

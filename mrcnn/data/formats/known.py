@@ -11,6 +11,7 @@ from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.formats import coco, geojson, labelme, labels, masks, tables, via, voc, yolo
 from mrcnn.data.formats.door import Door
 from mrcnn.data.formats.placing import Placer
+from mrcnn.data.formats.xml_files import read_annotation
 
 # Name -> its file, which has `recognises`, `read` and `write`.
 FORMATS: dict[str, ModuleType] = {
@@ -32,11 +33,15 @@ def find(folder: Path | str) -> str:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it is in none, or in several.
+        ValueError: it is in none, or in several; or a file of another kind.
     """
     folder = Path(folder)
     if folder.is_file() and folder.suffix.lower() == ".json":
         return "coco"
+    if folder.is_file():
+        if folder.suffix.lower() == ".xml":
+            read_annotation(folder)
+        raise ValueError(f"{folder} is a file, which can be in the format coco alone; name the folder of the set.")
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no data set folder {folder}.")
     keys: set[str] = set()

@@ -3,7 +3,8 @@ them too, and masks in a PNG whose numbers are the objects' in the XML file.
 
 What is "difficult" is a region that does not count. Files of VOC and of supervision count pixels from 1 and name the
 last one; all others are read as they are, edges from 0 on. Polygons are those of Roboflow and supervision, attributes
-those of CVAT.
+those of CVAT. Files of MIT's LabelMe (https://github.com/CSAILVision/LabelMeAnnotationTool), which CVAT writes too,
+have a polygon of points, or a mask in the folder `Masks`, in the place of a box.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from mrcnn.data.coco_entries import short
 from mrcnn.data.coco_file import CocoFile
 from mrcnn.data.formats.door import PARTS, Door, find_image, lines_of, part_folders
 from mrcnn.data.formats.placing import Placer, plain
-from mrcnn.data.formats.xml_files import number_of, read_xml, text_of
-from mrcnn.data.mask_files import read_labels
+from mrcnn.data.formats.xml_files import number_of, read_annotation, text_of
+from mrcnn.data.mask_files import read_labels, read_mask
+from mrcnn.data.reading import path_within
 from mrcnn.ops.files import whole
 from mrcnn.ops.masks import encode_rle
 
@@ -46,14 +48,17 @@ VOID = 255
 # What an object may be, 0 or 1, and what VOC has where nobody said from which side it is seen.
 OWN, UNSPECIFIED = ("truncated", "occluded"), "Unspecified"
 
+# Height and width of the image, as VOC and as MIT's LabelMe have them.
+SIZES = ("size/height", "size/width"), ("imagesize/nrows", "imagesize/ncols")
+
 # Added to R + 256 G + 65536 B for the number of a colour that is not in the palette.
 OTHER = 1 << 24
 
 
 def recognises(folder: Path, keys: set[str]) -> bool:
     """Whether a folder is in this format."""
-    subs = (folder, folder / "Annotations", *part_folders(folder))
-    return (folder / OBJECTS).is_dir() or any(next(sub.glob("[!.]*.xml"), None) for sub in subs)
+    found = (folder / "Annotations").rglob("[!.]*.xml"), *(x.glob("[!.]*.xml") for x in (folder, *part_folders(folder)))
+    return (folder / OBJECTS).is_dir() or any(next(paths, None) for paths in found)
 
 
 def read(door: Door) -> None:
@@ -101,9 +106,7 @@ def _read_image(door, path, names, stem=""):
     objects = door.folder / OBJECTS / f"{stem or path.stem}.png"
     if path.is_file() or not objects.is_file():
         try:
-            root = read_xml(path)
-            if root.tag != "annotation":
-                raise ValueError(f"{path} holds <{root.tag}>, not an <annotation>.")
+            root = read_annotation(path)
         except FileNotFoundError:
             door.note(path, "labels missing")
             return
@@ -114,7 +117,8 @@ def _read_image(door, path, names, stem=""):
     if picture is None:
         return
     try:
-        said = round(number_of(root, "size/height")), round(number_of(root, "size/width"))
+        height, width = (round(number_of(root, way)) for way in SIZES[root.find("imagesize") is not None])
+        said = height, width
     except (ValueError, OverflowError):
         said = None
     image_id = door.add_image(picture, said)
@@ -123,6 +127,8 @@ def _read_image(door, path, names, stem=""):
     masks, classes = _read_masks(objects, door, image_id, names) if objects.is_file() else ({}, {})
     first = int((text_of(root, "source/database") or "").startswith(FROM_ONE))
     for k, entry in enumerate(root.findall("object"), 1):
+        if text_of(entry, "deleted") == "1":
+            continue
         name = text_of(entry, "name")
         fields: dict[str, Any] = {"attributes": _read_attributes(entry)}
         # CVAT numbers painted masks and boxes each by themselves.
@@ -132,12 +138,19 @@ def _read_image(door, path, names, stem=""):
         fields["iscrowd"] = int(difficult == "1")
         if difficult not in ("0", "1"):
             door.note(path, "difficult that is not 0 or 1", f"object {k}: {short(difficult)}")
+        labelme = entry.find("bndbox") is None and _is_labelme(entry)
         try:
-            fields["bbox"] = _read_box(entry, first)
-            polygons = [_read_polygon(polygon, first) for polygon in entry.findall("polygon")]
-            fields = {"segmentation": polygons, **fields}
-        except ValueError as error:
-            door.note(path, "bbox that cannot be read", f"object {k}: {error}")
+            if labelme:
+                fields |= _read_labelme(entry, door, path, door.file.images[image_id])
+            else:
+                fields["bbox"] = _read_box(entry, first)
+                polygons = [_read_polygon(polygon, first) for polygon in entry.findall("polygon")]
+                fields = {"segmentation": polygons, **fields}
+        except (OSError, ValueError) as error:
+            what = "region that cannot be used" if labelme else "bbox that cannot be read"
+            door.note(path, what, f"object {k}: {error}")
+            if labelme:
+                continue
         door.add_object(image_id, name, path, f"object {k}", **fields)
     for k, mask in masks.items():
         door.add_object(image_id, classes.get(k), objects, f"object {k}", segmentation=encode_rle(mask))
@@ -155,9 +168,30 @@ def _read_polygon(polygon, first):
     return [number_of(polygon, point.tag) - first for point in polygon if re.fullmatch(r"[xy]\d+", point.tag)]
 
 
+def _is_labelme(entry):
+    """Whether MIT's LabelMe drew the object."""
+    return entry.find("polygon/pt") is not None or entry.find("segm/mask") is not None
+
+
+def _read_labelme(entry, door, path, image):
+    """Fields of an object that is a polygon, a box by its corners, or a mask in a file."""
+    name = text_of(entry, "segm/mask")
+    if name:
+        # Beside the XML file, or as its folder in `Annotations`.
+        homes = [path.parent / "Masks", Path(*("Masks" if x == "Annotations" else x for x in path.parent.parts))]
+        found = [path_within(home, name, door.outside) for home in homes]
+        mask = read_mask(next(filter(os.path.isfile, found), found[0]), (image.height, image.width))
+        return {"segmentation": encode_rle(mask)}
+    points = [number_of(point, axis) for point in entry.findall("polygon/pt") for axis in "xy"]
+    if text_of(entry, "type") != "bounding_box":
+        return {"segmentation": [points]}
+    xs, ys = points[::2], points[1::2]
+    return {"bbox": [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]}
+
+
 def _read_attributes(entry):
     """What an object is said to be beside its class and "difficult"."""
-    found: dict[str, Any] = {name: True for name in OWN if text_of(entry, name) == "1"}
+    found: dict[str, Any] = {name: True for name in OWN if text_of(entry, name) in ("1", "yes")}
     pose = text_of(entry, "pose")
     if pose and pose != UNSPECIFIED:
         found["pose"] = pose
@@ -165,6 +199,10 @@ def _read_attributes(entry):
         name, value = text_of(attribute, "name"), text_of(attribute, "value")
         if name and value:
             found[name] = _value(value)
+    for word in (text_of(entry, "attributes") or "").split(","):  # of MIT's LabelMe, in words
+        name, _, value = (x.strip() for x in word.partition("="))
+        if name:
+            found[name] = _value(value) if value else True
     return found
 
 

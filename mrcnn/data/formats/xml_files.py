@@ -6,6 +6,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+# What to do about files of another root.
+OTHERS = {
+    "annotations": " It is CVAT's own format, which is not read here: export the task from CVAT as COCO 1.0, skeletons "
+    "as COCO Keypoints 1.0."
+}
+
 
 def read_xml(path: Path) -> ElementTree.Element:
     """The root of an XML file. One with a DOCTYPE is refused: it alone can define entities, of which a few lines can
@@ -31,6 +37,18 @@ def read_xml(path: Path) -> ElementTree.Element:
         return builder.close()
     except (expat.ExpatError, LookupError, ValueError) as error:  # the last of encodings that expat does not know
         raise ValueError(f"{path} is no XML of annotations, or was cut off: {error}.") from None
+
+
+def read_annotation(path: Path) -> ElementTree.Element:
+    """The root <annotation> of a file about one image.
+
+    Raises:
+        ValueError: as `read_xml`, or it is of another kind, CVAT's own among them.
+    """
+    root = read_xml(path)
+    if root.tag != "annotation":
+        raise ValueError(f"{path} holds <{root.tag}>, not an <annotation>.{OTHERS.get(root.tag, '')}")
+    return root
 
 
 def text_of(element: ElementTree.Element, way: str) -> str | None:

@@ -37,7 +37,9 @@ def convert(
         OSError: the folder cannot be written.
     """
     config, layers = translate(state_dict, epsilon, keep_all)
-    record = {"input": efficientnet_lite.INPUT} if config.BACKBONE in efficientnet_lite.NAMES else None
+    record = None
+    if config.BACKBONE in efficientnet_lite.NAMES:
+        record = {"input": {"BACKBONE": config.BACKBONE, **efficientnet_lite.INPUT}}
     return _write(config.update(**settings), layers, Path(out), record)
 
 
