@@ -53,7 +53,7 @@ SAMPLES = {
         ["--weights", "last"],
         data="balloon",
     ),
-    "nuclei": Sample("nucleus.py", ["--epochs", "1"], ["--limit", "20"], data="nuclei"),
+    "nuclei": Sample("nucleus.py", ["--epochs", "1", "--weights", "imagenet"], ["--limit", "20"], data="nuclei"),
 }
 
 

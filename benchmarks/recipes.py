@@ -56,9 +56,9 @@ class PeopleConfig(pose.PoseConfig, balloon.SmallConfig):
 
 
 def people(folder, subset):
-    """COCO's images of a subset, those without people too."""
+    """COCO's images of a subset; those without people, too, where AP is measured."""
     dataset = CocoDataset()
-    dataset.load_coco(folder, subset, keypoints=True)
+    dataset.load_coco(folder, subset, class_names=["person"] if subset == "train" else None, keypoints=True)
     dataset.prepare()
     return dataset
 
