@@ -252,7 +252,9 @@ def advise(dataset, config):
     found = advice.advise(dataset, config.update(NUM_CLASSES=dataset.num_classes))
     print("\n".join(["", *found.lines]))
     model = build_detector("training", config.update(**found.settings), "")
-    size = step_memory(model.keras_model, 2 if config.OPTIMIZER == "adamw" else 1)
+    slots = 2 if config.OPTIMIZER == "adamw" else 1
+    slots += (config.EMA_MOMENTUM > 0) + (config.GRADIENT_ACCUMULATION > 1)
+    size = step_memory(model.keras_model, slots)
     print(f"A step of {config.BATCH_SIZE} images needs about {size / 1e9:.1f} GB, and libraries 1 to 2 GB beside.")
     if found.settings:
         print(f"Settings to try:\n--config {advice.pasted(found.settings)}")

@@ -75,7 +75,8 @@ def step_memory(graph: keras.Model, slots: int = 2) -> int:
 
     Args:
         graph: for training, with a batch size.
-        slots: numbers that the optimizer keeps for each weight: 2 for AdamW, 1 for SGD with momentum.
+        slots: numbers that the optimizer keeps for each weight: 2 for AdamW, 1 for SGD with momentum, and one more each
+            for averages of weights and for accumulated gradients.
     """
     weights = graph.count_params() + (1 + slots) * sum(int(np.prod(w.shape)) for w in graph.trainable_weights)
     return 4 * weights + 2 * sum(

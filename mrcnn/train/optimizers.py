@@ -32,7 +32,15 @@ def make_optimizer(
         ema_momentum: above 0, what an average of the weights keeps of itself at every batch, less in the first ones;
             see `mrcnn.weights.averages`.
         accumulation: batches whose mean gradient makes one step. A schedule counts batches.
+
+    Raises:
+        ValueError: `accumulation` on several devices of TensorFlow, where Keras's ends in the first step.
     """
+    if accumulation > 1 and replicas() > 1:
+        raise ValueError(
+            f"GRADIENT_ACCUMULATION is {accumulation}; on {replicas()} devices TensorFlow takes 1 alone: raise "
+            "IMAGES_PER_GPU, or set KERAS_BACKEND=jax in the environment."
+        )
     shared: dict[str, Any] = {"learning_rate": learning_rate, "global_clipnorm": clip_norm}
     if ema_momentum:
         shared.update(use_ema=True, ema_momentum=ema_momentum)

@@ -8,6 +8,7 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.models.network import Network
+from mrcnn.train import optimizers
 from mrcnn.train.callbacks import SampleSeed
 from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
 from mrcnn.train.optimizers import make_optimizer
@@ -85,6 +86,12 @@ def test_a_checkpoint_has_averages_and_goes_on_with_the_weights(tmp_path):
 def test_a_step_of_the_mean_gradient_of_two_batches():
     model = one_weight(accumulation=2)
     assert [step(model, gradient) for gradient in (1.0, 3.0, 5.0, 1.0)] == [0, -2, -2, -5]
+
+
+def test_tensorflow_accumulates_on_one_device(monkeypatch):
+    monkeypatch.setattr(optimizers, "replicas", lambda: 2)
+    with pytest.raises(ValueError, match="GRADIENT_ACCUMULATION is 8; on 2 devices TensorFlow takes 1 alone"):
+        optimizers.make_optimizer("sgd", 0.1, accumulation=8)
 
 
 def test_gradients_are_clipped_when_they_are_one():
