@@ -106,6 +106,7 @@ def run(name, folder, kernel=None):
         notebook,
         km=kernel,
         resources=place,
+        startup_timeout=600,  # seconds: a busy machine takes more than the usual 60
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,  # shows a progress bar as it was last
