@@ -45,6 +45,7 @@ OWN = "own"
 # At most a hundred steps back: a training of some minutes has a few hundred.
 AVERAGES = {"EMA_MOMENTUM": 0.99}
 PASTING = {"COPY_PASTE": 0.5}
+RANDOM = {"random": {"FREEZE_BACKBONE_BN": False}}
 
 
 class PeopleConfig(pose.PoseConfig, balloon.SmallConfig):
@@ -81,16 +82,9 @@ class Real:
     settings: dict = field(default_factory=dict)
 
 
-def _whole(config):
-    """As samples/balloon.py looks at photos."""
-    if not config.SCALE_JITTER:
-        return {}
-    return {side: balloon.WHOLE * getattr(config, side) for side in ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM")}
-
-
-PLAIN = {"no jitter": {"SCALE_JITTER": None}, "pasting": PASTING}
+PHOTOS = {"no jitter": {"SCALE_JITTER": None}, "pasting": PASTING}
 SETS = {
-    "balloon": Real(balloon.SmallConfig, balloon.load_dataset, "flip,colour", PLAIN, _whole),
+    "balloon": Real(balloon.SmallConfig, balloon.load_dataset, balloon.IMAGENET.augmentation, PHOTOS, balloon.whole),
     "nuclei": Real(
         nucleus.NucleusConfig,
         nucleus.load_dataset,
@@ -100,7 +94,7 @@ SETS = {
         nucleus.MAX_DETECTIONS,
         nucleus.PRETRAINED,
     ),
-    "people": Real(PeopleConfig, people, "flip,colour", {"random": {"FREEZE_BACKBONE_BN": False}}, _whole),
+    "people": Real(PeopleConfig, people, balloon.IMAGENET.augmentation, RANDOM, balloon.whole),
 }
 
 

@@ -219,6 +219,13 @@ def check(args):
     arguments.check_output(args.output, WRITTEN_ENDINGS if args.image else [".mp4"], [args.image, args.video])
 
 
+def whole(config):
+    """Settings with which whole photos are looked at, after a training on parts of photos."""
+    if not config.SCALE_JITTER or config.DETECTOR in ONE_SIZE:
+        return {}
+    return {side: WHOLE * (getattr(config, side) or 0) for side in ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM")}
+
+
 def make_config(args, path):
     """The settings, and of weights of an earlier run, at `path`, those of that run."""
     changes = arguments.parse_settings(args.config)
@@ -234,9 +241,8 @@ def make_config(args, path):
                 f"{path} is of a {config.DETECTOR}; a {args.detector} cannot go on with it: --weights none begins anew."
             )
         changes = {**practice(args.detector, {**config.to_dict(), **changes}, plain().to_dict()), **changes}
-    if args.command != "train" and config.SCALE_JITTER and config.DETECTOR not in ONE_SIZE:
-        sides = ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM")
-        changes = {**{side: WHOLE * (getattr(config, side) or 0) for side in sides}, **changes}
+    if args.command != "train":
+        changes = {**whole(config), **changes}
     if args.command == "evaluate":
         # AP counts every detection, however unsure.
         changes.setdefault("DETECTION_MIN_CONFIDENCE", min(0.05, config.DETECTION_MIN_CONFIDENCE))
