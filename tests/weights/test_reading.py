@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
@@ -73,6 +74,33 @@ def test_crafted_pickles_are_refused(tmp_path, monkeypatch, content):
     with pytest.raises(ValueError, match="model.pkl cannot be read as a weights file: "):
         convert.read(path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.pkl"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # The 50,000,000th object to remember, a number of as many bytes, and an array of bytes.
+        b"\x80\x02Nr" + (50_000_000).to_bytes(4, "little") + b".",
+        raw(b"cnumpy._core.multiarray\nscalar\n", b"(cnumpy\ndtype\n(S'V50000000'\ntRtR"),
+        raw(b"cnumpy._core.multiarray\nscalar\n", b"(cnumpy\ndtype\n(S'V50000000'\ntRS'x'\ntR"),
+        b"\x80\x05\x96" + (50_000_000).to_bytes(8, "little") + b"x.",
+    ],
+)
+def test_a_few_bytes_take_little_memory(tmp_path, content):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="model.pkl (cannot be read as a weights file: it h|holds something else)"):
+        convert.read(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10**6
+
+
+def test_numbers_beside_weights(tmp_path):
+    """As training tools keep them; of Python 2 their bytes are text."""
+    path = write_pickle(tmp_path / "model.pkl", {"model": {"a": np.ones(2)}, "loss": np.float64(0.5)}, 2)
+    assert convert.read(path)["a"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -70,20 +70,25 @@ def legacy(path, state, values=(), keys=None, machine=MACHINE, version=1001):
 
 
 def test_values_in_their_order(tmp_path):
-    """A whole tensor, a transposed one from the middle of a shared storage, halves, whole numbers, none at all."""
+    """A whole tensor, a transposed one from the middle of a shared storage, halves, whole numbers, none at all.
+
+    bfloat16 is the upper half of float32: 1.5 is 0x3FC00000, -2 is 0xC0000000."""
     a = np.arange(12, dtype="float32")
     state = {
         "whole": tensor("7", 12, (2, 6), (6, 1)),
         "turned": tensor("7", 12, (2, 3), (1, 2), offset=4),
         "half": tensor("5", 2, (2,), (1,), kind="HalfStorage"),
+        "upper": tensor("8", 4, (2,), (2,), offset=1, kind="BFloat16Storage"),
         "count": tensor("6", 1, (), (), kind="LongStorage"),
         "none": tensor("7", 12, (0, 3), (3, 1)),
     }
     values = {"7": a, "5": np.array([0.5, -2], "float16"), "6": np.array([42])}
+    values["8"] = np.array([0, 0x3FC0, 0, 0xC000], "uint16")
     found = convert.read(legacy(tmp_path / "old.pth", {"model": state, "epoch": 3}, values))
     np.testing.assert_array_equal(found["whole"], a.reshape(2, 6))
     np.testing.assert_array_equal(found["turned"], [[4, 6, 8], [5, 7, 9]])
     assert found["half"].dtype == "float32" and found["half"].tolist() == [0.5, -2]
+    assert found["upper"].dtype == "float32" and found["upper"].tolist() == [1.5, -2]
     assert found["count"] == 42 and found["none"].shape == (0, 3)
 
 

@@ -27,6 +27,7 @@ STORAGES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
     "HalfStorage": "<f2",
+    "BFloat16Storage": "<u2",  # the upper halves of float32
     "LongStorage": "<i8",
     "IntStorage": "<i4",
     "ShortStorage": "<i2",
@@ -133,7 +134,10 @@ def _values(file: BinaryIO, keys: Any, storages: dict[str, Storage]) -> dict[str
         count, kind = storages[key].size, np.dtype(STORAGES[storages[key].kind])
         if int.from_bytes(file.read(8), "little") != count or count * kind.itemsize > size - file.tell():
             raise ValueError("it is cut short, or damaged")
-        found[key] = np.frombuffer(file.read(count * kind.itemsize), kind)
+        values = np.frombuffer(file.read(count * kind.itemsize), kind)
+        if storages[key].kind == "BFloat16Storage":
+            values = (values.astype("<u4") << 16).view("<f4")
+        found[key] = values
     return found
 
 
