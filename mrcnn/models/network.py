@@ -35,6 +35,7 @@ from mrcnn.train.optimizers import jit_compile, make_optimizer
 from mrcnn.train.run import Run, claimed, find_last, run_of
 from mrcnn.train.schedules import schedule_for
 from mrcnn.train.trackers import missing, trackers
+from mrcnn.weights.averages import begin_with_weights
 from mrcnn.weights.convert import h5_file
 
 # Which layers the presets of train(layers=...) train, as in the original.
@@ -232,6 +233,8 @@ class Network:
                 config.GRADIENT_ACCUMULATION,
             )
             optimizer.build(self.keras_model.trainable_variables)
+            if config.EMA_MOMENTUM:
+                begin_with_weights(optimizer)
         self.keras_model.compile(optimizer=optimizer, jit_compile=jit_compile())
 
     @check_arguments

@@ -46,6 +46,14 @@ def _average(optimizer: Any, variables: list[keras.Variable]) -> None:
         average.assign(average + (1 - kept) * (variable - average))
 
 
+def begin_with_weights(optimizer: keras.optimizers.Optimizer) -> None:
+    """Let the averages of an optimizer that is built be the weights, where Keras's are 0: of a scaled loss the first
+    batches may all overflow, and the averages would be saved before there is a step."""
+    inner = inner_optimizer(optimizer)
+    for variable, average in zip(inner._trainable_variables, inner._model_variables_moving_average, strict=True):
+        average.assign(np.array(variable.numpy()))
+
+
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
     """While it lasts, a compiled model's trained weights are their averages, if its optimizer has some."""

@@ -14,6 +14,7 @@ from mrcnn.train.checkpoints import Checkpoints, restore_optimizer
 from mrcnn.train.optimizers import make_optimizer
 from mrcnn.train.schedules import Schedule
 from mrcnn.weights import averaged
+from mrcnn.weights.averages import begin_with_weights
 
 
 def one_weight(**options):
@@ -54,6 +55,20 @@ def test_averages_of_weights():
     with pytest.raises(RuntimeError), averaged(model):
         raise RuntimeError
     assert weight(model) == -3
+
+
+def test_averages_are_the_weights_before_there_is_a_step():
+    """A scaled loss that overflows is no step; 0 is what Keras has."""
+    model = one_weight(ema_momentum=0.5, scale_loss=True)
+    model.get_layer("w").set_weights([np.array([[7.0]])])
+    begin_with_weights(model.optimizer)
+    scale = float(model.optimizer.dynamic_scale.numpy())
+    assert step(model, np.inf) == 7
+    with averaged(model):
+        assert weight(model) == 7
+    assert step(model, scale / 2) == 6  # at half the scale a gradient of 1
+    with averaged(model):
+        assert weight(model) == 6
 
 
 def test_without_averages_nothing_changes():
