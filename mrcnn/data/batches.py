@@ -162,10 +162,7 @@ class DataGenerator(PyDataset):
             rng=rng,
             pasted=self._pasted(image_id, rng) if augmented else None,
         )
-        shape, wanted = sample.image.shape, tuple(map(int, config.IMAGE_SHAPE))
-        if shape != wanted:
-            path = self.dataset.image_info[image_id].get("path")
-            raise ValueError(f"{path}: the image is {shape} after resizing; the model wants {wanted}")
+        self._check_shape(image_id, sample.image.shape)
         class_ids, boxes, masks, points = sample.class_ids, sample.boxes, sample.masks, sample.points
         encoded = [encoder(sample, rng) for encoder in self.encoders]
         limit = config.MAX_GT_INSTANCES
@@ -187,6 +184,12 @@ class DataGenerator(PyDataset):
             arrays |= more
         return arrays
 
+    def _check_shape(self, image_id, shape):
+        wanted = tuple(map(int, self.config.IMAGE_SHAPE))
+        if shape != wanted:
+            path = self.dataset.image_info[image_id].get("path")
+            raise ValueError(f"{path}: the image is {shape} after resizing; the model wants {wanted}")
+
     def _pasted(self, image_id, rng):
         """An image whose objects are pasted into another of the same source, or None."""
         config, info = self.config, self.dataset.image_info
@@ -197,7 +200,9 @@ class DataGenerator(PyDataset):
         if other in self.bad:
             return None
         try:
-            return see(self.dataset, config, other, self.augment, self.augmentation, rng)
+            found = see(self.dataset, config, other, self.augment, self.augmentation, rng)
+            self._check_shape(other, found.image.shape)
+            return found
         except Exception as error:
             self.bad.add(other, error)
             return None

@@ -86,10 +86,11 @@ def load_sample(
     rng: np.random.Generator | None = None,
     pasted: Seen | None = None,
 ) -> Sample:
-    """As `load_image_gt`, with all that is known of the image; objects of `pasted` come into it, see `copy_paste`."""
+    """As `load_image_gt`, with all that is known of the image; objects of `pasted` come into it if it is
+    of the same shape, see `copy_paste`."""
     rng = np.random.default_rng(np.random.randint(2**31)) if rng is None else rng
     seen = see(dataset, config, image_id, augment, augmentation, rng)
-    if pasted is not None:
+    if pasted is not None and pasted.image.shape == seen.image.shape:
         seen = paste(seen, pasted, rng)
     image, mask, class_ids, points, inside, corners, original_shape, scale = seen
     present = mask.any(axis=(0, 1))

@@ -60,6 +60,23 @@ def test_every_source_has_images_to_paste():
         assert None not in pasted
 
 
+def test_an_image_of_another_size_is_blamed_itself():
+    """Image 5 is four times as large; whatever it would have been pasted into is as it was."""
+    kites = Kites(8)
+    image, masks = kites.load_image, kites.load_mask
+    kites.load_image = lambda i: np.tile(image(i), (2, 2, 1)) if i == 5 else image(i)
+    kites.load_mask = lambda i: (np.tile(masks(i)[0], (2, 2, 1)), masks(i)[1]) if i == 5 else masks(i)
+    kites.load_keypoints = lambda i: None
+    kites.image_info[5].update(height=128, width=128)
+    config = KiteConfig().update(COPY_PASTE=1.0, IMAGE_RESIZE_MODE="pad64", USE_MASK=True)
+    for seed in (0, 3):  # which begin with the image itself, and with one that it is pasted into
+        generator = DataGenerator(kites, config, augment=True, steps=6, seed=seed)
+        for i in range(6):
+            generator[i]
+        assert list(generator.bad) == [5]
+        assert "the image is (128, 128, 3) after resizing; the model wants (64, 64, 3)" in str(generator.bad[5])
+
+
 def test_nothing_chosen_changes_nothing():
     own = seen(10, (0, 0, 4, 4))
     result = paste(own, seen(200, (2, 2, 7, 6)), draws(0.5))
