@@ -87,8 +87,8 @@ def _mirrored(result, width, config):
     if "masks" in result:
         found["masks"] = [encode_rle(np.fliplr(decode_rle(code))) for code in result["masks"]]
     if "keypoints" in result:
-        points = result["keypoints"] * (-1, 1, 1) + (width - 1, 0, 0)
-        found["keypoints"] = keypoints.swap(points, config.KEYPOINT_FLIP_PAIRS)
+        points = keypoints.mirror(result["keypoints"], width, config.KEYPOINT_FLIP_PAIRS)
+        found["keypoints"] = points * result["keypoints"].any(axis=(1, 2), keepdims=True)  # a class may have none
     return found
 
 

@@ -84,6 +84,14 @@ def test_mirrored_views_are_turned_back():
     assert found["rois"].dtype == found["keypoints"].dtype == np.float32
 
 
+def test_objects_without_keypoints_have_none_in_a_mirror():
+    """As of a class that KEYPOINT_CLASSES leaves out."""
+    detector = Known()
+    detector.detect = lambda images, rle: [result(((2, 4, 8, 10), 1, 0.5), points=np.zeros((1, 2, 3)))]
+    (found,) = MultiScale(detector, (1.0,)).detect([np.zeros((20, 30, 3), "uint8")])
+    assert not found["keypoints"].any()
+
+
 def test_one_of_the_sizes_is_the_images_own():
     """800 is no multiple of 64, and need not be one, unless the shorter side is padded to it."""
     image = np.full((20, 30, 3), 255, "uint8")
