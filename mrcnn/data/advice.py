@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -102,7 +103,7 @@ def objects_of(dataset: Dataset) -> list[Objects]:
                 raise
             except Exception:  # which is said where the image is used
                 objects = []
-        boxes = np.array([x.extent(height, width) for x in objects], float).reshape(-1, 4)
+        boxes = np.array([x.inside(height, width) for x in objects], float).reshape(-1, 4)
         found.append(Objects(height, width, boxes[(boxes[:, 2:] > 0).all(axis=1)]))
     if not any(len(x.boxes) for x in found):
         raise ValueError("The set has no objects, so there is nothing to advise on.")
@@ -205,8 +206,11 @@ def _counts(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tu
     changes = {}
     if most > config.MAX_GT_INSTANCES and not config.by_pixels:
         changes["MAX_GT_INSTANCES"] = 10 * math.ceil(most / 10)
-    if 1.2 * most > config.DETECTION_MAX_INSTANCES:
-        changes["DETECTION_MAX_INSTANCES"] = 10 * math.ceil(1.5 * most / 10)
+    # No more can be found than there are candidates.
+    candidates = ("DENSE_CANDIDATES",) if config.DETECTOR in ONE_STAGE else ("PRE_NMS_LIMIT", "POST_NMS_ROIS_INFERENCE")
+    for name in ("DETECTION_MAX_INSTANCES", *(() if config.by_pixels else candidates)):
+        if 1.2 * most > getattr(config, name):
+            changes[name] = 10 * math.ceil(1.5 * most / 10)
     yield f"The most objects in an image are {most}; the mean is {np.mean(counts):.1f}.", changes
 
 
@@ -268,5 +272,5 @@ def _ratios(boxes, count, config):
 
 
 def pasted(settings: dict[str, Any]) -> str:
-    """Settings as they follow --config."""
-    return " ".join(f"{name}={str(value).replace(' ', '')}" for name, value in settings.items())
+    """Settings as they follow --config; in quotes where a shell would look for files of such names."""
+    return shlex.join(f"{name}={str(value).replace(' ', '')}" for name, value in settings.items())

@@ -110,6 +110,12 @@ class Annotation(Mapping[str, Any]):
         (x1, y1), (x2, y2) = np.clip([points.min(axis=0), points.max(axis=0)], 0, (width, height)).tolist()
         return float(x1), float(y1), float(x2 - x1), float(y2 - y1)
 
+    def inside(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """The part of its extent that is in the image; of one outside of it, width or height is not above 0."""
+        x, y, w, h = self.extent(height, width)
+        left, top = max(0.0, x), max(0.0, y)
+        return left, top, min(width, x + w) - left, min(height, y + h) - top
+
     def box_mask(self, height: int, width: int) -> np.ndarray:
         """The pixels [height, width] bool of its box, at least one where it is in the image; none without a box."""
         filled = np.zeros((height, width), bool)

@@ -84,6 +84,6 @@ def _sizes(dataset: Dataset, image_id: int) -> Iterator[np.ndarray]:
     for annotation in objects:
         shapes, known = annotation.segmentation, _image_size(dataset, image_id)
         shape = shapes.size if isinstance(shapes, RunLengths) else [side or MAX_PIXELS for side in known]
-        size = np.array(annotation.extent(*shape)[2:])
+        size = np.array(annotation.inside(*shape)[2:])
         if not annotation.crowd and (size > 0).all():
             yield size

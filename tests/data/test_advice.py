@@ -1,5 +1,6 @@
 """What is advised for a set: against all anchors of a config, and by hand."""
 
+import shlex
 from array import array
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from kites import KiteConfig
 
+from mrcnn.cli.arguments import parse_settings
 from mrcnn.data.advice import advise, best_ious, boxes_of, pasted
 from mrcnn.data.anchors import pyramid_anchors
 from mrcnn.data.annotations import Annotation
@@ -83,12 +85,21 @@ def test_anchors_for_lines():
 def test_how_many_objects():
     """61 objects: GT_INSTANCES up to the next ten, detections half as many more."""
     images = [[(64, 64, 32, 32)] * 61, [(64, 64, 32, 32)] * 3]
-    c = config(MAX_GT_INSTANCES=60, DETECTION_MAX_INSTANCES=73, RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128))
+    limits = {"DETECTION_MAX_INSTANCES": 73, "POST_NMS_ROIS_INFERENCE": 73}
+    c = config(MAX_GT_INSTANCES=60, **limits, RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128))
     found = advise(annotated(images), c)
-    assert found.settings == {"MAX_GT_INSTANCES": 70, "DETECTION_MAX_INSTANCES": 100}
+    assert found.settings == {"MAX_GT_INSTANCES": 70, **dict.fromkeys(limits, 100)}
     assert "The most objects in an image are 61; the mean is 32.0." in found.lines
-    c.update(MAX_GT_INSTANCES=61, DETECTION_MAX_INSTANCES=74)
+    c.update(MAX_GT_INSTANCES=61, **dict.fromkeys(limits, 74))
     assert advise(annotated(images), c).settings == {}
+    c.update(DETECTOR="retinanet", USE_MASK=False, DENSE_CANDIDATES=50, POST_NMS_ROIS_INFERENCE=1)
+    assert advise(annotated(images), c).settings == {"DENSE_CANDIDATES": 100}
+
+
+def test_of_a_box_beyond_the_image_the_part_in_it_counts():
+    """16 of 40 pixels across; one outside counts nothing."""
+    found = boxes_of(annotated([[(112, 8, 40, 20), (-30, 0, 20, 20)]]), config())
+    np.testing.assert_allclose(found.pixels, [(8, 112, 28, 128)])
 
 
 def test_images_for_small_objects():
@@ -151,4 +162,5 @@ def test_sets_and_detectors_without():
 
 def test_lines_to_paste():
     settings = {"RPN_ANCHOR_SCALES": [8.0, 16.5], "MAX_GT_INSTANCES": 70}
-    assert pasted(settings) == "RPN_ANCHOR_SCALES=[8.0,16.5] MAX_GT_INSTANCES=70"
+    assert pasted(settings) == "'RPN_ANCHOR_SCALES=[8.0,16.5]' MAX_GT_INSTANCES=70"  # zsh would look for files
+    assert parse_settings(shlex.split(pasted(settings))) == settings
