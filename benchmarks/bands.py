@@ -20,6 +20,7 @@ program.begin(__name__)
 
 import json
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -60,11 +61,24 @@ SAMPLES = {
 def measure(sample, folder, seed):
     """AP50 by row of COCO's table, after a training with that seed."""
     data = ["--dataset", folder] if folder else []
-    with tempfile.TemporaryDirectory() as logs:
+    with tempfile.TemporaryDirectory() as logs, program.ending(lambda: _end(logs)):
         common = [*data, "--logs", logs]
         _run(sample.program, "train", *common, "--seed", str(seed), *sample.train)
         table = _run(sample.program, "evaluate", *common, *sample.evaluate)
     return {row: _ap50(table, row) for row in sample.rows}
+
+
+# The sample that runs.
+_children: list[subprocess.Popen] = []
+
+
+def _end(logs):
+    """What goes where the process is stopped: the sample that runs, and its folder."""
+    for child in _children:
+        child.terminate()
+        child.wait()
+    shutil.rmtree(logs, ignore_errors=True)
+    return ""
 
 
 def _run(name, *words):
@@ -73,15 +87,38 @@ def _run(name, *words):
     Raises:
         RuntimeError: it failed; the message is its last line.
     """
-    done = subprocess.run([sys.executable, str(ROOT / "samples" / name), *words], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{name} {words[0]} failed: {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}")
-    return done.stdout
+    command, pipe = [sys.executable, str(ROOT / "samples" / name), *words], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as child:
+        _children[:] = [child]
+        found, errors = child.communicate()
+    if child.returncode:
+        said = (errors.strip() or found.strip() or f"exit code {child.returncode}").splitlines()
+        raise RuntimeError(f"{name} {words[0]} failed: {said[-1]}")
+    return found
 
 
 def _ap50(table, row):
     """The value of a row below AP50; the first column is AP."""
     return float(re.search(rf"^{row} +\S+ +(\S+)", table, re.MULTILINE)[1])
+
+
+def known_bands(file):
+    """{sample: {row: [AP50 of each seed]}} of a file, {} where it is not there.
+
+    Raises:
+        ValueError: it has something else; the message names it.
+    """
+    try:
+        bands = json.loads(file.read_text()) if file.exists() else {}
+        for name, rows in bands.items():
+            for row in SAMPLES[name].rows:
+                if not rows[row] or not all(0 <= value <= 1 for value in rows[row]):
+                    raise ValueError(f"{name} has {rows[row]} as {row}")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{file} cannot be used ({error!r}); check it out again, or delete it and --write a new one."
+        ) from error
+    return bands
 
 
 def band(values):
@@ -110,7 +147,9 @@ def main():
     parser.add_argument("--nuclei", type=arguments.path, metavar="DIR", help="folder of samples/nucleus.py")
     parser.add_argument("--write", action="store_true", help="keep what is found in place of what is known")
     args = parser.parse_args()
-    bands, good = json.loads(BANDS.read_text()) if BANDS.exists() else {}, True
+    bands, good = known_bands(BANDS), True
+    if args.write:
+        arguments.check_output(BANDS)
     for name in args.samples:
         sample = SAMPLES[name]
         folder = sample.data and getattr(args, sample.data)
