@@ -139,7 +139,7 @@ def test_it_learns(name, losses):
 
 def test_train_resume_and_detect(tmp_path, capsys):
     """With the scale of the loss among the optimizer's state."""
-    config = QuickConfig().update(PRECISION="float16", STEPS_PER_EPOCH=1)
+    config = QuickConfig().update(PRECISION="float16", STEPS_PER_EPOCH=1, EMA_MOMENTUM=0.5)
     MaskRCNN("training", config, tmp_path).train(Kites(), None, 0.001, 1, "all")
     model = MaskRCNN("training", config, tmp_path)
     model.load_weights(model.find_last())

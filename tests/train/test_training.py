@@ -29,8 +29,8 @@ def weights_of(model, trained=True):
 # Runs
 
 
-# Nothing is left to chance but the weights.
-SMALL = {"OPTIMIZER": "sgd", "STEPS_PER_EPOCH": 1, "USE_RPN_ROIS": False, "APPEND_GT_ROIS": True}
+# Nothing is left to chance but the weights, of which the averages are saved.
+SMALL = {"OPTIMIZER": "sgd", "STEPS_PER_EPOCH": 1, "USE_RPN_ROIS": False, "APPEND_GT_ROIS": True, "EMA_MOMENTUM": 0.5}
 
 
 def small_model(folder, **changes):

@@ -97,6 +97,11 @@ def test_a_few_bytes_take_little_memory(tmp_path, content):
     assert most < 10**6
 
 
+def test_weights_of_several_gpus(tmp_path):
+    path = write_pickle(tmp_path / "model.pkl", {"model": {"module.a.weight": np.ones(2), "module.b": np.ones(1)}})
+    assert list(convert.read(path)) == ["a.weight", "b"]
+
+
 def test_numbers_beside_weights(tmp_path):
     """As training tools keep them; of Python 2 their bytes are text."""
     path = write_pickle(tmp_path / "model.pkl", {"model": {"a": np.ones(2)}, "loss": np.float64(0.5)}, 2)

@@ -38,6 +38,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         for key, value in state.items()
     ):
         raise ValueError(f"{path} holds something else than arrays of numbers by their names.")
+    if all(key.startswith("module.") for key in state):  # torch.nn.DataParallel puts that before each
+        state = {key.removeprefix("module."): value for key, value in state.items()}
     for key, value in state.items():
         try:
             check_values(key, value)
