@@ -35,6 +35,9 @@ LARGEST = 2048
 # How finely the smallest scale is looked for, and by how much each level's scale may exceed the one before.
 STARTS, STEPS = 24, (1.4, 1.6, 1.8, 2.0)
 
+# Where between the bounds of SCALE_JITTER objects are looked at, as training sees them in many sizes.
+JITTERED = (0.1, 0.3, 0.5, 0.7, 0.9)
+
 # What other anchors must win of all boxes, for the config's own to be left.
 GAIN = 0.01
 
@@ -47,7 +50,7 @@ class Advice(NamedTuple):
 
 
 class Objects(NamedTuple):
-    """Those of an image of a set: its size in pixels, and their boxes [n, 4] (x, y, width, height) in these."""
+    """Those of an image of a set: its size in pixels, and their boxes [n, 4] (y1, x1, y2, x2) in these."""
 
     height: int
     width: int
@@ -103,25 +106,33 @@ def objects_of(dataset: Dataset) -> list[Objects]:
                 raise
             except Exception:  # which is said where the image is used
                 objects = []
-        boxes = np.array([x.inside(height, width) for x in objects], float).reshape(-1, 4)
-        found.append(Objects(height, width, boxes[(boxes[:, 2:] > 0).all(axis=1)]))
+        left, top, wide, high = np.array([x.inside(height, width) for x in objects], float).reshape(-1, 4).T
+        boxes = np.stack([top, left, top + high, left + wide], axis=1)
+        found.append(Objects(height, width, boxes[(wide > 0) & (high > 0)]))
     if not any(len(x.boxes) for x in found):
         raise ValueError("The set has no objects, so there is nothing to advise on.")
     return found
 
 
-def seen(objects: Sequence[Objects], config: Config) -> Boxes:
-    """The boxes of objects where the network sees them in training; there is one at least."""
+def seen(objects: Sequence[Objects], config: Config, jitter: float = 1) -> Boxes:
+    """The boxes of objects where the network sees them in training, in images that are larger by a factor; there is
+    one at least. Of what is larger than the network's image a part of that size counts."""
     found, factors = [], []
-    sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, config.IMAGE_RESIZE_MODE
-    for height, width, boxes in objects:
-        if len(boxes):
-            geometry = plan(height, width, *sides, square=True)
-            scale, (top, left, *_) = np.broadcast_to(geometry.scale, 2), geometry.window
-            corners = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
-            found.append(corners * np.tile(scale, 2) + (top, left, top, left))
+    for image in objects:
+        if len(image.boxes):
+            geometry = _resized(image, config)
+            scale, (top, left, *_) = np.broadcast_to(geometry.scale, 2) * jitter, geometry.window
+            corners = image.boxes * np.tile(scale, 2) + (top, left, top, left)
+            corners[:, 2:] = np.minimum(corners[:, 2:], corners[:, :2] + geometry.shape)
+            found.append(corners)
             factors.append(max(scale))
     return Boxes(np.concatenate(found), [len(x.boxes) for x in objects], float(np.median(factors)))
+
+
+def _resized(image, config):
+    """How an image is resized for training."""
+    sides = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, config.IMAGE_RESIZE_MODE
+    return plan(image.height, image.width, *sides, square=True)
 
 
 def boxes_of(dataset: Dataset, config: Config) -> Boxes:
@@ -202,30 +213,49 @@ def _sides(found):
 def _counts(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """How many objects images have."""
     counts = [len(x.boxes) for x in objects]
-    most = max(counts)
-    changes = {}
-    if most > config.MAX_GT_INSTANCES and not config.by_pixels:
-        changes["MAX_GT_INSTANCES"] = 10 * math.ceil(most / 10)
+    most = trained = max(counts)
+    words, changes = "", {}
+    if config.IMAGE_RESIZE_MODE == "crop":
+        trained = max(_fullest(x, config) for x in objects if len(x.boxes))
+        words = f", and in a part of {config.IMAGE_MIN_DIM} pixels {trained}"
+    if trained > config.MAX_GT_INSTANCES and not config.by_pixels:
+        changes["MAX_GT_INSTANCES"] = 10 * math.ceil(trained / 10)
     # No more can be found than there are candidates.
     candidates = ("DENSE_CANDIDATES",) if config.DETECTOR in ONE_STAGE else ("PRE_NMS_LIMIT", "POST_NMS_ROIS_INFERENCE")
     for name in ("DETECTION_MAX_INSTANCES", *(() if config.by_pixels else candidates)):
         if 1.2 * most > getattr(config, name):
             changes[name] = 10 * math.ceil(1.5 * most / 10)
-    yield f"The most objects in an image are {most}; the mean is {np.mean(counts):.1f}.", changes
+    yield f"The most objects in an image are {most}{words}; the mean is {np.mean(counts):.1f}.", changes
+
+
+def _fullest(image, config):
+    """The most objects that a crop of an image shows, of crops an eighth of their side apart."""
+    side, geometry = config.IMAGE_MIN_DIM, _resized(image, config)
+    low, high = np.split(image.boxes * geometry.scale, 2, axis=1)
+    shown = []
+    for axis, length in enumerate(geometry.size):
+        starts = np.append(np.arange(0, length - side, side / 8), length - side)[:, None]
+        shown.append((high[:, axis] > starts) & (low[:, axis] < starts + side))
+    return int((shown[0].astype(int) @ shown[1].T).max())
 
 
 def _anchors(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Whether the anchors fit, and others that do."""
     if config.takes_proposals or config.by_pixels or (config.DETECTOR in ONE_STAGE and config.DETECTOR != "retinanet"):
         return
-    boxes = seen(objects, config).pixels
+    low, high = config.SCALE_JITTER or (1, 1)
+    factors = [low + (high - low) * share for share in JITTERED] if low < high else [low]
+    boxes = np.concatenate([seen(objects, config, factor).pixels for factor in factors])
+    sizes = f"IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM}"
+    if config.SCALE_JITTER:
+        sizes += f" and SCALE_JITTER = {low:g},{high:g}"
     boxes = boxes if len(boxes) <= MOST else rng.choice(boxes, MOST, replace=False)
     own = best_ious(boxes, config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, config)
     missed = float(np.mean(own < ENOUGH))
     yield (
         (
-            f"At IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} {missed:.1%} of the objects are matched by no anchor at an IoU "
-            f"of {ENOUGH}; the mean of the best IoU is {own.mean():.3f}."
+            f"At {sizes} {missed:.1%} of the objects are matched by no anchor at an IoU of {ENOUGH}; the mean of the "
+            f"best IoU is {own.mean():.3f}."
         ),
         {},
     )

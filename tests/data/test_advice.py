@@ -102,6 +102,29 @@ def test_of_a_box_beyond_the_image_the_part_in_it_counts():
     np.testing.assert_allclose(found.pixels, [(8, 112, 28, 128)])
 
 
+def test_crops_show_a_part_of_the_objects():
+    """Of 4 x 8 squares of 20 pixels, 64 apart, a crop of 128 shows 3 x 3 at most where it begins beside one."""
+    boxes = [(64 * x + 22, 64 * y + 22, 20, 20) for x in range(8) for y in range(4)]
+    crop = config(IMAGE_RESIZE_MODE="crop", MAX_GT_INSTANCES=5, DETECTION_MAX_INSTANCES=10)
+    found = advise(annotated([boxes, []], shape=(256, 512)), crop)
+    assert "The most objects in an image are 32, and in a part of 128 pixels 9; the mean is 16.0." in found.lines
+    assert found.settings["MAX_GT_INSTANCES"] == 10
+    assert found.settings["DETECTION_MAX_INSTANCES"] == 50  # of whole images
+
+
+def test_anchors_for_images_of_many_sizes():
+    """Squares of 32 pixels are 38, 51, 64, 77 and 90 in these; an anchor of 32 is the first one's alone."""
+    dataset = annotated([[(48, 48, 32, 32)]])
+    settings = {"RPN_ANCHOR_SCALES": (4, 8, 32, 256, 512), "RPN_ANCHOR_RATIOS": (1,)}
+    assert "RPN_ANCHOR_SCALES" not in advise(dataset, config(**settings)).settings
+    found = advise(dataset, config(**settings, SCALE_JITTER=(1, 3)))
+    (line,) = [x for x in found.lines if "SCALE_JITTER" in x]
+    assert line.startswith("At IMAGE_MAX_DIM = 128 and SCALE_JITTER = 1,3 80.0% of the objects")
+    assert "Those below leave 0.0% unmatched" in found.lines[-1]
+    # What is larger than the image is cut to it.
+    assert boxes_of(dataset, config(IMAGE_RESIZE_MODE="crop", IMAGE_MIN_DIM=64)).pixels.tolist() == [[48, 48, 80, 80]]
+
+
 def test_images_for_small_objects():
     """Sides of 4 pixels in images of 512, seen at 256 as 2, where 16 are wanted; at most twice the image."""
     found = advise(annotated([[(100, 100, 4, 4)]], shape=(512, 512)), config(IMAGE_MIN_DIM=256, IMAGE_MAX_DIM=256))
