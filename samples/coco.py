@@ -7,7 +7,7 @@ and used.
     python samples/coco.py train                                              # the generated set, from scratch
     python samples/coco.py evaluate
     python samples/coco.py detect
-    python samples/coco.py validate --dataset my/set                          # what is wrong with it
+    python samples/coco.py validate --dataset my/set                     # what is wrong with it; --advise: what fits it
     python samples/coco.py anchors --dataset my/set --count 9                 # sizes for anchors, by k-means
     python samples/coco.py train --dataset path/to/coco --model imagenet
     python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10

@@ -111,7 +111,7 @@ def add_scales(parser):
 
 def add_advise(parser):
     """The option of validate that looks at more than what is wrong."""
-    what = "settings that fit the set, too: anchors, image size, how many objects; and the memory of a step"
+    what = "what fits the set better than the settings of --config: anchors, image size, counts; and a step's memory"
     parser.add_argument("--advise", action="store_true", only="validate", help=what)
 
 
@@ -149,8 +149,9 @@ def add_training(parser):
     recipe = "four-step alternates between the RPN and the box head of a faster_rcnn (Ren et al. 2015)"
     parser.add_argument("--recipe", only="train", choices=recipes, default="joint", help=recipe)
     parser.add_seed()
-    parser.add_count("--epochs", only="train", help="epoch to stop at")
-    parser.add_count("--steps", only="train", help="steps in an epoch")
+    usual = "default: what the generated set needs; else heads until 40, 4+ until 120, then all until 160"
+    parser.add_count("--epochs", only="train", help=f"epoch to stop at ({usual})")
+    parser.add_count("--steps", only="train", help="steps in an epoch (default: STEPS_PER_EPOCH of the config)")
     parser.add_argument(
         "--augment",
         only="train",
@@ -167,7 +168,7 @@ def add_training(parser):
         only="train",
         type=arguments.layers,
         metavar="L",
-        help="heads, 3+, 4+, 5+, all or a regular expression",
+        help="heads, 3+, 4+, 5+, all or a regular expression (default: all, but for the stages of --epochs)",
     )
     parser.add_argument(
         "--machines",
@@ -237,8 +238,8 @@ def anchors(dataset, config, count):
     print("width x height: " + ", ".join(f"{width:.1f} x {height:.1f}" for width, height in sizes))
     print(f"Mean IoU of an object with the nearest of them: {iou:.3f}")
     levels = 3 if count % 3 == 0 else 1
-    listed = str(sizes.round(1).reshape(levels, -1, 2).tolist()).replace(" ", "")
-    print(f"For yolo_v{2 if levels == 1 else 3}: --config 'YOLO_ANCHORS={listed}'")
+    listed = advice.pasted({"YOLO_ANCHORS": sizes.round(1).reshape(levels, -1, 2).tolist()})
+    print(f"For yolo_v{2 if levels == 1 else 3}: --config {listed}")
     sides, ratios = np.sqrt(sizes.prod(axis=1)), sizes[:, 0] / sizes[:, 1]
     print(f"For RPN_ANCHOR_SCALES: sides of {sides.min():.0f} to {sides.max():.0f}, half below {np.median(sides):.0f}.")
     print(f"For RPN_ANCHOR_RATIOS: width / height {ratios.min():.2f} to {ratios.max():.2f}.")

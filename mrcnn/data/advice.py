@@ -268,5 +268,6 @@ def _ratios(boxes, count, config):
 
 
 def pasted(settings: dict[str, Any]) -> str:
-    """Settings as they follow --config."""
-    return " ".join(f"{name}={str(value).replace(' ', '')}" for name, value in settings.items())
+    """Settings as they follow --config; in quotes where a shell would take their brackets for its own, as zsh does."""
+    words = (f"{name}={value}".replace(" ", "") for name, value in settings.items())
+    return " ".join(f'"{word}"' if "[" in word else word for word in words)

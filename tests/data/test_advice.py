@@ -151,4 +151,4 @@ def test_sets_and_detectors_without():
 
 def test_lines_to_paste():
     settings = {"RPN_ANCHOR_SCALES": [8.0, 16.5], "MAX_GT_INSTANCES": 70}
-    assert pasted(settings) == "RPN_ANCHOR_SCALES=[8.0,16.5] MAX_GT_INSTANCES=70"
+    assert pasted(settings) == '"RPN_ANCHOR_SCALES=[8.0,16.5]" MAX_GT_INSTANCES=70'
