@@ -12,6 +12,7 @@ import numpy as np
 
 from mrcnn.data.bad_images import OTHERS_FAULT, readable_objects
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.remarks import SMALL
 from mrcnn.data.resizing import plan
 from mrcnn.ops.anchors import generate_anchors
 from mrcnn.ops.boxes import pair_overlaps
@@ -24,9 +25,8 @@ MOST = 5000
 # What the IoU of a box with some anchor should be.
 ENOUGH = 0.5
 
-# Pixels of a side: below, an object has one or two cells of the finest map, and is hardly found, and twice as many are
-# wanted; and what is large enough for most.
-SMALL, PLAIN = 8, 32
+# Pixels of a side that are large enough for most; at least twice SMALL are wanted.
+PLAIN = 32
 
 # The largest image that is proposed.
 LARGEST = 2048
