@@ -246,7 +246,7 @@ def anchors(dataset, config, count):
 
 
 def advise(dataset, config):
-    """Print what settings fit a set, and about how much memory a training step with them needs."""
+    """Print what settings fit a set, and how much memory a training step with them needs at most."""
     from mrcnn.models.detectors import build_detector
     from mrcnn.models.inspection import step_memory
 
@@ -256,7 +256,7 @@ def advise(dataset, config):
     slots = 2 if config.OPTIMIZER == "adamw" else 1
     slots += (config.EMA_MOMENTUM > 0) + (config.GRADIENT_ACCUMULATION > 1)
     size = step_memory(model.keras_model, slots)
-    print(f"A step of {config.BATCH_SIZE} images needs about {size / 1e9:.1f} GB, and libraries 1 to 2 GB beside.")
+    print(f"A step of {config.BATCH_SIZE} images needs up to {size / 1e9:.1f} GB, and libraries 1 to 2 GB beside.")
     if found.settings:
         print(f"Settings to try:\n--config {advice.pasted(found.settings)}")
     else:

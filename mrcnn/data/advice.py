@@ -54,11 +54,10 @@ class Objects(NamedTuple):
 
 
 class Boxes(NamedTuple):
-    """A set's objects where the network sees them: boxes [n, 4] in pixels; how many each image has; and the factor by
-    which images with objects grow, the median of all."""
+    """A set's objects where the network sees them: boxes [n, 4] in pixels; and the factor by which images with objects
+    grow, the median of all."""
 
     pixels: np.ndarray
-    counts: list[int]
     scale: float
 
 
@@ -120,7 +119,7 @@ def seen(objects: Sequence[Objects], config: Config) -> Boxes:
             corners = np.concatenate([boxes[:, 1::-1], boxes[:, 1::-1] + boxes[:, :1:-1]], axis=1)
             found.append(corners * np.tile(scale, 2) + (top, left, top, left))
             factors.append(max(scale))
-    return Boxes(np.concatenate(found), [len(x.boxes) for x in objects], float(np.median(factors)))
+    return Boxes(np.concatenate(found), float(np.median(factors)))
 
 
 def boxes_of(dataset: Dataset, config: Config) -> Boxes:
@@ -156,7 +155,7 @@ def _sizes(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tup
     small, middle, large = np.percentile(sides, (5, 50, 95))
     yield (
         (
-            f"{len(sides)} objects in {len(found.counts)} images; at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} half "
+            f"{len(sides)} objects in {len(objects)} images; at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} half "
             f"of them are under {middle:.0f} pixels of a side, one in twenty under {small:.0f}, one over {large:.0f}."
         ),
         {},
