@@ -274,8 +274,7 @@ def work(args):
     check(args)
     load = partial(load_dataset, args.dataset, outside=args.outside)
     if args.command == "validate":
-        settings = arguments.parse_settings(args.config)
-        return options.validate(args.dataset, load, config=args.advise and SmallConfig().update(**settings))
+        return options.validate(args, load, SmallConfig)
     # Before the model, which may be a download.
     sets = [load(subset) for subset in {"train": ["train", "val"], "evaluate": ["val"]}.get(args.command, [])]
     model = load_model(args)

@@ -231,8 +231,7 @@ def work(args):
     load = partial(load_dataset, args.dataset, outside=args.outside)
     if args.command == "validate":
         subsets = ["train", "val"] if in_coco_format(args.dataset) else ["stage1_train"]  # which both are of
-        settings = arguments.parse_settings(args.config)
-        return options.validate(args.dataset, load, subsets, args.advise and NucleusConfig().update(**settings))
+        return options.validate(args, load, NucleusConfig, subsets)
     if args.command == "train":
         arguments.check_folder(args.logs)
         sets = load("train"), load("val")

@@ -263,12 +263,13 @@ def advise(dataset, config):
         print("The settings fit.")
 
 
-def validate(folder, load, subsets=("train", "val"), config=None):
-    """The command `validate`: print what is wrong with a set, and, for a `config`, what settings fit it.
+def validate(args, load, config_class, subsets=("train", "val")):
+    """The command `validate`: print what is wrong with a set, and, with --advise, what settings fit it.
 
     Args:
-        folder: of the set, for what is said of it.
+        args: of the command line.
         load: gives the prepared set of a subset.
+        config_class: of the settings that --config changes.
         subsets: names of the subsets; only the first has to be there.
 
     Returns:
@@ -276,8 +277,11 @@ def validate(folder, load, subsets=("train", "val"), config=None):
 
     Raises:
         FileNotFoundError: the first subset is not there.
-        ValueError: the config is impossible, or the set has no objects but crowds.
+        ValueError: --config without --advise or impossible.
     """
+    if args.config and not args.advise:
+        raise ValueError("--config of validate changes what --advise goes by; give both.")
+    config = config_class().update(**arguments.parse_settings(args.config))
     problems, first = [], None
     for subset in subsets:
         try:
@@ -292,9 +296,9 @@ def validate(folder, load, subsets=("train", "val"), config=None):
                 raise
             print(f"No validation images: {error}")
         except (ValueError, OSError) as error:
-            problems.append(Problem("annotation file that cannot be used", str(folder), str(error)))
+            problems.append(Problem("annotation file that cannot be used", str(args.dataset), str(error)))
             print(format_problems(problems[-1:], 0))
-    if config and first:
+    if args.advise and first:
         advise(first, config)
     return 1 if problems else 0
 
