@@ -71,7 +71,7 @@ CHECKS = """
 for i in train.image_ids:
     for class_id in (1, 2):
         found = [masks[..., ids == class_id].any(axis=-1) for masks, ids in
-                 (dataset.load_mask(i) for dataset in (from_via, from_coco, from_masks, from_yolo))]
+                 (dataset.load_mask(i) for dataset in (from_via, from_coco, from_folder, from_masks, from_yolo))]
         assert all((mask ^ found[0]).sum() <= 0.05 * found[0].sum() for mask in found), (i, class_id)
 
 import inspect
@@ -201,6 +201,8 @@ def test_commands_are_taken(page):
 def test_settings_have_their_names(page):
     for words in re.findall(r"--config ([^`\n]*)", page.read_text()):
         assert set(re.findall(r"\b([A-Z][A-Z_]+)=", words)) <= {*SETTINGS, "KEY"}, words
+        bare = re.sub(r"'[^']*'|\"[^\"]*\"| #.*", "", words)
+        assert not re.search(r"[\[\]()]", bare), f"some shells, as zsh, take these brackets for their own: {words}"
 
 
 @pytest.fixture(scope="module")
