@@ -6,8 +6,8 @@ from pathlib import Path
 
 API = Path(__file__).parent / "api"
 
-# [text](../../mrcnn/models/fcos.py)
-LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)\s#]+\.py)\)")
+# [text](../../mrcnn/models/fcos.py), [text](../README.md#section)
+LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)\s#]+)(?:#[^)\s]*)?\)")
 
 
 def places():

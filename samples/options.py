@@ -111,7 +111,7 @@ def add_scales(parser):
 
 def add_advise(parser):
     """The option of validate that looks at more than what is wrong."""
-    what = "settings that fit the set, too: anchors, image size, how many objects; and the memory of a step"
+    what = "what fits the set better than the settings of --config: anchors, image size, counts; and a step's memory"
     parser.add_argument("--advise", action="store_true", only="validate", help=what)
 
 
@@ -149,8 +149,9 @@ def add_training(parser):
     recipe = "four-step alternates between the RPN and the box head of a faster_rcnn (Ren et al. 2015)"
     parser.add_argument("--recipe", only="train", choices=recipes, default="joint", help=recipe)
     parser.add_seed()
-    parser.add_count("--epochs", only="train", help="epoch to stop at")
-    parser.add_count("--steps", only="train", help="steps in an epoch")
+    usual = "default: what the generated set needs; else heads until 40, 4+ until 120, then all until 160"
+    parser.add_count("--epochs", only="train", help=f"epoch to stop at ({usual})")
+    parser.add_count("--steps", only="train", help="steps in an epoch (default: STEPS_PER_EPOCH of the config)")
     parser.add_argument(
         "--augment",
         only="train",
@@ -167,7 +168,7 @@ def add_training(parser):
         only="train",
         type=arguments.layers,
         metavar="L",
-        help="heads, 3+, 4+, 5+, all or a regular expression",
+        help="heads, 3+, 4+, 5+, all or a regular expression (default: all, but for the stages of --epochs)",
     )
     parser.add_argument(
         "--machines",
@@ -237,15 +238,15 @@ def anchors(dataset, config, count):
     print("width x height: " + ", ".join(f"{width:.1f} x {height:.1f}" for width, height in sizes))
     print(f"Mean IoU of an object with the nearest of them: {iou:.3f}")
     levels = 3 if count % 3 == 0 else 1
-    listed = str(sizes.round(1).reshape(levels, -1, 2).tolist()).replace(" ", "")
-    print(f"For yolo_v{2 if levels == 1 else 3}: --config 'YOLO_ANCHORS={listed}'")
+    listed = advice.pasted({"YOLO_ANCHORS": sizes.round(1).reshape(levels, -1, 2).tolist()})
+    print(f"For yolo_v{2 if levels == 1 else 3}: --config {listed}")
     sides, ratios = np.sqrt(sizes.prod(axis=1)), sizes[:, 0] / sizes[:, 1]
     print(f"For RPN_ANCHOR_SCALES: sides of {sides.min():.0f} to {sides.max():.0f}, half below {np.median(sides):.0f}.")
     print(f"For RPN_ANCHOR_RATIOS: width / height {ratios.min():.2f} to {ratios.max():.2f}.")
 
 
 def advise(dataset, config):
-    """Print what settings fit a set, and about how much memory a training step with them needs."""
+    """Print what settings fit a set, and how much memory a training step with them needs at most."""
     from mrcnn.models.detectors import build_detector
     from mrcnn.models.inspection import step_memory
 
@@ -255,19 +256,20 @@ def advise(dataset, config):
     slots = 2 if config.OPTIMIZER == "adamw" else 1
     slots += (config.EMA_MOMENTUM > 0) + (config.GRADIENT_ACCUMULATION > 1)
     size = step_memory(model.keras_model, slots)
-    print(f"A step of {config.BATCH_SIZE} images needs about {size / 1e9:.1f} GB, and libraries 1 to 2 GB beside.")
+    print(f"A step of {config.BATCH_SIZE} images needs up to {size / 1e9:.1f} GB, and libraries 1 to 2 GB beside.")
     if found.settings:
         print(f"Settings to try:\n--config {advice.pasted(found.settings)}")
     else:
         print("The settings fit.")
 
 
-def validate(folder, load, subsets=("train", "val"), config=None):
-    """The command `validate`: print what is wrong with a set, and, for a `config`, what settings fit it.
+def validate(args, load, config_class, subsets=("train", "val")):
+    """The command `validate`: print what is wrong with a set, and, with --advise, what settings fit it.
 
     Args:
-        folder: of the set, for what is said of it.
+        args: of the command line.
         load: gives the prepared set of a subset.
+        config_class: of the settings that --config changes.
         subsets: names of the subsets; only the first has to be there.
 
     Returns:
@@ -275,8 +277,11 @@ def validate(folder, load, subsets=("train", "val"), config=None):
 
     Raises:
         FileNotFoundError: the first subset is not there.
-        ValueError: the config is impossible, or the set has no objects but crowds.
+        ValueError: --config without --advise or impossible.
     """
+    if args.config and not args.advise:
+        raise ValueError("--config of validate changes what --advise goes by; give both.")
+    config = config_class().update(**arguments.parse_settings(args.config))
     problems, first = [], None
     for subset in subsets:
         try:
@@ -291,9 +296,9 @@ def validate(folder, load, subsets=("train", "val"), config=None):
                 raise
             print(f"No validation images: {error}")
         except (ValueError, OSError) as error:
-            problems.append(Problem("annotation file that cannot be used", str(folder), str(error)))
+            problems.append(Problem("annotation file that cannot be used", str(args.dataset), str(error)))
             print(format_problems(problems[-1:], 0))
-    if config and first:
+    if args.advise and first:
         advise(first, config)
     return 1 if problems else 0
 

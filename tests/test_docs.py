@@ -36,7 +36,8 @@ import nucleus
 import pose
 import run_notebooks
 
-PAGES = [ROOT / name for name in ("README.md", "NOTES.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").rglob("*.md"))
+SITE = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / name for name in ("README.md", "NOTES.md", "CONTRIBUTING.md")] + SITE
 LINEAGE = sorted((ROOT / "docs" / "lineage").glob("*.md"))
 FLOORS = sorted(path.parent for path in (ROOT / "mrcnn").glob("*/__init__.py"))
 
@@ -70,7 +71,7 @@ CHECKS = """
 for i in train.image_ids:
     for class_id in (1, 2):
         found = [masks[..., ids == class_id].any(axis=-1) for masks, ids in
-                 (dataset.load_mask(i) for dataset in (from_via, from_coco, from_masks, from_yolo))]
+                 (dataset.load_mask(i) for dataset in (from_via, from_coco, from_folder, from_masks, from_yolo))]
         assert all((mask ^ found[0]).sum() <= 0.05 * found[0].sum() for mask in found), (i, class_id)
 
 import inspect
@@ -200,6 +201,8 @@ def test_commands_are_taken(page):
 def test_settings_have_their_names(page):
     for words in re.findall(r"--config ([^`\n]*)", page.read_text()):
         assert set(re.findall(r"\b([A-Z][A-Z_]+)=", words)) <= {*SETTINGS, "KEY"}, words
+        bare = re.sub(r"'[^']*'|\"[^\"]*\"| #.*", "", words)
+        assert not re.search(r"[\[\]()]", bare), f"some shells, as zsh, take these brackets for their own: {words}"
 
 
 @pytest.fixture(scope="module")
@@ -232,19 +235,40 @@ def test_every_page_is_in_the_navigation():
     assert all(f"- {page.relative_to(ROOT / 'docs')}\n" in listed for page in PAGES if ROOT / "docs" in page.parents)
 
 
+@pytest.fixture(scope="module")
+def on_the_site():
+    """page -> its text, with the files that it includes, as MkDocs gets it."""
+    spec = importlib.util.spec_from_file_location("sources", ROOT / "docs" / "sources.py")
+    sources = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sources)
+
+    def text_of(page):
+        where = SimpleNamespace(file=SimpleNamespace(src_uri=str(page.relative_to(ROOT / "docs"))))
+        text = sources.on_page_markdown(page.read_text(), where)
+        return re.sub(r'^--8<-- "([^":]+).*"$', lambda x: (ROOT / x[1]).read_text(), text, flags=re.MULTILINE)
+
+    return text_of
+
+
+@pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(ROOT / "docs")))
+def test_links_of_the_site_stay_on_it(page, on_the_site):
+    """`make docs` refuses others."""
+    text = re.sub(r"^```.*?^```", "", on_the_site(page), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", text):
+        if not re.match(r"https?:|mailto:", target):
+            found = (page.parent / target).resolve()
+            assert found.is_file() and ROOT / "docs" in found.parents, target
+
+
 @pytest.mark.parametrize("page", LINEAGE, ids=lambda page: page.stem)
-def test_a_page_of_the_lineage(page):
+def test_a_page_of_the_lineage(page, on_the_site):
     """Settings that it speaks of are there; the site shows the files that it links in the reference."""
     text = page.read_text()
     named = set(re.findall(r"`([A-Z][A-Z_]{3,})(?:=[^`]*)?`", text))
     assert named and named <= set(SETTINGS)
     assert commands(page)
-    spec = importlib.util.spec_from_file_location("sources", ROOT / "docs" / "sources.py")
-    sources = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sources)
-    where = SimpleNamespace(file=SimpleNamespace(src_uri=str(page.relative_to(ROOT / "docs"))))
     links = re.findall(r"\]\(\.\./\.\./mrcnn/([\w/]+)\.py\)", text)
-    turned = re.findall(r"\]\(\.\./api/\w+\.md#mrcnn\.([\w.]+)\)", sources.on_page_markdown(text, where))
+    turned = re.findall(r"\]\(\.\./api/\w+\.md#mrcnn\.([\w.]+)\)", on_the_site(page))
     assert links and [name.removesuffix(".Config").replace(".", "/") for name in turned] == links
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 
 from mrcnn.data.bad_images import OTHERS_FAULT, readable_objects
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.remarks import SMALL
 from mrcnn.data.resizing import plan
 from mrcnn.ops.anchors import generate_anchors
 from mrcnn.ops.boxes import pair_overlaps
@@ -25,9 +25,8 @@ MOST = 5000
 # What the IoU of a box with some anchor should be.
 ENOUGH = 0.5
 
-# Pixels of a side: below, an object has one or two cells of the finest map, and is hardly found, and twice as many are
-# wanted; and what is large enough for most.
-SMALL, PLAIN = 8, 32
+# Pixels of a side that are large enough for most; at least twice SMALL are wanted.
+PLAIN = 32
 
 # The largest image that is proposed.
 LARGEST = 2048
@@ -58,11 +57,10 @@ class Objects(NamedTuple):
 
 
 class Boxes(NamedTuple):
-    """A set's objects where the network sees them: boxes [n, 4] in pixels; how many each image has; and the factor by
-    which images with objects grow, the median of all."""
+    """A set's objects where the network sees them: boxes [n, 4] in pixels; and the factor by which images with objects
+    grow, the median of all."""
 
     pixels: np.ndarray
-    counts: list[int]
     scale: float
 
 
@@ -126,7 +124,7 @@ def seen(objects: Sequence[Objects], config: Config, jitter: float = 1) -> Boxes
             corners[:, 2:] = np.minimum(corners[:, 2:], corners[:, :2] + geometry.shape)
             found.append(corners)
             factors.append(max(scale))
-    return Boxes(np.concatenate(found), [len(x.boxes) for x in objects], float(np.median(factors)))
+    return Boxes(np.concatenate(found), float(np.median(factors)))
 
 
 def _resized(image, config):
@@ -168,7 +166,7 @@ def _sizes(objects: Sequence[Objects], config: Config, rng: Any) -> Iterator[tup
     small, middle, large = np.percentile(sides, (5, 50, 95))
     yield (
         (
-            f"{len(sides)} objects in {len(found.counts)} images; at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} half "
+            f"{len(sides)} objects in {len(objects)} images; at IMAGE_MAX_DIM = {config.IMAGE_MAX_DIM} half "
             f"of them are under {middle:.0f} pixels of a side, one in twenty under {small:.0f}, one over {large:.0f}."
         ),
         {},
@@ -302,5 +300,6 @@ def _ratios(boxes, count, config):
 
 
 def pasted(settings: dict[str, Any]) -> str:
-    """Settings as they follow --config; in quotes where a shell would look for files of such names."""
-    return shlex.join(f"{name}={str(value).replace(' ', '')}" for name, value in settings.items())
+    """Settings as they follow --config; in quotes where a shell would take their brackets for its own, as zsh does."""
+    words = (f"{name}={value}".replace(" ", "") for name, value in settings.items())
+    return " ".join(f'"{word}"' if "[" in word else word for word in words)

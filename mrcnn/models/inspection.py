@@ -70,8 +70,9 @@ def tensor_values(graph: keras.Model, tensors: dict[str, Tensor], inputs: list[n
 
 
 def step_memory(graph: keras.Model, slots: int = 2) -> int:
-    """About how many bytes a training step needs: what every layer gives, once for itself and once for its gradient;
-    and weights with their gradients and the optimizer's numbers. What libraries need beside is not known.
+    """About how many bytes a training step needs at most: what every layer gives, once for itself and once for its
+    gradient, as if all were there at once; and weights with their gradients and the optimizer's numbers. What libraries
+    need beside is not known.
 
     Args:
         graph: for training, with a batch size.

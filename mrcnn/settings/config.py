@@ -194,8 +194,8 @@ class Config(LineageSettings):
     IMAGE_ROUNDING = "truncate"
 
     # (low, high): in training, where it augments, images are larger or smaller by a random factor between these, and a
-    # random part of what is larger is cut out; (0.1, 2.0) is the large-scale jitter of Ghiasi et al. 2021. Objects of
-    # all sizes out of few images, for long trainings from random weights more than for short ones.
+    # random part of what is larger is cut out: objects of all sizes out of few images. (0.1, 2.0) is the large-scale
+    # jitter of Ghiasi et al. 2021; so wide a range is for long trainings.
     SCALE_JITTER: Sequence[float] | None = None
 
     # The chance that, in training that augments, half of another image's objects are pasted in front of an image's own

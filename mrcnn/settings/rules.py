@@ -163,6 +163,11 @@ def _mask_shape(c):
         )
 
 
+def _norms(c):
+    if c.HEAD_NORM == "group" and not (c.FPN_BN or c.BOX_HEAD_BN or c.MASK_HEAD_BN):
+        yield "HEAD_NORM is 'group', of norms that are all off; set BOX_HEAD_BN, MASK_HEAD_BN or FPN_BN to True."
+
+
 def _positives(c):
     if c.TRAIN_ROIS_PER_IMAGE * c.ROI_POSITIVE_RATIO < 1:
         yield (
@@ -197,7 +202,7 @@ def _keypoints(c):
 
 RULES = (
     *(_sides, _levels, _dense_levels, _cells, _ssd, _yolo, _darknet, _fcn, _crops, _channels),
-    *(_mask_shape, _positives, _keypoints),
+    *(_mask_shape, _norms, _positives, _keypoints),
 )
 
 

@@ -103,6 +103,6 @@ def table() -> str:
     rows = ["| name | file | what | classes | sha256 |", "|---|---|---|---|---|"]
     for name, x in PRETRAINED.items():
         checksum = f"`{x.sha256}`" if x.sha256 else "not known"
-        link = f"[{x.file}]({x.url or x.file})"
+        link = f"[{x.file}]({x.url})" if x.url else f"`{x.file}`"
         rows.append(f"| `{name}` | {link} | {x.about} | {x.classes or '-'} | {checksum if x.url else '-'} |")
     return "\n".join(rows)

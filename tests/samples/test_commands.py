@@ -162,7 +162,8 @@ balloon train --dataset x --weights none                       | There is no ann
 balloon evaluate --dataset x --weights none                    | There is no annotation file x/val/via_region
 nucleus train --dataset x                                      | There are no images in x/stage1_train/images
 balloon validate --dataset x                                   | There is no annotation file x/train/via_region
-nucleus validate --dataset x --config NAME=x                   | --config goes with
+nucleus validate --dataset x --config NAME=x                   | --config of validate changes what --advise goes by
+nucleus validate --dataset x --advise --config MASK_SHAPE=[9,9] | MASK_SHAPE is (9, 9)
 nucleus validate --dataset x --weights none                    | --weights goes with train or evaluate or detect
 nucleus validate --dataset x                                   | There are no images in x/stage1_train/images
 balloon splash --weights none --image a.png --output a.png     | a.png is what is read

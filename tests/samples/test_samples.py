@@ -233,7 +233,7 @@ def test_validate(capsys, folder, tmp_path):
 def test_anchors(capsys, folder, default):
     code, out, _ = run(capsys, "anchors", "--dataset", folder, "--count", "3", "--config", "IMAGE_MAX_DIM=128")
     assert code == 0 and "3 sizes by k-means on IoU, in pixels at IMAGE_MAX_DIM = 128:" in out
-    sizes = re.search(r"'YOLO_ANCHORS=(\[\[\[.*\]\]\])'", out)[1]
+    sizes = re.search(r'"YOLO_ANCHORS=(\[\[\[.*\]\]\])"', out)[1]
     args = coco.parse_arguments(["train", "--detector", "yolo_v3", "--config", f"YOLO_ANCHORS={sizes}"])
     args.model, args.image_only = "none", False
     made = coco.make_config(args, 6).YOLO_ANCHORS

@@ -76,6 +76,10 @@ def test_derived_values():
             "MASK_SHAPE is (56, 56); the mask head doubles MASK_POOL_SIZE = 14, so it must be (28, 28).",
         ),
         (
+            {"HEAD_NORM": "group", "BOX_HEAD_BN": False, "MASK_HEAD_BN": False},
+            "HEAD_NORM is 'group', of norms that are all off; set BOX_HEAD_BN, MASK_HEAD_BN or FPN_BN to True.",
+        ),
+        (
             {"TRAIN_ROIS_PER_IMAGE": 2},
             "TRAIN_ROIS_PER_IMAGE = 2 with ROI_POSITIVE_RATIO = 0.33 leaves no room for a positive RoI; "
             "raise one of them.",
