@@ -125,13 +125,13 @@ def measure(real, name, folder, seed, args):
     changes = {} if name == OWN else real.variants[name]
     pretrained = weights.imagenet.settings(real.settings.get("BACKBONE", real.config.BACKBONE))
     common = {"VALIDATION_STEPS": 0, "STEPS_PER_EPOCH": 1000, "LEARNING_RATE_SCHEDULE": "constant", "WARMUP_STEPS": 0}
+    train, val = (real.load(folder, subset) for subset in ("train", "val"))
     config = real.config().update(**{**real.settings, **pretrained, **AVERAGES, **common, **changes, **args.own})
     model = build_detector("training", config, args.logs)
     if config.FREEZE_BACKBONE_BN:  # random statistics are none to keep
         model.load_weights(model.get_imagenet_weights(), by_name=True)
     found = type(config).from_dict(config.to_dict()).update(**real.whole(config), DETECTION_MIN_CONFIDENCE=0.05)
     detector = build_detector("inference", found, args.logs)
-    train, val = (real.load(folder, subset) for subset in ("train", "val"))
     marks = [args.minutes / 2] if name == OWN else []
     clock = Evaluations(args.minutes, marks, config.LEARNING_RATE, detector, val, real.limit)
     model.train(train, None, config.LEARNING_RATE, 10**6, "all", real.augmentation, [clock], seed=seed)
