@@ -295,7 +295,8 @@ def propose_anchors(boxes: np.ndarray, config: Config) -> tuple[list[Any], list[
 def _ratios(boxes, count, config):
     """The config's own, and those at the middle of as many equal parts of the set's."""
     height, width = (boxes[:, 2:] - boxes[:, :2]).T
-    middles = np.quantile(np.log(width / height), (np.arange(count) + 0.5) / count)
+    # Those of objects: between two shapes lies one that none has.
+    middles = np.quantile(np.log(width / height), (np.arange(count) + 0.5) / count, method="nearest")
     return [list(map(float, config.RPN_ANCHOR_RATIOS)), [float(f"{x:.3g}") for x in np.exp(middles)]]
 
 

@@ -82,6 +82,14 @@ def test_anchors_for_lines():
     assert found.settings["RPN_ANCHOR_RATIOS"] == [0.004]
 
 
+def test_anchors_for_two_shapes():
+    """Wide and tall ones, ten to one: no ratio between these."""
+    boxes = [(24, 20 + 12 * i, 80, 8) for i in range(3)] + [(20 + 12 * i, 24, 8, 80) for i in range(3)]
+    found = advise(annotated([boxes]), config(RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128), RPN_ANCHOR_RATIOS=[0.5, 1, 2]))
+    assert set(found.settings["RPN_ANCHOR_RATIOS"]) == {0.1, 10.0}
+    assert "Those below leave 0.0% unmatched" in found.lines[-1]
+
+
 def test_how_many_objects():
     """61 objects: GT_INSTANCES up to the next ten, detections half as many more."""
     images = [[(64, 64, 32, 32)] * 61, [(64, 64, 32, 32)] * 3]
