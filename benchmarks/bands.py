@@ -20,9 +20,7 @@ program.begin(__name__)
 
 import json
 import re
-import shutil
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, field
 
@@ -61,35 +59,27 @@ SAMPLES = {
 def measure(sample, folder, seed):
     """AP50 by row of COCO's table, after a training with that seed."""
     data = ["--dataset", folder] if folder else []
-    with tempfile.TemporaryDirectory() as logs, program.ending(lambda: _end(logs)):
+    with program.temporary_folder("mrcnn-") as logs:
         common = [*data, "--logs", logs]
         _run(sample.program, "train", *common, "--seed", str(seed), *sample.train)
         table = _run(sample.program, "evaluate", *common, *sample.evaluate)
     return {row: _ap50(table, row) for row in sample.rows}
 
 
-# The sample that runs.
-_children: list[subprocess.Popen] = []
-
-
-def _end(logs):
-    """What goes where the process is stopped: the sample that runs, and its folder."""
-    for child in _children:
-        child.terminate()
-        child.wait()
-    shutil.rmtree(logs, ignore_errors=True)
-    return ""
-
-
 def _run(name, *words):
-    """What a sample prints.
+    """What a sample prints; it ends with this process.
 
     Raises:
         RuntimeError: it failed; the message is its last line.
     """
+
+    def end():
+        child.terminate()
+        child.wait()
+        return ""
+
     command, pipe = [sys.executable, str(ROOT / "samples" / name), *words], subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as child:
-        _children[:] = [child]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as child, program.ending(end):
         found, errors = child.communicate()
     if child.returncode:
         said = (errors.strip() or found.strip() or f"exit code {child.returncode}").splitlines()

@@ -116,7 +116,7 @@ def run(name: str, work: Callable[[], int | None]) -> int:
         if grace.ident:  # for the second time
             leave()
         if _endings:
-            leave(_endings[-1]())
+            leave(_end())
         grace.start()
         raise KeyboardInterrupt
 
@@ -150,19 +150,25 @@ def run(name: str, work: Callable[[], int | None]) -> int:
     return code or 0
 
 
+def _end():
+    """Do what has to be done before the end; the innermost hint."""
+    hints = [end() for end in reversed(_endings)]
+    return next(filter(None, hints), "")
+
+
 @contextlib.contextmanager
 def ending(end: Callable[[], str]) -> Iterator[None]:
     """Within it SIGTERM and SIGHUP, and in a program of `run` Ctrl-C, end the process at once, whatever a library is
     doing: an exception would be lost in a callback out of C++.
 
     Args:
-        end: does what has to be done before, and gives the hint for `leave`.
+        end: does what has to be done before, and gives the hint for `leave`. Of several the inner ones come first.
     """
     names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has the first alone
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores the second
     for number in numbers:
-        signal.signal(number, lambda number, _: leave(end(), 128 + number))
+        signal.signal(number, lambda number, _: leave(_end(), 128 + number))
     _endings.append(end)
     try:
         yield
